@@ -1,0 +1,1 @@
+"""What is watched and written while training, one callback per file."""

@@ -1,0 +1,22 @@
+"""Put what is logged once an epoch on an axis that counts epochs."""
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from typing_extensions import override
+
+
+class EpochAxis(Callback):
+    """Give epoch metrics the epoch, counted from 1, as their step in TensorBoard.
+
+    Lightning uses a metric named ``step`` as the step of all metrics that are logged together with it. Those logged
+    within an epoch keep the number of the optimizer step.
+    """
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.log("step", float(trainer.current_epoch + 1))
+
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            pl_module.log("step", float(trainer.current_epoch + 1))

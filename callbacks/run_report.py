@@ -1,0 +1,77 @@
+"""Say at the start what a run is, and at the end what it reached and where it is."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor
+from typing_extensions import override
+
+from callbacks.recovery_checkpoint import RecoveryCheckpoint
+
+log = logging.getLogger(__name__)
+SAMPLE_NOTICE = "SAMPLE DATA: generated to try the program on. Figures from this run say nothing about the real data set."
+
+
+class RunReport(Callback):
+    """Report a run on the terminal and in TensorBoard.
+
+    Runs on sample data are marked as such in both. The hyper-parameters are written to TensorBoard's HParams page
+    together with the best value of the metric that ``best.ckpt`` is chosen by.
+    """
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if getattr(trainer.datamodule, "sample", False):  # type: ignore[attr-defined]
+            rank_zero_info(SAMPLE_NOTICE)
+            if isinstance(trainer.logger, TensorBoardLogger):
+                trainer.logger.experiment.add_text("data", SAMPLE_NOTICE)
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        best = self._best(trainer)
+        if best is None or not isinstance(trainer.logger, TensorBoardLogger):
+            return
+        name, value, _ = best
+        hparams = dict(pl_module.hparams) | dict(trainer.datamodule.hparams)  # type: ignore[attr-defined]
+        trainer.logger.log_hyperparams(_flat(hparams), {f"best/{name}": value}, step=trainer.current_epoch + 1)
+
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        folder = RecoveryCheckpoint.folder(trainer)
+        if folder is None or trainer.fast_dev_run:
+            return
+        lines = [f"Epochs done: {trainer.current_epoch}, steps: {trainer.global_step}"]
+        if best := self._best(trainer):
+            name, value, path = best
+            lines += [f"Best {name}: {value:.4f}", f"Best checkpoint: {path}"]
+        if (folder / "last.ckpt").exists():
+            lines.append(f"Last checkpoint: {folder / 'last.ckpt'}")
+        lines.append(f"TensorBoard: tensorboard --logdir {folder.parent}")
+        if getattr(trainer.datamodule, "sample", False):  # type: ignore[attr-defined]
+            lines.append(SAMPLE_NOTICE)
+        rank_zero_info("\n".join(lines))
+
+    @staticmethod
+    def _best(trainer: Trainer) -> tuple[str, float, Path] | None:
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:
+                score = callback.best_model_score
+                value = score.item() if isinstance(score, Tensor) else float(score)
+                return callback.monitor, value, Path(callback.best_model_path)
+        return None
+
+
+def _flat(hparams: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level, in names and values that TensorBoard shows."""
+    flat: dict[str, Any] = {}
+    for key, value in hparams.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            flat[f"{prefix}{key}"] = value if isinstance(value, bool | int | float) else str(value)
+    return flat

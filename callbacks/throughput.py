@@ -1,0 +1,61 @@
+"""How fast training goes, and how long it waits for data."""
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from typing_extensions import override
+
+
+class Throughput(Callback):
+    """Log ``throughput/samples_per_second`` (all processes) and ``throughput/data_wait`` every N steps.
+
+    ``data_wait`` is the share of the time, between 0 and 1, in which training stood still until the loader gave the
+    next batch. Validation is not counted. N is the Trainer's ``log_every_n_steps``.
+    """
+
+    def __init__(self) -> None:
+        self._samples = 0
+        self._waited = 0.0
+        self._since = 0.0
+
+    def _start(self, trainer: Trainer) -> None:
+        self._samples = 0
+        self._waited = self._loader_waited(trainer)
+        self._since = time.perf_counter()
+
+    @staticmethod
+    def _loader_waited(trainer: Trainer) -> float:
+        return getattr(trainer.train_dataloader, "waited", 0.0)
+
+    @override
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start(trainer)
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
+    ) -> None:
+        self._samples += len(batch["index"])
+        if trainer.global_step % trainer.log_every_n_steps:
+            return
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.synchronize()  # once in N steps: count the work that was done, not what was queued
+        seconds = time.perf_counter() - self._since
+        waited = self._loader_waited(trainer) - self._waited
+        # Rank 0 logs for all: the steps of the ranks go in step, and their shares of a batch differ by one at most.
+        pl_module.log_dict(
+            {
+                "throughput/samples_per_second": self._samples * trainer.world_size / seconds,
+                "throughput/data_wait": waited / seconds,
+            },
+            rank_zero_only=True,
+        )
+        self._start(trainer)
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            self._start(trainer)

@@ -1,0 +1,82 @@
+"""Show validation pictures with what was predicted and what is true."""
+
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from typing_extensions import override
+
+TILE = 160  # pixels of a picture's side on the board
+CAPTION = 34  # pixels of height for the two lines under it
+
+
+class ValidationPictures(Callback):
+    """Write a grid of validation pictures to TensorBoard after each validation.
+
+    Needs ``validation_step`` to return ``prediction`` int64 (B,), a module with ``classes`` (id -> name), and a
+    DataModule with ``to_pictures``. The pictures are the same after each epoch, evenly spread over the first batch.
+
+    Args:
+        count: how many pictures to show.
+        columns: how many of them in a row.
+    """
+
+    def __init__(self, count: int = 24, columns: int = 8) -> None:
+        self.count = count
+        self.columns = columns
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        logger = trainer.logger
+        if batch_idx or trainer.sanity_checking or not trainer.is_global_zero or not isinstance(logger, TensorBoardLogger):
+            return
+        shown = np.unique(np.linspace(0, len(batch["label"]) - 1, self.count).round().astype(int))
+        names = list(pl_module.classes.values())  # type: ignore[union-attr,arg-type]
+        pictures = trainer.datamodule.to_pictures(batch["image"][shown]).cpu()  # type: ignore[attr-defined]
+        grid = draw_grid(
+            pictures.permute(0, 2, 3, 1).numpy(),
+            [names[i] for i in outputs["prediction"][shown].tolist()],
+            [names[i] for i in batch["label"][shown].tolist()],
+            self.columns,
+        )
+        logger.experiment.add_image("val/pictures", grid, trainer.current_epoch + 1, dataformats="HWC")
+
+
+def draw_grid(pictures: np.ndarray, predicted: list[str], true: list[str], columns: int) -> np.ndarray:
+    """Lay pictures out in rows, each with its predicted name (green if right, red if wrong) over the true one.
+
+    Args:
+        pictures: uint8 (N, H, W, 3).
+        predicted: N names.
+        true: N names.
+        columns: pictures in a row.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
+    font = ImageFont.load_default(13)
+    rows = -(-len(pictures) // columns)
+    grid = Image.new("RGB", (columns * TILE, rows * (TILE + CAPTION)), "white")
+    draw = ImageDraw.Draw(grid)
+    for k, (picture, guess, truth) in enumerate(zip(pictures, predicted, true, strict=True)):
+        x, y = k % columns * TILE, k // columns * (TILE + CAPTION)
+        grid.paste(Image.fromarray(picture).resize((TILE - 4, TILE - 4), Image.Resampling.NEAREST), (x + 2, y + 2))
+        # WordNet names list synonyms: the first one is enough here.
+        lines = [guess.split(",")[0], truth.split(",")[0]]
+        for line, (text, colour) in enumerate(zip(lines, ["green" if guess == truth else "red", "black"], strict=True)):
+            while font.getlength(text) > TILE - 6:
+                text = text[:-2].rstrip(".") + "."
+            draw.text((x + 3, y + TILE + line * 16), text, colour, font)
+    return np.asarray(grid)

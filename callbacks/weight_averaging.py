@@ -1,0 +1,32 @@
+"""An exponential moving average of the weights that is useful from the first steps on."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+from typing_extensions import override
+
+
+class EMAWeightAveraging(WeightAveraging):
+    """Validate with, and save, the moving average of the weights; train on with the weights themselves.
+
+    Lightning's callback does the work, this one sets the decay: after ``n`` updates it is
+    ``min(decay, (1 + n) / (10 + n))``, so that the initial random weights are forgotten at once. The source of the
+    formula is TensorFlow's ExponentialMovingAverage with ``num_updates``. With a constant decay of 0.999, as in
+    Lightning's ``EMAWeightAveraging``, the average is of little use for the first few thousand steps.
+
+    Args:
+        decay: the share of the average that an update keeps in the long run, in [0, 1).
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        self.decay = decay
+        super().__init__(use_buffers=True, avg_fn=self._average)
+
+    def _average(self, average: Tensor, current: Tensor, updates: Any) -> Tensor:
+        updates = int(updates)
+        decay = min(self.decay, (1 + updates) / (10 + updates))
+        if not average.is_floating_point():  # batch norm's count of batches
+            return current
+        return torch.lerp(average, current.to(average.dtype), 1 - decay)

@@ -1,0 +1,127 @@
+"""Getting archives: verified downloads, and extraction that is whole or absent."""
+
+import hashlib
+import shutil
+import tarfile
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from tqdm import tqdm
+
+from datamodules.atomic_folder import make_folder
+from trainer.errors import InputError
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A published archive, pinned.
+
+    Attributes:
+        url: where it is to be had.
+        size: its size in bytes.
+        sha256: the SHA-256 of its content, in hexadecimal.
+    """
+
+    url: str
+    size: int
+    sha256: str
+
+
+def download(archive: Archive, path: Path) -> None:
+    """Download an archive unless it is on disk already, and verify it in either case.
+
+    The download goes to a temporary name in the folder of ``path`` and is renamed once its hash is right;
+    a file at ``path`` that is damaged or cut short is replaced.
+
+    Args:
+        archive: what to get.
+        path: the file to make.
+
+    Raises:
+        InputError: the server cannot be reached, what it sent is not the pinned file, or the disk is full.
+    """
+    if path.exists() and why_damaged(archive, path) is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if free < archive.size:
+        raise InputError(
+            f"{path.parent}: {archive.url} needs {archive.size / 1e6:.0f} MB, but only {free / 1e6:.0f} MB are free. "
+            "Free some space, or choose another place."
+        )
+    print(f"Downloading {archive.url} ({archive.size / 1e6:.0f} MB) to {path}")
+    try:
+        # Temporary file, progress bar, SHA-256 and rename are torch.hub's.
+        torch.hub.download_url_to_file(archive.url, str(path), hash_prefix=archive.sha256)
+    except (URLError, OSError) as error:
+        raise InputError(
+            f"{path}: downloading {archive.url} failed ({error}). Run again, or download it by hand to that path."
+        ) from error
+    except RuntimeError as error:
+        raise InputError(
+            f"{path}: what {archive.url} sent is not the pinned file ({error}). Nothing was kept; run again, and if "
+            "it happens again the file at that address has changed."
+        ) from error
+
+
+def why_damaged(archive: Archive, path: Path) -> str | None:
+    """Compare a file on disk with the pinned archive.
+
+    Returns:
+        What is wrong with the file, or None if it is the pinned one.
+    """
+    size = path.stat().st_size
+    if size != archive.size:
+        return f"it has {size:,} bytes instead of {archive.size:,}"
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    return None if found == archive.sha256 else f"its SHA-256 is {found} instead of {archive.sha256}"
+
+
+def extract(path: Path, destination: Path, top: str) -> None:
+    """Extract one folder of a zip or tar archive, unless it was extracted before.
+
+    Args:
+        path: the archive.
+        destination: the folder to make; it appears only when it is complete.
+        top: the folder inside the archive that becomes ``destination``.
+
+    Raises:
+        InputError: the archive is damaged, lacks ``top``, or has an entry that leads out of the folder.
+    """
+
+    def fill(part: Path) -> Path:
+        try:
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    _extract_zip(archive, part)
+            elif tarfile.is_tarfile(path):
+                with tarfile.open(path) as archive:
+                    archive.extractall(part, filter="data")  # refuses whatever leads out of the folder
+            else:
+                raise InputError(f"{path}: neither a zip nor a tar archive. Delete it and get it anew.")
+        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise InputError(f"{path}: not extracted ({error}). Delete the archive and get it anew.") from error
+        except OSError as error:
+            raise InputError(f"{path}: could not be extracted beside {destination} ({error}). Nothing was kept.") from error
+        if not (part / top).is_dir():
+            raise InputError(f"{path}: holds no folder {top!r}, so this is another archive than expected.")
+        return part / top
+
+    make_folder(destination, fill)
+
+
+def _extract_zip(archive: zipfile.ZipFile, folder: Path) -> None:
+    names = archive.namelist()
+    for name in names:
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"{archive.filename}: the entry {name!r} leads out of the folder it is extracted to. "
+                "Nothing was extracted; do not trust this archive."
+            )
+    for name in tqdm(names, desc=f"Extracting {Path(str(archive.filename)).name}", unit="file"):
+        archive.extract(name, folder)

@@ -1,0 +1,33 @@
+"""Folders that are whole or absent, however a process that makes them ends."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+
+def make_folder(destination: Path, make: Callable[[Path], Path]) -> None:
+    """Make a folder unless it exists, so that it appears under its name only when it is complete.
+
+    Processes that want the same folder at the same time wait for the first one. What a killed process left
+    behind (a hidden folder beside ``destination``) is cleared away by the next one.
+
+    Args:
+        destination: the folder to make.
+        make: fills the temporary folder that it is given, and returns the folder that shall be renamed to
+            ``destination``: the one it was given or one inside. If it raises, nothing is kept.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(destination.parent / f".{destination.name}.lock"):
+        if destination.exists():
+            return
+        for left_behind in destination.parent.glob(f".{destination.name}.*.part"):
+            shutil.rmtree(left_behind)
+        part = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent))
+        part.chmod(0o755)  # mkdtemp makes a private folder; data is for every user
+        try:
+            make(part).rename(destination)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)

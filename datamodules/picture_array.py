@@ -1,0 +1,136 @@
+"""Pictures decoded once into a memory-mapped array, from which batches are gathered without decoding."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from datamodules.atomic_folder import make_folder
+from trainer.errors import InputError
+
+CHUNK = 1024  # pictures decoded between two writes: 12 MB at 64x64
+NAMED = 10  # unreadable files that a message names
+
+
+class PictureArray(Dataset):
+    """Pictures of one size as a memory-mapped uint8 array (N, 3, size, size).
+
+    The array is built in parallel on first use and kept in the folder
+    ``<cache>/<name>-<place>-<fingerprint>``. ``place`` stands for the folder of the source; ``fingerprint`` is
+    a hash of the files' names, lengths and times of change, so that a changed source is decoded anew, and the
+    outdated array is then deleted. A folder that exists is complete: it is renamed into place at the end.
+
+    Pictures of any mode become RGB and are turned as their EXIF orientation says; those of another size are
+    resized (bicubic, antialiased) until the shorter side fits, and cropped to the centre.
+
+    Args:
+        files: the pictures.
+        size: height and width in pixels.
+        cache: folder for the arrays of all data sets.
+        name: what the pictures are, for people who look into ``cache``.
+        unreadable: ``error`` stops at files that are no whole picture and names them; ``skip`` leaves them
+            out and warns.
+
+    Raises:
+        InputError: a file is unreadable, or there is no room for the array.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], size: int, cache: Path, name: str, unreadable: Literal["error", "skip"]
+    ) -> None:
+        source = os.path.commonpath([os.path.dirname(file) for file in files])
+        place = hashlib.sha256(os.path.abspath(source).encode()).hexdigest()[:8]
+        self.folder = cache / f"{name}-{place}-{_fingerprint(files, source, size)}"
+        if not self.folder.exists():
+            make_folder(self.folder, partial(_build, files, size))
+            for outdated in cache.glob(f"{name}-{place}-*"):
+                if outdated != self.folder:
+                    shutil.rmtree(outdated, ignore_errors=True)
+        contents = json.loads((self.folder / "contents.json").read_text())
+        skipped: dict[str, str] = contents["unreadable"]
+        if skipped:
+            named = "".join(f"\n  {files[int(i)]}: {why}" for i, why in list(skipped.items())[:NAMED])
+            more = f"\n  ... and {len(skipped) - NAMED} more" if len(skipped) > NAMED else ""
+            message = f"{len(skipped)} of {len(files)} pictures cannot be read:{named}{more}"
+            if unreadable == "error":
+                raise InputError(f"{message}\nReplace them, or leave them out with --data.unreadable=skip.")
+            rank_zero_warn(f"{message}\nThey are left out.")
+        #: The files that could be read, in the order of the array.
+        self.files = [f for i, f in enumerate(files) if str(i) not in skipped]
+        #: For each picture of the array, its position in the ``files`` that were given, int64 (N,).
+        self.positions = np.array([i for i in range(len(files)) if str(i) not in skipped], dtype=np.int64)
+        self._shape = (len(self.files), 3, size, size)
+        if not self.files:
+            raise InputError(f"None of {len(files)} pictures under {files[0].parent} can be read.")
+
+    @cached_property
+    def _array(self) -> np.memmap:
+        return np.memmap(self.folder / "pictures.u8", np.uint8, "r", shape=self._shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_array"}  # a worker opens the file by itself
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, indices: Sequence[int]) -> Tensor:
+        """Gather a batch, uint8 (B, 3, size, size)."""
+        return torch.from_numpy(np.take(self._array, indices, axis=0))
+
+
+def _fingerprint(files: Sequence[Path], source: str, size: int) -> str:
+    digest = hashlib.sha256(f"{size}".encode())
+    for file in files:
+        stat = os.stat(file)
+        digest.update(f"{str(file)[len(source) :]}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def _decode(size: int, file: Path) -> np.ndarray | str:
+    """Decode one picture to uint8 (3, size, size), or say why it cannot be read."""
+    try:
+        with Image.open(file) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
+        return f"{type(error).__name__}: {error}".replace(str(file), "file")
+    if picture.size != (size, size):
+        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(picture).transpose(2, 0, 1)
+
+
+def _build(files: Sequence[Path], size: int, folder: Path) -> Path:
+    unreadable: dict[int, str] = {}
+    try:
+        with (
+            ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+            (folder / "pictures.u8").open("wb") as out,
+            tqdm(total=len(files), desc="Decoding pictures", unit="picture") as bar,
+        ):
+            for start in range(0, len(files), CHUNK):
+                chunk = files[start : start + CHUNK]
+                for i, picture in enumerate(pool.map(partial(_decode, size), chunk), start):
+                    if isinstance(picture, str):
+                        unreadable[i] = picture
+                    else:
+                        out.write(picture.tobytes())
+                bar.update(len(chunk))
+        (folder / "contents.json").write_text(json.dumps({"unreadable": unreadable}))
+    except OSError as error:
+        raise InputError(
+            f"{folder.parent}: {len(files) * 3 * size * size / 1e6:.0f} MB of decoded pictures could not be written "
+            f"({error}). Nothing was kept; free some space or choose another place with --data.cache."
+        ) from error
+    return folder

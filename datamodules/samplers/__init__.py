@@ -1,0 +1,1 @@
+"""The order of samples, one idea per file."""

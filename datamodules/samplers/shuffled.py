@@ -1,0 +1,88 @@
+"""Batches of equal size in an order that depends on the seed and the epoch alone."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from trainer.errors import InputError
+
+
+class ShuffledBatches(Sampler[list[int]]):
+    """Deal the samples of an epoch into global batches, and each batch to the ranks.
+
+    The order is a pure function of ``(seed, epoch)``. An epoch has ``ceil(size / batch_size)`` batches whose
+    sizes differ by one at most (as :func:`numpy.array_split` cuts), so no small batch is left for the end and
+    nothing is dropped or repeated. Rank ``r`` takes every ``world_size``-th sample of each batch from the
+    ``r``-th on: the batches of all ranks together are those of one process. When a batch does not divide by
+    ``world_size``, the ranks' shares differ by one sample, and a mean of the ranks' means weighs those
+    samples a little differently.
+
+    Use it as the ``sampler`` of a :class:`~torch.utils.data.DataLoader` with ``batch_size=None``: the dataset
+    is then asked for a whole batch at once.
+
+    Args:
+        size: number of samples.
+        batch_size: largest number of samples in a batch, over all ranks.
+        shuffle: whether each epoch has a new order; without it the order is 0, 1, 2, ...
+        seed: seed of the order.
+        rank: which rank's share to give.
+        world_size: number of ranks.
+        epoch: the epoch to start with.
+        start: the number of batches of that epoch to leave out, because they were seen before a restart.
+
+    Raises:
+        InputError: there are no samples, ``batch_size`` is below 1, or some batch would leave a rank empty.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        epoch: int = 0,
+        start: int = 0,
+    ) -> None:
+        if batch_size < 1:
+            raise InputError(f"data.batch_size is {batch_size}; it must be 1 or more.")
+        if size < 1:
+            raise InputError("There are no samples to make batches of.")
+        self.batches = -(-size // batch_size)
+        if size // self.batches < world_size:
+            raise InputError(
+                f"data.batch_size {batch_size} deals {size} samples into batches of {size // self.batches}, too few "
+                f"for {world_size} processes. data.batch_size counts the samples of all processes: raise it to "
+                f"{world_size} or more, or use fewer processes."
+            )
+        self.size = size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = epoch
+        self.start = start
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch; the epoch it is in already is gone on with. Lightning calls this."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self.start = 0
+
+    def order(self) -> np.ndarray:
+        """The samples of the present epoch, int64 (size,), in order."""
+        if not self.shuffle:
+            return np.arange(self.size)
+        return np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        # The batches may be asked for before set_epoch and more than once, so a position is read, never consumed.
+        for batch in np.array_split(self.order(), self.batches)[self.start :]:
+            yield batch[self.rank :: self.world_size].tolist()
+
+    def __len__(self) -> int:
+        """The batches of a whole epoch, also when it was begun in its middle."""
+        return self.batches

@@ -1,0 +1,1 @@
+"""Generators of small sample sets, in the real on-disk formats."""

@@ -1,0 +1,298 @@
+"""Tiny-ImageNet-200 as it was published: 64x64 photos in 200 classes."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import normalize, to_dtype
+from typing_extensions import override
+
+from datamodules.archive import Archive, download, extract, why_damaged
+from datamodules.augmentation import random_color, random_crop, random_flip
+from datamodules.base import ResumableDataModule, TimedDataLoader
+from datamodules.picture_array import PictureArray
+from datamodules.samples import tiny_imagenet as sample_set
+from trainer.errors import InputError
+
+ARCHIVE = Archive(
+    url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    size=248_100_043,
+    sha256="6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
+)
+TOP = "tiny-imagenet-200"
+SIZE = 64
+# ImageNet's, so that pretrained weights see what they were trained on (torchvision's presets).
+MEAN = [0.485, 0.456, 0.406]
+STD = [0.229, 0.224, 0.225]
+SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+
+
+class LabelledPictures(Dataset):
+    """Batches ``{"image": uint8 (B, 3, 64, 64), "index": int64 (B,)}``, with ``label`` int64 (B,) if there are labels."""
+
+    def __init__(self, pictures: PictureArray, labels: list[int] | None) -> None:
+        self.pictures = pictures
+        self.labels = None if labels is None else torch.tensor(labels)[torch.from_numpy(pictures.positions)]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, indices: list[int]) -> dict[str, Tensor]:
+        index = torch.tensor(indices)
+        batch = {"image": self.pictures[indices], "index": index}
+        if self.labels is not None:
+            batch["label"] = self.labels[index]
+        return batch
+
+
+class TinyImageNet(ResumableDataModule):
+    """Tiny-ImageNet-200 (Le and Yang 2015, Stanford CS231n), or any data in its layout.
+
+    The folder is read as it was published and never written to: classes from ``wnids.txt`` and ``words.txt``,
+    training pictures from ``train/<wnid>/images``, validation labels from ``val/val_annotations.txt``. The test
+    split has no labels; ``predict`` classifies it, or a folder of your own.
+
+    Args:
+        root: the folder that holds ``wnids.txt``.
+        download: get the published archive (248 MB) if ``root`` does not exist.
+        sample: use a small generated set of the same layout instead of ``root``: coloured shapes in 10 classes
+            that can be told apart without error. Figures from it say nothing about Tiny-ImageNet.
+        cache: folder for the decoded pictures (1.4 GB for the whole set) and the sample set.
+        unreadable: what to do about files that are no whole picture: stop (``error``) or leave them out
+            (``skip``).
+        pictures: for ``predict``, a folder of pictures of any size and mode instead of the test split.
+        batch_size: pictures per step over all processes.
+        num_workers: processes that gather batches ahead, per training process; 0 gathers in the training process.
+        seed: seed of order and augmentation; set by ``seed_everything``.
+        crop_padding: training pictures are shifted by up to this many pixels each way.
+        flip: mirror training pictures at random.
+        color_jitter: training pictures change in brightness, contrast and saturation by up to this share.
+        mixup_alpha: blend pairs of training pictures and labels by a share from Beta(alpha, alpha) (Zhang et al.
+            2018); 0 does not.
+        cutmix_alpha: paste a rectangle of one training picture into another, its area from Beta(alpha, alpha)
+            (Yun et al. 2019); 0 does not. With both, each batch gets one of the two at random.
+
+    Batch: ``image`` float (B, 3, 64, 64), normalised by ImageNet's mean and deviation; ``label`` int64 (B,), or
+    float (B, classes) after MixUp or CutMix, absent in ``predict``; ``index`` int64 (B,).
+    """
+
+    places = ResumableDataModule.places | {"root", "download", "cache", "unreadable", "pictures"}
+
+    def __init__(
+        self,
+        root: str = "data/tiny-imagenet-200",
+        download: bool = False,
+        sample: bool = False,
+        cache: str = "data/cache",
+        unreadable: Literal["error", "skip"] = "error",
+        pictures: str | None = None,
+        batch_size: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+        crop_padding: int = 8,
+        flip: bool = True,
+        color_jitter: float = 0.0,
+        mixup_alpha: float = 0.0,
+        cutmix_alpha: float = 0.0,
+    ) -> None:
+        super().__init__(batch_size, num_workers, seed)
+        self.cache = Path(cache)
+        self.root = self.cache / sample_set.FOLDER if sample else Path(root)
+        self.download = download
+        self.sample = sample
+        self.unreadable = unreadable
+        self.pictures = None if pictures is None else Path(pictures)
+        self.crop_padding = crop_padding
+        self.flip = flip
+        self.color_jitter = color_jitter
+        self.mixup_alpha = mixup_alpha
+        self.cutmix_alpha = cutmix_alpha
+        #: WordNet id -> name of each class, in the order of the labels; empty while there is no data set.
+        self.classes: dict[str, str] = {}
+        self._sets: dict[str, LabelledPictures] = {}
+        self._mix: v2.Transform | None = None
+
+    @override
+    def prepare_data(self) -> None:
+        """Make sure that the data set is on disk: make the sample set, or verify and extract the archive.
+
+        Raises:
+            InputError: there is no data set, and ``download`` is false or failed.
+        """
+        if self.sample:
+            sample_set.make(self.root)
+            return
+        if self.root.exists() or (self.pictures and not self.download):
+            return
+        archive = self.root.parent / f"{TOP}.zip"
+        if self.download:
+            download(ARCHIVE, archive)
+        elif not archive.exists():
+            raise InputError(
+                f"{self.root}: there is no such folder (data.root). Tiny-ImageNet-200 is at {ARCHIVE.url}: download and "
+                "extract it with --data.download=true, give another folder with --data.root, or try the program on "
+                "generated pictures first with --data.sample=true."
+            )
+        elif why := why_damaged(ARCHIVE, archive):
+            raise InputError(
+                f"{archive}: not the published archive, since {why}. The download may have been cut short: "
+                "run again with --data.download=true to replace it."
+            )
+        extract(archive, self.root, TOP)
+
+    @override
+    def setup(self, stage: str) -> None:
+        """Read the splits that ``stage`` needs.
+
+        Raises:
+            InputError: a file or folder of the data set is missing, malformed or unreadable.
+        """
+        if self.root.exists():
+            self.classes = read_classes(self.root)
+        if stage == "fit":
+            self._sets["train"] = self._load("train", *read_train(self.root, list(self.classes)))
+            if self.mixup_alpha or self.cutmix_alpha:
+                mixes = [v2.MixUp(alpha=self.mixup_alpha, num_classes=len(self.classes))] if self.mixup_alpha else []
+                mixes += [v2.CutMix(alpha=self.cutmix_alpha, num_classes=len(self.classes))] if self.cutmix_alpha else []
+                self._mix = v2.RandomChoice(mixes)
+        if stage in ("fit", "validate"):
+            self._sets["val"] = self._load("val", *read_val(self.root, list(self.classes)))
+        if stage == "test":
+            raise InputError(
+                "The labels of Tiny-ImageNet's test split were never published, so there is nothing to test against: "
+                "'validate' measures on the validation split, 'predict' writes the classes of the test split."
+            )
+        if stage == "predict":
+            folder = self.pictures or self.root / "test" / "images"
+            self._sets["predict"] = self._load("predict", list_pictures(folder), None)
+
+    def _load(self, split: str, files: list[Path], labels: list[int] | None) -> LabelledPictures:
+        pictures = PictureArray(files, SIZE, self.cache, f"tiny-imagenet-{split}", self.unreadable)
+        return LabelledPictures(pictures, labels)
+
+    @override
+    def train_dataloader(self) -> TimedDataLoader:
+        return self.loader(self._sets["train"], shuffle=True)
+
+    @override
+    def val_dataloader(self) -> TimedDataLoader:
+        return self.loader(self._sets["val"])
+
+    @override
+    def predict_dataloader(self) -> TimedDataLoader:
+        return self.loader(self._sets["predict"])
+
+    @override
+    def transform(self, batch: dict[str, Tensor], training: bool) -> dict[str, Tensor]:
+        image = batch["image"]
+        if training:
+            if self.flip:
+                image = random_flip(image)
+            if self.crop_padding:
+                image = random_crop(image, self.crop_padding)
+        image = to_dtype(image, torch.float32, scale=True)
+        if training and self.color_jitter:
+            image = random_color(image, self.color_jitter)
+        image = normalize(image, MEAN, STD)
+        batch = batch | {"image": image}
+        if training and self._mix is not None:
+            batch["image"], batch["label"] = self._mix(image, batch["label"])
+        return batch
+
+    @override
+    def sample_names(self, batch: dict[str, Any]) -> list[str]:
+        split = "train" if self.trainer.training else "predict" if self.trainer.predicting else "val"
+        files = self._sets[split].pictures.files
+        return [str(files[i]) for i in batch["index"].tolist()]
+
+    def to_pictures(self, image: Tensor) -> Tensor:
+        """Undo the normalisation: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
+        mean, std = image.new_tensor(MEAN), image.new_tensor(STD)
+        return (image * std[:, None, None] + mean[:, None, None]).mul(255).round().clamp(0, 255).to(torch.uint8)
+
+
+def read_lines(file: Path) -> list[str]:
+    """The lines of a text file of the data set.
+
+    Raises:
+        InputError: the file is missing or not UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{file}: there is no such file, so {file.parent} is not a whole Tiny-ImageNet folder (data.root). "
+            "Delete the folder and run again with --data.download=true, or give another one."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: not UTF-8 at byte {error.start}. The file may be damaged; get it anew.") from error
+
+
+def read_classes(root: Path) -> dict[str, str]:
+    """Read the classes: WordNet id -> name, in the order of ``wnids.txt``, which is that of the labels."""
+    wnids = [line.strip() for line in read_lines(root / "wnids.txt") if line.strip()]
+    if not wnids:
+        raise InputError(f"{root / 'wnids.txt'}: the file is empty; it should list one class a line. Get it anew.")
+    for number, wnid in enumerate(wnids, 1):
+        if wnid in wnids[: number - 1]:
+            raise InputError(f"{root / 'wnids.txt'}:{number}: class {wnid!r} is listed twice. Remove one of the lines.")
+    names = dict(line.split("\t", 1) for line in read_lines(root / "words.txt") if "\t" in line)
+    return {wnid: names.get(wnid, wnid) for wnid in wnids}
+
+
+def read_train(root: Path, wnids: list[str]) -> tuple[list[Path], list[int]]:
+    """List the training pictures, by class and then by name, with their labels."""
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, wnid in enumerate(wnids):
+        found = list_pictures(root / "train" / wnid / "images")
+        files += found
+        labels += [label] * len(found)
+    return files, labels
+
+
+def read_val(root: Path, wnids: list[str]) -> tuple[list[Path], list[int]]:
+    """List the validation pictures with their labels, in the order of ``val_annotations.txt``."""
+    annotations = root / "val" / "val_annotations.txt"
+    images = root / "val" / "images"
+    present = set(os.listdir(images)) if images.is_dir() else set()
+    label_of = {wnid: label for label, wnid in enumerate(wnids)}
+    advice = "The file may be damaged; delete the folder and run again with --data.download=true."
+    files: list[Path] = []
+    labels: list[int] = []
+    for number, line in enumerate(read_lines(annotations), 1):
+        fields = line.split("\t")
+        where = f"{annotations}:{number}"
+        if len(fields) != 6:
+            raise InputError(
+                f"{where}: {len(fields)} fields instead of 6 (file, class, and the four sides of a box, separated by "
+                f"tabs). The line reads: {line!r}. {advice}"
+            )
+        name, wnid = fields[:2]
+        if wnid not in label_of:
+            raise InputError(f"{where}: class {wnid!r} is not in wnids.txt. The line reads: {line!r}. {advice}")
+        if name not in present:
+            raise InputError(f"{where}: there is no picture {images / name}. The line reads: {line!r}. {advice}")
+        files.append(images / name)
+        labels.append(label_of[wnid])
+    if not files:
+        raise InputError(f"{annotations}: the file is empty. {advice}")
+    return files, labels
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures in a folder, by name.
+
+    Raises:
+        InputError: there is no such folder, or there is no picture in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder. Check --data.root (or --data.pictures).")
+    names = sorted(name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in SUFFIXES)
+    if not names:
+        raise InputError(f"{folder}: the folder holds no picture ({', '.join(sorted(SUFFIXES))}). Add some or remove it.")
+    return [folder / name for name in names]

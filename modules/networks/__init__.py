@@ -1,0 +1,1 @@
+"""Plain torch.nn networks: no Lightning, no ranks, no files."""

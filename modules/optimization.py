@@ -1,0 +1,93 @@
+"""Optimizers and learning-rate schedules as every module uses them."""
+
+import math
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from typing_extensions import override
+
+
+class WarmupCosine(LRScheduler):
+    """Linear warm-up, then half a cosine down to a share of the peak; stepped once per optimizer step.
+
+    The schedule ends with the run: :func:`configure` sets ``total_steps`` to the Trainer's number of steps.
+    Source: Loshchilov and Hutter 2017 (https://arxiv.org/abs/1608.03983) without restarts; warm-up as in
+    Goyal et al. 2017 (https://arxiv.org/abs/1706.02677).
+
+    Args:
+        optimizer: its learning rates are the peaks.
+        warmup: share of all steps in which the rate rises linearly, between 0 and 1.
+        final: the rate after the last step, as a share of the peak.
+        total_steps: number of steps of the run.
+    """
+
+    def __init__(self, optimizer: Optimizer, warmup: float = 0.05, final: float = 0.0, total_steps: int = 1) -> None:
+        self.warmup = warmup
+        self.final = final
+        self.total_steps = total_steps
+        super().__init__(optimizer)
+
+    def factor(self, step: int) -> float:
+        """The rate at a step (0 is the first one), as a share of the peak."""
+        warmup_steps = self.warmup * self.total_steps
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        done = min(1.0, (step - warmup_steps) / max(1.0, self.total_steps - warmup_steps))
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * done))
+
+    @override
+    def get_lr(self) -> list[float]:
+        return [peak * self.factor(self.last_epoch) for peak in self.base_lrs]
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        # The shape of the schedule is configuration; only the position in it is state.
+        return {k: v for k, v in super().state_dict().items() if k not in ("warmup", "final", "total_steps")}
+
+
+def parameter_groups(network: nn.Module, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
+    """Split parameters into those with weight decay and those without.
+
+    Args:
+        network: whose parameters.
+        decay_norm_and_bias: True puts all into one group. False takes weight decay from everything with one
+            dimension or none: biases and the scales of normalisation (He et al. 2019,
+            https://arxiv.org/abs/1812.01187, section 3.1).
+    """
+    trained = [p for p in network.parameters() if p.requires_grad]
+    if decay_norm_and_bias:
+        return [{"params": trained}]
+    return [
+        {"params": [p for p in trained if p.ndim > 1]},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def configure(
+    module: LightningModule,
+    groups: list[dict[str, Any]],
+    optimizer: OptimizerCallable,
+    scheduler: LRSchedulerCallable | None,
+) -> Any:
+    """Build what :meth:`LightningModule.configure_optimizers` returns.
+
+    A :class:`WarmupCosine` is stepped with the optimizer and spans the run; any other schedule is stepped at the
+    end of each epoch, as torch's documentation has it.
+    """
+    built = optimizer(groups)
+    if scheduler is None:
+        return built
+    schedule = scheduler(built)
+    config: dict[str, Any] = {"scheduler": schedule, "interval": "epoch"}
+    if isinstance(schedule, WarmupCosine):
+        schedule.total_steps = int(module.trainer.estimated_stepping_batches)
+        for group, rate in zip(built.param_groups, schedule.get_lr(), strict=True):
+            group["lr"] = rate  # it was set from the total_steps of the constructor
+        config["interval"] = "step"
+    if isinstance(schedule, ReduceLROnPlateau):
+        config["monitor"] = schedule.monitor
+    return {"optimizer": built, "lr_scheduler": config}

@@ -1,0 +1,26 @@
+"""Train, validate, test and use the workloads: ``python train.py --help``."""
+
+import sys
+from collections.abc import Sequence
+
+from trainer.cli import SextantCLI
+from trainer.errors import InputError
+
+
+def main(args: Sequence[str] | None = None) -> SextantCLI:
+    """Run one command.
+
+    Args:
+        args: the words of the command line after the program's name; those of this process if None.
+
+    Returns:
+        The command line interface, which holds the trainer, the model and the data after the run.
+    """
+    return SextantCLI(args=None if args is None else list(args))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"\nerror: {error}")

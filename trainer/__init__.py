@@ -1,0 +1,1 @@
+"""What the shared Trainer adds to Lightning's: command line, resume policy, checkpoint files."""

@@ -1,0 +1,171 @@
+"""The command line: Lightning's, with the shared Trainer loaded first and a strict resume policy."""
+
+import warnings
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Literal, NoReturn
+
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from typing_extensions import override
+
+from callbacks.prediction_writer import PredictionWriter
+from callbacks.recovery_checkpoint import RecoveryCheckpoint
+from datamodules.base import ResumableDataModule
+from trainer.checkpoint_io import AtomicCheckpointIO
+from trainer.errors import InputError
+from trainer.resume import KEY, ConfigurationInCheckpoint, check_agreement, course
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class OneErrorParser(LightningArgumentParser):
+    """A parser whose errors are one message instead of the whole usage."""
+
+    @override
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise InputError(f"{message}\nSee: python train.py fit --help")
+
+
+class SextantCLI(LightningCLI):
+    """Parse a command, check it against the checkpoint it goes on from, and run it.
+
+    Args:
+        args: the words of the command line; those of this process if None.
+    """
+
+    def __init__(self, args: list[str] | None = None) -> None:
+        shared = {"default_config_files": [str(ROOT / "configs" / "trainer.yaml")]}
+        super().__init__(
+            model_class=LightningModule,
+            subclass_mode_model=True,
+            datamodule_class=ResumableDataModule,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            save_config_kwargs={"overwrite": True},
+            parser_class=OneErrorParser,
+            parser_kwargs={command: dict(shared) for command in self.subcommands()},
+            args=args,
+        )
+
+    @staticmethod
+    @override
+    def subcommands() -> dict[str, set[str]]:
+        # Checkpoints are always loaded with weights_only=True, so it is no choice.
+        return {command: skip | {"weights_only"} for command, skip in LightningCLI.subcommands().items()}
+
+    @override
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of all that is random in the run.")
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(RecoveryCheckpoint, "recovery_checkpoint")
+        parser.add_lightning_class_args(PredictionWriter, "predictions")
+        parser.add_argument(
+            "--settings_from",
+            type=Literal["checkpoint", "command"] | None,
+            default=None,
+            help="Which settings hold where the checkpoint in --ckpt_path was made with others than this command has. "
+            "Without it, a difference is an error.",
+        )
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        # Lightning's own lets the checkpoint's hyper-parameters silently replace those of the command.
+        command = self.config.subcommand
+        config = self.config[command]
+        if not config.ckpt_path:
+            return
+        path = self._find_checkpoint(config)
+        config.ckpt_path = str(path)
+        checkpoint = AtomicCheckpointIO().load_checkpoint(path)
+        self._agree(path, checkpoint)
+        self._continue_log(path, checkpoint["global_step"])
+
+    def _find_checkpoint(self, config: Namespace) -> Path:
+        """The path that ``--ckpt_path`` means: ``last`` and ``best`` are those of the newest run of the workload."""
+        if config.ckpt_path not in ("last", "best"):
+            return Path(config.ckpt_path)
+        folder = log_folder(config)
+        found = [] if folder is None else list(folder.glob(f"*/checkpoints/{config.ckpt_path}.ckpt"))
+        if not found:
+            raise InputError(
+                f"--ckpt_path={config.ckpt_path}: there is no {config.ckpt_path}.ckpt of a run under {folder}. "
+                "Start a new run without --ckpt_path, or give the path of a checkpoint."
+            )
+        return max(found, key=lambda file: file.stat().st_mtime)
+
+    def _agree(self, path: Path, checkpoint: dict[str, Any]) -> None:
+        """Compare the command with the checkpoint's configuration, and settle which of the two holds."""
+        command = self.config.subcommand
+        settings_from = self.config[command].settings_from
+        old = checkpoint.get(KEY)
+        if old is None or "global_step" not in checkpoint:
+            raise InputError(
+                f"{path}: not a checkpoint of a run of train.py. To start from its weights give them to the model "
+                "(--model.weights), if it has that setting."
+            )
+        new = self._plain_config()
+        if old["model"]["class_path"] != new["model"]["class_path"]:
+            raise InputError(
+                f"{path}: a checkpoint of another workload: it holds a {old['model']['class_path']}, and this command "
+                f"has a {new['model']['class_path']}. Give the --config of the run that made it, or another checkpoint."
+            )
+        places = resolve_name(new["data"]["class_path"]).places
+        if command == "fit":
+            old_part, new_part = course(old, places), course(new, places)
+        else:  # the model alone decides what a checkpoint answers
+            old_part, new_part = {"model": old["model"]}, {"model": new["model"]}
+        if settings_from is None:
+            check_agreement(path, old_part, new_part)
+        elif settings_from == "checkpoint":
+            if command == "fit":
+                del old_part["data"]["init_args"]["seed"]  # follows seed_everything
+            self.config = self.parser.parse_object({command: old_part}, self.config)
+
+    def _continue_log(self, path: Path, global_step: int) -> None:
+        """Write into the log of the run that the checkpoint belongs to, in place of what it logged after it."""
+        config = self.config[self.config.subcommand]
+        run = path.resolve().parent.parent
+        folder = log_folder(config)
+        if folder is None or run.parent != folder.resolve():
+            return
+        config.trainer.logger.init_args.version = run.name
+        if self.config.subcommand == "fit":
+            config.trainer.logger.init_args.purge_step = global_step + 1
+
+    def _plain_config(self) -> dict[str, Any]:
+        dump = self.parser.dump(self.config, skip_link_targets=False, skip_none=False, format="yaml")
+        return yaml.safe_load(dump)[self.config.subcommand]
+
+    @override
+    def before_instantiate_classes(self) -> None:
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
+        # The order of samples and the position in it are the DataModule's, not the loader's.
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+        command = self.config.subcommand
+        self.save_config_kwargs["config_filename"] = "config.yaml" if command == "fit" else f"config_{command}.yaml"
+        self.trainer_defaults["callbacks"] = [ConfigurationInCheckpoint(self._plain_config())]
+
+    @override
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:  # jsonargparse wraps what a constructor raises
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, InputError):
+                cause = cause.__cause__ or cause.__context__
+            raise cause or error from None
+
+
+def log_folder(config: Namespace) -> Path | None:
+    """Where the runs of a workload are, ``<save_dir>/<name>``; None if the logger has no such folder."""
+    logger = config.trainer.logger
+    init_args = logger.get("init_args") if isinstance(logger, Namespace) else None
+    return Path(init_args.save_dir) / init_args.name if init_args and init_args.get("save_dir") else None

@@ -1,0 +1,92 @@
+"""What must agree between a checkpoint and the command that goes on from it."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
+
+from trainer.errors import InputError
+
+KEY = "configuration"
+
+# Settings of the Trainer that change what is learned; the others say where and how it is watched.
+TRAINER_KEYS = (
+    "max_epochs",
+    "max_steps",
+    "limit_train_batches",
+    "overfit_batches",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "precision",
+)
+
+
+class ConfigurationInCheckpoint(Callback):
+    """Keep the configuration of a run in its checkpoints.
+
+    Args:
+        configuration: the parsed command line as plain values.
+    """
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        self.configuration = configuration
+
+    @override
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[KEY] = self.configuration
+
+
+def course(configuration: Mapping[str, Any], places: frozenset[str]) -> dict[str, Any]:
+    """The part of a configuration that decides what is learned.
+
+    Args:
+        configuration: plain values, as ``config.yaml`` of a run has them.
+        places: arguments of the DataModule that may differ between a run and its continuation.
+    """
+    data = dict(configuration["data"])
+    data["init_args"] = {k: v for k, v in data.get("init_args", {}).items() if k not in places}
+    return {
+        "seed_everything": configuration["seed_everything"],
+        "trainer": {k: configuration["trainer"][k] for k in TRAINER_KEYS if k in configuration["trainer"]},
+        "model": configuration["model"],
+        "data": data,
+    }
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Compare two nested configurations.
+
+    Yields:
+        The key as it is written on the command line, the old value and the new one, for each that differs.
+    """
+    for key in {**old, **new}:
+        name = prefix if key == "init_args" else f"{prefix}.{key}" if prefix else str(key)
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            yield from differences(a, b, name)
+        elif a != b:
+            yield name, a, b
+
+
+def check_agreement(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Require that two configurations agree.
+
+    Args:
+        path: the checkpoint, for the message.
+        old: the checkpoint's configuration.
+        new: the command's.
+
+    Raises:
+        InputError: they differ; the message lists each key with both values.
+    """
+    found = list(differences(old, new))
+    if not found:
+        return
+    lines = "".join(f"\n  {key}: checkpoint {a!r}, command {b!r}" for key, a, b in found)
+    raise InputError(
+        f"{path}: the checkpoint was made with other settings than this command has:{lines}\n"
+        "Say which shall hold: --settings_from=checkpoint or --settings_from=command."
+    )
