@@ -15,7 +15,6 @@ from datamodules.atomic_folder import make_folder
 
 FOLDER = "sample-tiny-imagenet"
 SIZE = 64
-TRAIN, VAL, TEST = 100, 20, 5  # pictures per class
 GREYSCALE = 0.05  # share of greyscale files; some of the real set's are
 Point = tuple[float, float]
 
@@ -47,17 +46,20 @@ OUTLINES: dict[str, list[list[Point]]] = {
 }
 
 
-def make(destination: Path, seed: int = 0) -> None:
+def make(destination: Path, train: int = 100, val: int = 20, test: int = 5, seed: int = 0) -> None:
     """Write the sample set unless it is there.
 
     Args:
         destination: the folder to make, in the layout of ``tiny-imagenet-200``.
+        train: training pictures per class.
+        val: validation pictures per class.
+        test: unlabelled pictures per class.
         seed: seed of everything that is drawn.
     """
-    make_folder(destination, partial(_write, np.random.default_rng(seed)))
+    make_folder(destination, partial(_write, np.random.default_rng(seed), train, val, test))
 
 
-def _write(random: np.random.Generator, folder: Path) -> Path:
+def _write(random: np.random.Generator, train: int, val: int, test: int, folder: Path) -> Path:
     wnids = [f"n9000{k:04d}" for k in range(len(OUTLINES))]  # no WordNet id begins with 9
     (folder / "wnids.txt").write_text("".join(f"{wnid}\n" for wnid in wnids))
     (folder / "words.txt").write_text("".join(f"{w}\t{name}\n" for w, name in zip(wnids, OUTLINES, strict=True)))
@@ -67,16 +69,16 @@ def _write(random: np.random.Generator, folder: Path) -> Path:
         images = folder / "train" / wnid / "images"
         images.mkdir(parents=True)
         boxes = ""
-        for k in range(TRAIN):
+        for k in range(train):
             box = _draw(random, name, images / f"{wnid}_{k}.JPEG")
             boxes += "\t".join([f"{wnid}_{k}.JPEG", *map(str, box)]) + "\n"
         (images.parent / f"{wnid}_boxes.txt").write_text(boxes)
     annotations = ""
-    for k, label in enumerate(random.permutation(len(wnids) * VAL) % len(wnids)):
+    for k, label in enumerate(random.permutation(len(wnids) * val) % len(wnids)):
         box = _draw(random, list(OUTLINES)[label], folder / "val" / "images" / f"val_{k}.JPEG")
         annotations += "\t".join([f"val_{k}.JPEG", wnids[label], *map(str, box)]) + "\n"
     (folder / "val" / "val_annotations.txt").write_text(annotations)
-    for k, label in enumerate(random.permutation(len(wnids) * TEST) % len(wnids)):
+    for k, label in enumerate(random.permutation(len(wnids) * test) % len(wnids)):
         _draw(random, list(OUTLINES)[label], folder / "test" / "images" / f"test_{k}.JPEG")
     return folder
 

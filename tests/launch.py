@@ -1,0 +1,63 @@
+"""Run commands of train.py in processes of their own, without the ten seconds that importing Lightning takes.
+
+A fork server imports what the commands need once; each command runs in a fork of it.
+"""
+
+import multiprocessing
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["trainer.cli", "torchvision", "torch._dynamo"])
+
+
+def _command(args: list[str], environment: dict[str, str], folder: str, log: str | None) -> None:
+    os.chdir(folder)
+    os.environ.update(environment)
+    if log is not None:
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+    sys.argv = ["train.py"]
+    from train import main
+
+    main(args)
+
+
+def start(
+    args: Sequence[str | Path], folder: Path, environment: dict[str, str] | None = None, log: Path | None = None
+) -> ForkServerProcess:
+    """Start a command in ``folder``; its output goes to the file ``log``."""
+    process = _context.Process(
+        target=_command, args=([str(arg) for arg in args], environment or {}, str(folder), str(log) if log else None)
+    )
+    process.start()
+    return process
+
+
+def start_ranks(args: Sequence[str | Path], folder: Path, world_size: int, log: Path) -> list[ForkServerProcess]:
+    """Start a command as ``world_size`` processes that find each other as under torchrun."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world_size), "OMP_NUM_THREADS": "1"}
+    ddp = ["--trainer.strategy=ddp", f"--trainer.devices={world_size}"]
+    return [
+        start([*args, *ddp], folder, shared | {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}, log)
+        for rank in range(world_size)
+    ]
+
+
+def finish(processes: Sequence[ForkServerProcess], log: Path, timeout: float = 300) -> None:
+    """Wait for processes and fail, with their output, unless all end well."""
+    for process in processes:
+        process.join(timeout)
+    codes = [process.exitcode for process in processes]
+    if any(codes):
+        for process in processes:
+            process.kill()
+        raise AssertionError(f"exit codes {codes}:\n{log.read_text()}")
