@@ -1,7 +1,6 @@
 """Write what predict_step returns to a CSV file, one row per sample."""
 
 import csv
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,9 @@ class PredictionWriter(Callback):
                 shutil.rmtree(self._parts, ignore_errors=True)  # of a run that was killed
                 self._parts.mkdir(parents=True)
             except OSError as error:
-                raise InputError(f"{self.output}: cannot write there ({error}). Choose another --predictions.output.") from error
+                raise InputError(
+                    f"{self.output}: cannot write there ({error}). Choose another --predictions.output."
+                ) from error
         trainer.strategy.barrier("prediction parts")
         self._rows = (self._parts / f"{trainer.global_rank}.csv").open("w", newline="", encoding="utf-8")
 
@@ -77,7 +78,7 @@ class PredictionWriter(Callback):
         merged = self._parts / "merged"
         with merged.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([header[1:], *(row[1:] for row in rows)])
-        os.replace(merged, self.output)
+        merged.replace(self.output)
         rank_zero_info(f"{len(rows)} predictions are in {self.output}")
 
     @override

@@ -14,7 +14,9 @@ from typing_extensions import override
 from callbacks.recovery_checkpoint import RecoveryCheckpoint
 
 log = logging.getLogger(__name__)
-SAMPLE_NOTICE = "SAMPLE DATA: generated to try the program on. Figures from this run say nothing about the real data set."
+SAMPLE_NOTICE = (
+    "SAMPLE DATA: generated to try the program on. Figures from this run say nothing about the real data set."
+)
 
 
 class RunReport(Callback):
@@ -43,7 +45,7 @@ class RunReport(Callback):
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = RecoveryCheckpoint.folder(trainer)
-        if folder is None or trainer.fast_dev_run:
+        if folder is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         lines = [f"Epochs done: {trainer.current_epoch}, steps: {trainer.global_step}"]
         if best := self._best(trainer):

@@ -39,7 +39,7 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
     ) -> None:
         self._samples += len(batch["index"])
-        if trainer.global_step % trainer.log_every_n_steps:
+        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.synchronize()  # once in N steps: count the work that was done, not what was queued

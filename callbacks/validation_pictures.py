@@ -40,10 +40,15 @@ class ValidationPictures(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         logger = trainer.logger
-        if batch_idx or trainer.sanity_checking or not trainer.is_global_zero or not isinstance(logger, TensorBoardLogger):
+        if (
+            batch_idx
+            or trainer.sanity_checking
+            or not trainer.is_global_zero
+            or not isinstance(logger, TensorBoardLogger)
+        ):
             return
         shown = np.unique(np.linspace(0, len(batch["label"]) - 1, self.count).round().astype(int))
-        names = list(pl_module.classes.values())  # type: ignore[union-attr,arg-type]
+        names = list(pl_module.classes.values())  # type: ignore[operator]
         pictures = trainer.datamodule.to_pictures(batch["image"][shown]).cpu()  # type: ignore[attr-defined]
         grid = draw_grid(
             pictures.permute(0, 2, 3, 1).numpy(),

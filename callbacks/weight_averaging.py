@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
-from typing_extensions import override
 
 
 class EMAWeightAveraging(WeightAveraging):

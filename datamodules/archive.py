@@ -107,7 +107,9 @@ def extract(path: Path, destination: Path, top: str) -> None:
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise InputError(f"{path}: not extracted ({error}). Delete the archive and get it anew.") from error
         except OSError as error:
-            raise InputError(f"{path}: could not be extracted beside {destination} ({error}). Nothing was kept.") from error
+            raise InputError(
+                f"{path}: could not be extracted beside {destination} ({error}). Nothing was kept."
+            ) from error
         if not (part / top).is_dir():
             raise InputError(f"{path}: holds no folder {top!r}, so this is another archive than expected.")
         return part / top

@@ -44,4 +44,3 @@ def random_color(images: Tensor, strength: float) -> Tensor:
     grey = rgb_to_grayscale(images)
     images = torch.lerp(grey.mean((-1, -2), keepdim=True), images, contrast).clamp(0, 1)
     return torch.lerp(rgb_to_grayscale(images), images, saturation).clamp(0, 1)
-

@@ -20,7 +20,7 @@ class TimedDataLoader(DataLoader):
     waited: float = 0.0
 
     @override
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         batches = super().__iter__()
         while True:
             start = time.perf_counter()
@@ -115,8 +115,9 @@ class ResumableDataModule(LightningDataModule):
         """The position after the last processed batch: ``epoch`` and ``batches`` of it that are done."""
         if self.trainer is None:
             return {"epoch": self._epoch, "batches": self._batches_done}
-        epochs = self.trainer.fit_loop.epoch_progress.current
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        epochs: Any = self.trainer.fit_loop.epoch_progress.current
+        batch_progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        batches = batch_progress.processed
         if epochs.started == epochs.processed:  # between two epochs, the count of batches is the last epoch's
             return {"epoch": epochs.processed, "batches": 0}
         if batches >= self.trainer.num_training_batches:
@@ -127,4 +128,3 @@ class ResumableDataModule(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._epoch = state_dict["epoch"]
         self._batches_done = state_dict["batches"]
-

@@ -94,7 +94,7 @@ class PictureArray(Dataset):
 def _fingerprint(files: Sequence[Path], source: str, size: int) -> str:
     digest = hashlib.sha256(f"{size}".encode())
     for file in files:
-        stat = os.stat(file)
+        stat = file.stat()
         digest.update(f"{str(file)[len(source) :]}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]
 

@@ -32,7 +32,7 @@ SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
 class LabelledPictures(Dataset):
-    """Batches ``{"image": uint8 (B, 3, 64, 64), "index": int64 (B,)}``, with ``label`` int64 (B,) if there are labels."""
+    """Batches of ``image`` uint8 (B, 3, 64, 64), ``index`` int64 (B,) and, if labelled, ``label`` int64 (B,)."""
 
     def __init__(self, pictures: PictureArray, labels: list[int] | None) -> None:
         self.pictures = pictures
@@ -133,8 +133,8 @@ class TinyImageNet(ResumableDataModule):
             download(ARCHIVE, archive)
         elif not archive.exists():
             raise InputError(
-                f"{self.root}: there is no such folder (data.root). Tiny-ImageNet-200 is at {ARCHIVE.url}: download and "
-                "extract it with --data.download=true, give another folder with --data.root, or try the program on "
+                f"{self.root}: there is no such folder (data.root). Tiny-ImageNet-200 is at {ARCHIVE.url}: download "
+                "and extract it with --data.download=true, give another folder with --data.root, or try the program on "
                 "generated pictures first with --data.sample=true."
             )
         elif why := why_damaged(ARCHIVE, archive):
@@ -157,7 +157,9 @@ class TinyImageNet(ResumableDataModule):
             self._sets["train"] = self._load("train", *read_train(self.root, list(self.classes)))
             if self.mixup_alpha or self.cutmix_alpha:
                 mixes = [v2.MixUp(alpha=self.mixup_alpha, num_classes=len(self.classes))] if self.mixup_alpha else []
-                mixes += [v2.CutMix(alpha=self.cutmix_alpha, num_classes=len(self.classes))] if self.cutmix_alpha else []
+                mixes += (
+                    [v2.CutMix(alpha=self.cutmix_alpha, num_classes=len(self.classes))] if self.cutmix_alpha else []
+                )
                 self._mix = v2.RandomChoice(mixes)
         if stage in ("fit", "validate"):
             self._sets["val"] = self._load("val", *read_val(self.root, list(self.classes)))
@@ -205,6 +207,7 @@ class TinyImageNet(ResumableDataModule):
 
     @override
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
+        assert self.trainer is not None
         split = "train" if self.trainer.training else "predict" if self.trainer.predicting else "val"
         files = self._sets[split].pictures.files
         return [str(files[i]) for i in batch["index"].tolist()]
@@ -294,5 +297,7 @@ def list_pictures(folder: Path) -> list[Path]:
         raise InputError(f"{folder}: there is no such folder. Check --data.root (or --data.pictures).")
     names = sorted(name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in SUFFIXES)
     if not names:
-        raise InputError(f"{folder}: the folder holds no picture ({', '.join(sorted(SUFFIXES))}). Add some or remove it.")
+        raise InputError(
+            f"{folder}: the folder holds no picture ({', '.join(sorted(SUFFIXES))}). Add some or remove it."
+        )
     return [folder / name for name in names]

@@ -5,7 +5,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import override
@@ -40,7 +40,7 @@ class WarmupCosine(LRScheduler):
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * done))
 
     @override
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         return [peak * self.factor(self.last_epoch) for peak in self.base_lrs]
 
     @override

@@ -70,7 +70,8 @@ class ImageClassifier(LightningModule):
                 "loss": MeanMetric(nan_strategy="disable"),  # a NaN must show
                 "accuracy": MulticlassAccuracy(num_classes, average="micro"),
                 "top5": MulticlassAccuracy(num_classes, average="micro", top_k=min(5, num_classes)),
-            }
+            },
+            compute_groups=False,  # top 1 and top 5 would be merged if they agree on the first batch
         )
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
@@ -90,7 +91,7 @@ class ImageClassifier(LightningModule):
         Raises:
             InputError: the data has another number of classes than the model.
         """
-        self.classes = dict(getattr(self.trainer.datamodule, "classes", {}))
+        self.classes = dict(getattr(self.trainer.datamodule, "classes", {}))  # type: ignore[attr-defined]
         if self.classes and len(self.classes) != self.num_classes:
             raise InputError(
                 f"model.num_classes is {self.num_classes}, but the data has {len(self.classes)} classes. "

@@ -44,7 +44,12 @@ def start_ranks(args: Sequence[str | Path], folder: Path, world_size: int, log: 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world_size), "OMP_NUM_THREADS": "1"}
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(world_size),
+        "OMP_NUM_THREADS": "1",
+    }
     ddp = ["--trainer.strategy=ddp", f"--trainer.devices={world_size}"]
     return [
         start([*args, *ddp], folder, shared | {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}, log)

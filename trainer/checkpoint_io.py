@@ -83,7 +83,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             part.replace(path)
         except (OSError, RuntimeError) as error:  # torch wraps a failed write into a RuntimeError
             kept = "The previous file of that name is as it was." if path.exists() else "No file was left behind."
-            raise InputError(f"{path}: the checkpoint could not be written ({error}). {kept} Free some space.") from error
+            raise InputError(
+                f"{path}: the checkpoint could not be written ({error}). {kept} Free some space and resume."
+            ) from error
         finally:
             part.unlink(missing_ok=True)
 
@@ -109,7 +111,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except pickle.UnpicklingError as error:
             raise InputError(
                 f"{path}: refused, since it holds more than tensors and plain values, and loading it could run code. "
-                f"If you trust it, load it once with torch.load(..., weights_only=False) and save its state_dict. ({_first_line(error)})"
+                "If you trust it, load it once with torch.load(..., weights_only=False) and save its state_dict. "
+                f"({_first_line(error)})"
             ) from error
         except (EOFError, RuntimeError, OSError, ValueError) as error:
             raise InputError(

@@ -1,5 +1,6 @@
 """The command line: Lightning's, with the shared Trainer loaded first and a strict resume policy."""
 
+import logging
 import warnings
 from pathlib import Path
 from pkgutil import resolve_name
@@ -149,6 +150,8 @@ class SextantCLI(LightningCLI):
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
         # The order of samples and the position in it are the DataModule's, not the loader's.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+        # Lightning tells at each checkpoint what it would do with weights_only; AtomicCheckpointIO decides that.
+        logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
         command = self.config.subcommand
         self.save_config_kwargs["config_filename"] = "config.yaml" if command == "fit" else f"config_{command}.yaml"
         self.trainer_defaults["callbacks"] = [ConfigurationInCheckpoint(self._plain_config())]

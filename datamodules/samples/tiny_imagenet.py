@@ -20,7 +20,9 @@ Point = tuple[float, float]
 
 
 def _polygon(corners: int, turn: float) -> list[Point]:
-    return [(math.cos(turn + 2 * math.pi * k / corners), math.sin(turn + 2 * math.pi * k / corners)) for k in range(corners)]
+    return [
+        (math.cos(turn + 2 * math.pi * k / corners), math.sin(turn + 2 * math.pi * k / corners)) for k in range(corners)
+    ]
 
 
 def _star() -> list[Point]:
