@@ -18,5 +18,5 @@ class EpochAxis(Callback):
 
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
             pl_module.log("step", float(trainer.current_epoch + 1))

@@ -1,6 +1,5 @@
 """Say at the start what a run is, and at the end what it reached and where it is."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from typing_extensions import override
 
 from callbacks.recovery_checkpoint import RecoveryCheckpoint
 
-log = logging.getLogger(__name__)
 SAMPLE_NOTICE = (
     "SAMPLE DATA: generated to try the program on. Figures from this run say nothing about the real data set."
 )
@@ -27,20 +25,32 @@ class RunReport(Callback):
     """
 
     @override
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if getattr(trainer.datamodule, "sample", False):  # type: ignore[attr-defined]
             rank_zero_info(SAMPLE_NOTICE)
-            if isinstance(trainer.logger, TensorBoardLogger):
-                trainer.logger.experiment.add_text("data", SAMPLE_NOTICE)
 
     @override
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        sample = getattr(trainer.datamodule, "sample", False)  # type: ignore[attr-defined]
+        if sample and isinstance(trainer.logger, TensorBoardLogger) and trainer.is_global_zero:
+            trainer.logger.experiment.add_text("data", SAMPLE_NOTICE)
+
+    # best.ckpt is chosen after the other callbacks' on_train_epoch_end, so the next hook reports it.
+    @override
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log_best(trainer, pl_module)
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log_best(trainer, pl_module)
+
+    def _log_best(self, trainer: Trainer, pl_module: LightningModule) -> None:
         best = self._best(trainer)
         if best is None or not isinstance(trainer.logger, TensorBoardLogger):
             return
         name, value, _ = best
         hparams = dict(pl_module.hparams) | dict(trainer.datamodule.hparams)  # type: ignore[attr-defined]
-        trainer.logger.log_hyperparams(_flat(hparams), {f"best/{name}": value}, step=trainer.current_epoch + 1)
+        trainer.logger.log_hyperparams(_flat(hparams), {f"best/{name}": value}, step=trainer.current_epoch)
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

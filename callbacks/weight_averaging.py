@@ -3,8 +3,10 @@
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+from typing_extensions import override
 
 
 class EMAWeightAveraging(WeightAveraging):
@@ -22,6 +24,11 @@ class EMAWeightAveraging(WeightAveraging):
     def __init__(self, decay: float = 0.999) -> None:
         self.decay = decay
         super().__init__(use_buffers=True, avg_fn=self._average)
+
+    @override
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == "fit":  # elsewhere the weights in the checkpoint are the average already
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def _average(self, average: Tensor, current: Tensor, updates: Any) -> Tensor:
         updates = int(updates)

@@ -109,7 +109,7 @@ class ImageClassifier(LightningModule):
         return loss, logits
 
     def _log_epoch(self, metrics: MetricCollection) -> None:
-        self.log_dict(metrics.compute(), prog_bar=metrics is not self.train_metrics)
+        self.log_dict(metrics.compute())
         metrics.reset()
 
     @override

@@ -48,7 +48,6 @@ def start_ranks(args: Sequence[str | Path], folder: Path, world_size: int, log: 
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(world_size),
-        "OMP_NUM_THREADS": "1",
     }
     ddp = ["--trainer.strategy=ddp", f"--trainer.devices={world_size}"]
     return [

@@ -1,6 +1,7 @@
 """The command line: Lightning's, with the shared Trainer loaded first and a strict resume policy."""
 
 import logging
+import re
 import warnings
 from pathlib import Path
 from pkgutil import resolve_name
@@ -20,7 +21,7 @@ from trainer.checkpoint_io import AtomicCheckpointIO
 from trainer.errors import InputError
 from trainer.resume import KEY, ConfigurationInCheckpoint, check_agreement, course
 
-ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 class OneErrorParser(LightningArgumentParser):
@@ -28,7 +29,24 @@ class OneErrorParser(LightningArgumentParser):
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        message = shorten(message)
+        if message.startswith("the following arguments are required"):
+            workloads = sorted(file.stem for file in CONFIGS.glob("*.yaml") if file.name != "trainer.yaml")
+            message += f"\nName a workload with --config configs/NAME.yaml, where NAME is {' or '.join(workloads)}."
         raise InputError(f"{message}\nSee: python train.py fit --help")
+
+
+def shorten(message: str) -> str:
+    """Take out of a parser's message what says nothing about the mistake: type names and repeated values."""
+    noise = re.compile(
+        r"\s*(Does not validate against|Subtypes:|Errors:|- Expected a <class 'NoneType'>|See:|Given value)"
+    )
+    kept = "\n".join(line for line in message.splitlines() if not noise.match(line))
+    nested = re.search(r"NestedArg\(key='([^']+)'", message)
+    key = re.match(r'Parser key "([^"]+)":', message)
+    if nested and key:
+        kept = kept.replace(key[0], f"--{key[1]}.{nested[1]}:", 1)
+    return kept
 
 
 class SextantCLI(LightningCLI):
@@ -39,7 +57,7 @@ class SextantCLI(LightningCLI):
     """
 
     def __init__(self, args: list[str] | None = None) -> None:
-        shared = {"default_config_files": [str(ROOT / "configs" / "trainer.yaml")]}
+        shared = {"default_config_files": [str(CONFIGS / "trainer.yaml")]}
         super().__init__(
             model_class=LightningModule,
             subclass_mode_model=True,
@@ -48,7 +66,7 @@ class SextantCLI(LightningCLI):
             auto_configure_optimizers=False,
             save_config_kwargs={"overwrite": True},
             parser_class=OneErrorParser,
-            parser_kwargs={command: dict(shared) for command in self.subcommands()},
+            parser_kwargs={"allow_abbrev": False, **{command: dict(shared) for command in self.subcommands()}},
             args=args,
         )
 
@@ -148,6 +166,8 @@ class SextantCLI(LightningCLI):
     @override
     def before_instantiate_classes(self) -> None:
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
+        # Configurations ask for bf16 on a GPU only; on a CPU that means float32.
+        warnings.filterwarnings("ignore", message=".*CUDA is not available.*[Dd]isabling.*")
         # The order of samples and the position in it are the DataModule's, not the loader's.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
         # Lightning tells at each checkpoint what it would do with weights_only; AtomicCheckpointIO decides that.

@@ -60,8 +60,12 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     """Compare two nested configurations.
 
     Yields:
-        The key as it is written on the command line, the old value and the new one, for each that differs.
+        The key as it is written on the command line, the old value and the new one, for each that differs. Of two
+        objects of different classes, the classes alone.
     """
+    if old.get("class_path") != new.get("class_path"):
+        yield prefix, old.get("class_path"), new.get("class_path")
+        return
     for key in {**old, **new}:
         name = prefix if key == "init_args" else f"{prefix}.{key}" if prefix else str(key)
         a, b = old.get(key), new.get(key)

@@ -1,0 +1,318 @@
+"""What a training step costs under the shared Trainer, against a loop written by hand.
+
+Run it from the project's folder: ``python -m benchmarks.trainer_overhead --help``.
+"""
+
+import argparse
+import logging
+import math
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import yaml
+from jsonargparse import ArgumentParser
+from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
+
+from benchmarks.machine import describe
+from datamodules.samples import tiny_imagenet as sample_set
+from datamodules.tiny_imagenet import TinyImageNet
+from modules.optimization import parameter_groups
+from modules.resnet import ImageClassifier
+from trainer.errors import InputError
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+VARIANTS = ("trainer", "plain", "plain+metrics")
+BETWEEN_STEPS = ("ModelSummary", "RunReport")  # callbacks that do nothing in a step but print around a fit
+Settings = dict[str, dict[str, Any]]  # for model, data and trainer
+GOAL = 0.05  # most that the Trainer may add to a step, as a share of the plain one
+
+
+class Clock:
+    """Take the time between steps.
+
+    Args:
+        device: on a GPU the clock waits for the queued work, at the first and the last of the timed steps only.
+        warmup: steps that are not timed.
+        steps: steps that are timed, counted from start to start.
+    """
+
+    def __init__(self, device: torch.device, warmup: int, steps: int) -> None:
+        self.device = device
+        self.first = warmup
+        self.last = warmup + steps
+        self.stamps: list[tuple[float, float]] = []
+
+    def step_starts(self, step: int) -> None:
+        """Note the start of a step; 0 is the first."""
+        if step < self.first:
+            return
+        if self.device.type == "cuda" and step in (self.first, self.last):
+            torch.cuda.synchronize(self.device)
+        self.stamps.append((time.perf_counter(), time.process_time()))
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """Seconds of wall and of processor time of each timed step, float (steps, 2).
+
+        On a GPU, where a step's start says only that it was queued, one row: the mean of all steps.
+        """
+        assert len(self.stamps) == self.last - self.first + 1
+        steps = np.diff(self.stamps, axis=0)
+        return steps.mean(0, keepdims=True) if self.device.type == "cuda" else steps
+
+
+class StepClock(Callback):
+    """Tell a clock when the Trainer starts a step."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Note the time."""
+        self.clock.step_starts(batch_idx)
+
+
+def read_settings(args: argparse.Namespace, folder: Path) -> Settings:
+    """Read what ``model``, ``data`` and ``trainer`` are made from, and fit it to the benchmark.
+
+    The workload's own callbacks (weight averaging, pictures) and checkpoints are left out: they belong to the recipe
+    or act between steps, and the plain loop has neither. On a GPU both sides use bf16, as the recipe does.
+
+    Args:
+        args: the command line.
+        folder: for logs and sample data.
+    """
+    workload = yaml.safe_load((CONFIGS / "resnet_tiny_imagenet.yaml").read_text())
+    trainer = yaml.safe_load((CONFIGS / "trainer.yaml").read_text())["trainer"]
+    workload["model"]["init_args"] |= {"stem": args.stem}
+    source = {"sample": True, "cache": str(folder)} if args.data_root is None else {"root": args.data_root}
+    workload["data"]["init_args"] |= {"batch_size": args.batch_size, "num_workers": args.num_workers} | source
+    names = {str(c if isinstance(c, str) else c["class_path"]).rsplit(".", 1)[-1]: c for c in trainer["callbacks"]}
+    trainer["callbacks"] = [callback for name, callback in names.items() if name not in BETWEEN_STEPS]
+    trainer["logger"]["init_args"]["save_dir"] = str(folder)
+    trainer |= {
+        "accelerator": args.accelerator,
+        "devices": 1,
+        "max_epochs": 1,
+        "max_steps": batches_needed(args),
+        "limit_val_batches": 0,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+    }
+    return {"model": workload["model"], "data": workload["data"], "trainer": trainer}
+
+
+def make(part: str, settings: Settings) -> Any:
+    """Make a new ``model``, ``data`` or ``trainer``."""
+    parser = ArgumentParser(exit_on_error=False)
+    if part == "trainer":
+        parser.add_class_arguments(Trainer, part)
+    else:
+        parser.add_subclass_arguments(ImageClassifier if part == "model" else TinyImageNet, part)
+    return parser.instantiate(parser.parse_object({part: settings[part]}))[part]
+
+
+def batches_needed(args: argparse.Namespace) -> int:
+    """Steps of a block: those that warm up, those that are timed, and one that ends the last of them."""
+    return args.warmup + args.steps + 1
+
+
+def make_data(settings: Settings, args: argparse.Namespace) -> TinyImageNet:
+    """Make the data that all variants read; every block reads the first batches of its first epoch.
+
+    Raises:
+        InputError: there are not enough pictures for a block.
+    """
+    needed = batches_needed(args)
+    data = make("data", settings)
+    if data.sample:  # enough pictures for whole batches, the same number in each class
+        classes = len(sample_set.OUTLINES)
+        batches = needed + -needed % (classes // math.gcd(args.batch_size, classes))
+        sample_set.make(data.root, train=batches * args.batch_size // classes, val=1, test=1)
+    data.prepare_data()
+    data.setup("fit")
+    available = len(data.train_dataloader())
+    if available < needed:
+        raise InputError(
+            f"{data.root}: {available} batches of {args.batch_size}, but a block takes {needed} (--steps, --warmup, "
+            "and one that ends the last of them). Give fewer --steps, a smaller --batch-size, or more pictures."
+        )
+    settings["model"]["init_args"]["num_classes"] = len(data.classes)
+    return data
+
+
+def run_trainer(settings: Settings, data: TinyImageNet, clock: Clock) -> None:
+    """Train one block with the Trainer."""
+    trainer = make("trainer", settings)
+    trainer.callbacks.insert(0, StepClock(clock))
+    try:
+        trainer.fit(make("model", settings), data)
+    except SystemExit as stopped:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from stopped
+
+
+def run_plain(settings: Settings, data: TinyImageNet, clock: Clock, with_metrics: bool) -> None:
+    """Train one block with a loop as one would write it by hand.
+
+    Args:
+        settings: of the model.
+        data: its loader and its transform.
+        clock: is told when a step starts.
+        with_metrics: update the module's training metrics too, which a plain loop would not do.
+    """
+    device = clock.device
+    steps, log_every = settings["trainer"]["max_steps"], settings["trainer"]["log_every_n_steps"]
+    model = make("model", settings).to(device).train()
+    optimizer = model.optimizer(parameter_groups(model.network, model.decay_norm_and_bias))
+    schedule = model.scheduler(optimizer)
+    schedule.total_steps = steps
+    for step, loaded in zip(range(steps), data.train_dataloader(), strict=False):
+        batch = {name: value.to(device, non_blocking=True) for name, value in loaded.items()}
+        batch = data.transform(batch, training=True)
+        clock.step_starts(step)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            if with_metrics:
+                loss, _ = model._step(batch, model.train_metrics)
+            else:
+                loss = F.cross_entropy(model(batch["image"]), batch["label"], label_smoothing=model.label_smoothing)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        if (step + 1) % log_every == 0:
+            print(f"  step {step + 1}, loss {loss.item():.3f}")
+
+
+def measure(settings: Settings, data: TinyImageNet, args: argparse.Namespace) -> dict[str, list[np.ndarray]]:
+    """Time all variants in turn, in every round in another order.
+
+    Returns:
+        For each variant and round, what :attr:`Clock.seconds` has.
+    """
+    data.trainer = make("trainer", settings)  # on a GPU, the loader pins memory for the plain loop too
+    device = data.trainer.strategy.root_device
+    if device.type == "cuda":
+        settings["trainer"]["precision"] = "bf16-mixed"
+    seconds: dict[str, list[np.ndarray]] = {variant: [] for variant in VARIANTS}
+    for done in range(args.rounds):
+        turn = done % len(VARIANTS)
+        for variant in VARIANTS[turn:] + VARIANTS[:turn]:
+            clock = Clock(device, args.warmup, args.steps)
+            if variant == "trainer":
+                run_trainer(settings, data, clock)
+            else:
+                run_plain(settings, data, clock, with_metrics=variant == "plain+metrics")
+            seconds[variant].append(clock.seconds)
+            step = 1000 * np.median(clock.seconds[:, 0])
+            print(f"round {done + 1} of {args.rounds}: {variant:13} {step:9.2f} ms per step", flush=True)
+    return seconds
+
+
+def report(seconds: dict[str, list[np.ndarray]], args: argparse.Namespace, log_every_n_steps: int) -> None:
+    """Print the median step of each variant, the ratio, and how much of the difference the metrics make."""
+    print(f"\n{'variant':13} {'median ms':>10} {'mean ms':>10} {'min ms':>10} {'processor ms':>12} {'samples/s':>10}")
+    median: dict[str, np.ndarray] = {}
+    for variant, blocks in seconds.items():
+        steps = np.concatenate(blocks)
+        wall, processor = median[variant] = np.median(steps, axis=0)
+        figures = f"{1000 * wall:10.2f} {1000 * steps[:, 0].mean():10.2f} {1000 * steps[:, 0].min():10.2f}"
+        print(f"{variant:13} {figures} {1000 * processor:12.2f} {args.batch_size / wall:10.1f}")
+    by_round = np.array([np.median(block[:, 0]) for block in seconds["trainer"]])
+    by_round /= [np.median(block[:, 0]) for block in seconds["plain"]]
+    rounds = ", ".join(f"{ratio:.4f}" for ratio in by_round)
+    ratio, processor_ratio = median["trainer"] / median["plain"]
+    print(f"\nratio trainer/plain: {ratio:.4f} (by round: {rounds}); goal at batch 256: {1 + GOAL:.2f} or less")
+    print(f"ratio in processor time: {processor_ratio:.4f}")
+    overhead = median["trainer"] - median["plain"]
+    metrics = median["plain+metrics"] - median["plain"]
+    for name, added in (("overhead", overhead), ("  metrics", metrics), ("  the rest", overhead - metrics)):
+        wall, processor = 100 * added / median["plain"]
+        print(f"{name:10} {1000 * added[0]:8.2f} ms per step, {wall:6.2f} %; in processor time {processor:6.2f} %")
+    if len(by_round) > 1 and np.ptp(by_round) > abs(ratio - 1):
+        print("The rounds differ by more than the overhead: take more --rounds, --threads 1, or a quieter machine.")
+    if args.warmup + args.steps < log_every_n_steps:
+        print(f"No step that logs (one in {log_every_n_steps}) was timed: that takes --steps {log_every_n_steps}.")
+
+
+def parse(args: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.trainer_overhead",
+        description="Compare a training step under the shared Trainer (configs/trainer.yaml: callbacks, TensorBoard, "
+        "progress bar) with one of a plain PyTorch loop: the same ResNet-18, batches, optimizer and schedule "
+        "(configs/resnet_tiny_imagenet.yaml). Blocks of steps alternate between them in one process. A third loop is "
+        "the plain one that also updates the module's metrics. On a CPU each step is timed; on a GPU each block.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--batch-size", type=positive, default=256, help="pictures per step")
+    parser.add_argument("--steps", type=positive, default=50, help="timed steps of a block")
+    parser.add_argument("--warmup", type=positive, default=3, help="steps before them that are not timed")
+    parser.add_argument("--rounds", type=positive, default=3, help="blocks of each variant")
+    parser.add_argument(
+        "--stem",
+        choices=["imagenet", "small"],
+        default="imagenet",
+        help="the network's first layers; small is that of the recipe, and about 15 times the work",
+    )
+    parser.add_argument("--accelerator", choices=["auto", "cpu", "gpu"], default="auto", help="where it runs")
+    parser.add_argument(
+        "--threads", type=positive, default=torch.get_num_threads(), help="processor threads of torch; 1 is steadiest"
+    )
+    parser.add_argument("--num-workers", type=int, default=0, help="processes that load data; 0 loads in this one")
+    parser.add_argument(
+        "--data-root",
+        help="a Tiny-ImageNet folder of real pictures (decoded into data/cache); without it, they are generated",
+    )
+    return parser.parse_args(args)
+
+
+def positive(word: str) -> int:
+    """An integer of 1 or more, for argparse."""
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark.
+
+    Args:
+        arguments: the words of the command line; those of this process if None.
+    """
+    args = parse(arguments)
+    data_name = "SAMPLE (generated pictures)" if args.data_root is None else f"real ({args.data_root})"
+    torch.set_num_threads(args.threads)
+    print(describe(data_name), flush=True)
+    print(
+        f"ResNet-18, stem {args.stem}, batch {args.batch_size}, accelerator {args.accelerator}, "
+        f"{args.rounds} rounds of {args.steps} steps after {args.warmup}, {args.threads} threads, {args.num_workers} loader workers",
+        flush=True,
+    )
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what a Trainer says about itself, once a block
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    with tempfile.TemporaryDirectory(prefix="trainer_overhead_") as folder:
+        settings = read_settings(args, Path(folder))
+        data = make_data(settings, args)
+        report(measure(settings, data, args), args, settings["trainer"]["log_every_n_steps"])
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"\nerror: {error}")
+    except KeyboardInterrupt:
+        print("\nInterrupted: no figures.")
+        sys.exit(130)

@@ -1,0 +1,35 @@
+"""A callback by which tests see what a run was fed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
+
+
+class RecordBatches(Callback):
+    """Append the samples of each batch to ``<folder>/<rank>.jsonl``: split, epoch, and indices in order."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def _record(self, trainer: Trainer, split: str, batch: dict[str, Any]) -> None:
+        with (self.folder / f"{trainer.global_rank}.jsonl").open("a") as file:
+            file.write(json.dumps([split, trainer.current_epoch, batch["index"].tolist()]) + "\n")
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._record(trainer, "train", batch)
+
+    @override
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if not trainer.sanity_checking:
+            self._record(trainer, "val", batch)
+
+
+def read_batches(folder: Path, rank: int) -> list[tuple[str, int, list[int]]]:
+    """What :class:`RecordBatches` wrote for a rank."""
+    return [tuple(json.loads(line)) for line in (folder / f"{rank}.jsonl").read_text().splitlines()]
