@@ -295,8 +295,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     print(describe(data_name), flush=True)
     print(
-        f"ResNet-18, stem {args.stem}, batch {args.batch_size}, accelerator {args.accelerator}, "
-        f"{args.rounds} rounds of {args.steps} steps after {args.warmup}, {args.threads} threads, {args.num_workers} loader workers",
+        f"ResNet-18, stem {args.stem}, batch {args.batch_size}; accelerator {args.accelerator}, threads {args.threads}, "
+        f"loader workers {args.num_workers}; {args.rounds} rounds of {args.steps} steps after {args.warmup}",
         flush=True,
     )
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what a Trainer says about itself, once a block

@@ -82,7 +82,14 @@ class PredictionWriter(Callback):
         rank_zero_info(f"{len(rows)} predictions are in {self.output}")
 
     @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._clear(trainer)
+
+    @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._clear(trainer)
+
+    def _clear(self, trainer: Trainer) -> None:
         if self._rows is not None:
             self._rows.close()
             self._rows = None

@@ -67,7 +67,8 @@ class ImageClassifier(LightningModule):
         self.example_input_array = torch.zeros(1, 3, 64, 64)
         metrics = MetricCollection(
             {
-                "loss": MeanMetric(nan_strategy="disable"),  # a NaN must show
+                # A NaN must show: it is replaced by NaN. The strategy "disable" would ignore the weights of batches.
+                "loss": MeanMetric(nan_strategy=float("nan")),
                 "accuracy": MulticlassAccuracy(num_classes, average="micro"),
                 "top5": MulticlassAccuracy(num_classes, average="micro", top_k=min(5, num_classes)),
             },
