@@ -120,16 +120,17 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         "there are any, and print for each the samples per second, and the share of the time in which training stood "
         f"still until the loader gave a batch. Both are medians over {WINDOWS} windows without the first one, and "
         "leave out validation and what is done between epochs. The global batch size is the same in all rows.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
         "--config",
         type=Path,
         default=ROOT / "configs" / "resnet_tiny_imagenet.yaml",
-        help="configuration of a workload; that of the same name in the folder sample beside it is added",
+        help="a workload; the one of its name in sample/ is added (default: configs/resnet_tiny_imagenet.yaml)",
     )
     parser.add_argument("--data-root", help="folder of real data, in place of the sample configuration")
-    parser.add_argument("--steps", type=int, default=60, help=f"steps of each run, {2 * WINDOWS} or more")
+    parser.add_argument(
+        "--steps", type=int, default=60, help=f"steps of each run, {2 * WINDOWS} or more (default: %(default)s)"
+    )
     parser.add_argument(
         "--batch-size", type=int, help="samples per step over all processes, if not the configuration's"
     )

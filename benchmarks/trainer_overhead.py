@@ -252,23 +252,34 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         "progress bar) with one of a plain PyTorch loop: the same ResNet-18, batches, optimizer and schedule "
         "(configs/resnet_tiny_imagenet.yaml). Blocks of steps alternate between them in one process. A third loop is "
         "the plain one that also updates the module's metrics. On a CPU each step is timed; on a GPU each block.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--batch-size", type=positive, default=256, help="pictures per step")
-    parser.add_argument("--steps", type=positive, default=50, help="timed steps of a block")
-    parser.add_argument("--warmup", type=positive, default=3, help="steps before them that are not timed")
-    parser.add_argument("--rounds", type=positive, default=3, help="blocks of each variant")
+    parser.add_argument("--batch-size", type=positive, default=256, help="pictures per step (default: %(default)s)")
+    parser.add_argument("--steps", type=positive, default=50, help="timed steps of a block (default: %(default)s)")
+    parser.add_argument(
+        "--warmup", type=positive, default=3, help="steps before them that are not timed (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=positive, default=3, help="blocks of each variant (default: %(default)s)")
     parser.add_argument(
         "--stem",
         choices=["imagenet", "small"],
         default="imagenet",
-        help="the network's first layers; small is that of the recipe, and about 15 times the work",
+        help="first layers; small is the recipe's, and about 15 times the work (default: %(default)s)",
     )
-    parser.add_argument("--accelerator", choices=["auto", "cpu", "gpu"], default="auto", help="where it runs")
     parser.add_argument(
-        "--threads", type=positive, default=torch.get_num_threads(), help="processor threads of torch; 1 is steadiest"
+        "--accelerator", choices=["auto", "cpu", "gpu"], default="auto", help="where it runs (default: %(default)s)"
     )
-    parser.add_argument("--num-workers", type=int, default=0, help="processes that load data; 0 loads in this one")
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        default=torch.get_num_threads(),
+        help="processor threads of torch; 1 is steadiest on a CPU that others use too (default: all)",
+    )
+    parser.add_argument(
+        "--num-workers",
+        type=int,
+        default=0,
+        help="processes that load data; 0 loads in this one (default: %(default)s)",
+    )
     parser.add_argument(
         "--data-root",
         help="a Tiny-ImageNet folder of real pictures (decoded into data/cache); without it, they are generated",
@@ -295,8 +306,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     print(describe(data_name), flush=True)
     print(
-        f"ResNet-18, stem {args.stem}, batch {args.batch_size}; accelerator {args.accelerator}, threads {args.threads}, "
-        f"loader workers {args.num_workers}; {args.rounds} rounds of {args.steps} steps after {args.warmup}",
+        f"ResNet-18, stem {args.stem}, batch {args.batch_size}; on {args.accelerator}, {args.threads} threads, "
+        f"{args.num_workers} loader workers; {args.rounds} rounds of {args.steps} steps after {args.warmup}",
         flush=True,
     )
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what a Trainer says about itself, once a block

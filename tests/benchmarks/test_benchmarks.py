@@ -1,0 +1,118 @@
+"""The benchmarks print figures that can be right, and the ledger of results is well-formed."""
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COLUMNS = [
+    "workload",
+    "configuration",
+    "command",
+    "commit",
+    "hardware",
+    "data",
+    "metric",
+    "value",
+    "reference",
+    "reference_source",
+    "seconds",
+    "peak_memory_mb",
+]
+METRIC = re.compile(r"(train|val|test|throughput|trainer_overhead)/[a-z][a-z0-9_]*")
+
+
+def run(module: str, *words: str, folder: Path) -> str:
+    """Run a benchmark from the project's folder, with temporary files in ``folder``, and give what it printed."""
+    environment = {"TMPDIR": str(folder), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", f"benchmarks.{module}", *words]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def assert_first_line(out: str) -> None:
+    assert re.match(r"Hardware: \d+ cores of .+; torch \d.+; data: SAMPLE", out), out
+
+
+@pytest.mark.slow
+def test_trainer_overhead_prints_the_step_of_each_variant_and_the_ratio(tmp_path: Path) -> None:
+    out = run("trainer_overhead", "--batch-size=16", "--steps=2", "--warmup=1", "--rounds=2", folder=tmp_path)
+    assert_first_line(out)
+    assert "batch 16" in out
+    median = {}
+    for variant in ("trainer", "plain", "plain+metrics"):
+        row = re.search(rf"^{re.escape(variant)} +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$", out, re.MULTILINE)
+        assert row, out
+        median[variant], mean, least, processor, speed = map(float, row.groups())
+        assert 0 < least <= median[variant]
+        assert min(mean, processor, speed) > 0
+        assert speed == pytest.approx(16 / median[variant] * 1000, rel=0.01)
+    ratio = re.search(r"ratio trainer/plain: ([\d.]+) \(by round: [\d.]+, [\d.]+\)", out)
+    assert ratio, out
+    assert float(ratio[1]) == pytest.approx(median["trainer"] / median["plain"], rel=0.01)
+    for name in ("overhead", "  metrics", "  the rest"):
+        assert re.search(rf"^{name} +-?[\d.]+ ms per step, +-?[\d.]+ %", out, re.MULTILINE), out
+    assert not list(tmp_path.glob("trainer_overhead_*")), "temporary files were left behind"
+
+
+@pytest.mark.slow
+def test_throughput_prints_a_row_for_each_device(tmp_path: Path) -> None:
+    out = run(
+        "throughput",
+        "--steps=12",
+        "--batch-size=16",
+        "--processes=2",
+        "--",
+        "--model.stem=imagenet",
+        f"--data.cache={tmp_path / 'cache'}",
+        "--trainer.callbacks=[callbacks.throughput.Throughput]",
+        folder=tmp_path,
+    )
+    assert_first_line(out)
+    rows = re.findall(r"^(cpu\S*(?: \S+)*) +([\d.]+) +([\d.]+) +([\d.]+)$", out, re.MULTILINE)
+    assert [row[0] for row in rows] == ["cpu", "cpu, 2 processes (ddp)"], out
+    for _, speed, ratio, waiting in rows:
+        assert float(speed) > 0
+        assert float(ratio) > 0
+        assert 0 <= float(waiting) <= 1
+    assert float(rows[0][2]) == 1
+    assert not list(tmp_path.glob("throughput_*")), "temporary files were left behind"
+
+
+@pytest.mark.parametrize("module", ["trainer_overhead", "throughput"])
+@pytest.mark.parametrize("words", [["--steps=0"], ["--steps=many"], ["--no-such-option"]])
+def test_benchmarks_refuse_what_they_cannot_do(
+    module: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from importlib import import_module
+
+    with pytest.raises(SystemExit) as stopped:
+        import_module(f"benchmarks.{module}").main(words)
+    assert stopped.value.code == 2
+    assert words[0].split("=")[0] in capsys.readouterr().err
+
+
+def is_number(text: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d+)?([eE][-+]?\d+)?", text) is not None
+
+
+def test_every_row_of_the_ledger_is_whole() -> None:
+    with (ROOT / "benchmarks" / "results.csv").open(newline="", encoding="ascii") as file:
+        header, *rows = csv.reader(file)
+    assert header == COLUMNS
+    for number, fields in enumerate(rows, 2):
+        where = f"results.csv:{number}: {fields}"
+        assert len(fields) == len(COLUMNS), where
+        row = dict(zip(COLUMNS, fields, strict=True))
+        assert all(row[name] for name in COLUMNS[:8]), where
+        assert row["data"] in ("real", "sample"), where
+        assert METRIC.fullmatch(row["metric"]), where
+        assert re.fullmatch(r"[0-9a-f]{7,40}", row["commit"]), where
+        assert is_number(row["value"]), where
+        assert all(is_number(row[name]) for name in ("reference", "seconds", "peak_memory_mb") if row[name]), where
+        assert bool(row["reference"]) == bool(row["reference_source"]), where
