@@ -173,8 +173,8 @@ def run_plain(settings: Settings, data: TinyImageNet, clock: Clock, with_metrics
     device = clock.device
     steps, log_every = settings["trainer"]["max_steps"], settings["trainer"]["log_every_n_steps"]
     model = make("model", settings).to(device).train()
-    optimizer = model.optimizer(parameter_groups(model.network, model.decay_norm_and_bias))
-    schedule = model.scheduler(optimizer)
+    optimizer = model.optimization.optimizer(parameter_groups(model.network, model.decay_norm_and_bias))
+    schedule = model.optimization.scheduler(optimizer)
     schedule.total_steps = steps
     for step, loaded in zip(range(steps), data.train_dataloader(), strict=False):
         batch = {name: value.to(device, non_blocking=True) for name, value in loaded.items()}

@@ -1,19 +1,23 @@
 """Getting archives: verified downloads, and extraction that is whole or absent."""
 
 import hashlib
+import lzma
 import shutil
+import socket
 import tarfile
 import zipfile
 import zlib
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from tqdm import tqdm
 
 from datamodules.atomic_folder import make_folder
 from trainer.errors import InputError
+
+TIMEOUT = 60  # seconds without an answer after which a server is given up
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,12 @@ def download(archive: Archive, path: Path) -> None:
             "Free some space, or choose another place."
         )
     print(f"Downloading {archive.url} ({archive.size / 1e6:.0f} MB) to {path}")
+    previous_timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)  # torch.hub sets none
     try:
         # Temporary file, progress bar, SHA-256 and rename are torch.hub's.
         torch.hub.download_url_to_file(archive.url, str(path), hash_prefix=archive.sha256)
-    except (URLError, OSError) as error:
+    except (OSError, HTTPException) as error:
         raise InputError(
             f"{path}: downloading {archive.url} failed ({error}). Run again, or download it by hand to that path."
         ) from error
@@ -66,6 +72,8 @@ def download(archive: Archive, path: Path) -> None:
             f"{path}: what {archive.url} sent is not the pinned file ({error}). Nothing was kept; run again, and if "
             "it happens again the file at that address has changed."
         ) from error
+    finally:
+        socket.setdefaulttimeout(previous_timeout)
 
 
 def why_damaged(archive: Archive, path: Path) -> str | None:
@@ -104,7 +112,11 @@ def extract(path: Path, destination: Path, top: str) -> None:
                     archive.extractall(part, filter="data")  # refuses whatever leads out of the folder
             else:
                 raise InputError(f"{path}: neither a zip nor a tar archive. Delete it and get it anew.")
-        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        # What a damaged zip raises depends on the byte: an unknown method, a flag for encryption, a broken stream.
+        except (
+            *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+            *(EOFError, NotImplementedError, RuntimeError),
+        ) as error:
             raise InputError(f"{path}: not extracted ({error}). Delete the archive and get it anew.") from error
         except OSError as error:
             raise InputError(

@@ -1,5 +1,6 @@
 """Folders that are whole or absent, however a process that makes them ends."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -23,8 +24,10 @@ def make_folder(destination: Path, make: Callable[[Path], Path]) -> None:
     with FileLock(destination.parent / f".{destination.name}.lock"):
         if destination.exists():
             return
-        for left_behind in destination.parent.glob(f".{destination.name}.*.part"):
-            shutil.rmtree(left_behind)
+        part_name = re.compile(re.escape(f".{destination.name}.") + r"[a-z0-9_]{8}\.part")  # as mkdtemp makes them
+        for entry in destination.parent.iterdir():
+            if part_name.fullmatch(entry.name):
+                shutil.rmtree(entry)
         part = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent))
         part.chmod(0o755)  # mkdtemp makes a private folder; data is for every user
         try:

@@ -52,10 +52,16 @@ class PictureArray(Dataset):
         self, files: Sequence[Path], size: int, cache: Path, name: str, unreadable: Literal["error", "skip"]
     ) -> None:
         source = os.path.commonpath([os.path.dirname(file) for file in files])
-        place = hashlib.sha256(os.path.abspath(source).encode()).hexdigest()[:8]
+        place = hashlib.sha256(os.fsencode(os.path.abspath(source))).hexdigest()[:8]
         self.folder = cache / f"{name}-{place}-{_fingerprint(files, source, size)}"
         if not self.folder.exists():
-            make_folder(self.folder, partial(_build, files, size))
+            try:
+                make_folder(self.folder, partial(_build, files, size))
+            except OSError as error:
+                raise InputError(
+                    f"{cache}: {len(files) * 3 * size * size / 1e6:.0f} MB of decoded pictures could not be written "
+                    f"({error}). Nothing was kept; free some space or choose another place with --data.cache."
+                ) from error
             for outdated in cache.glob(f"{name}-{place}-*"):
                 if outdated != self.folder:
                     shutil.rmtree(outdated, ignore_errors=True)
@@ -94,8 +100,12 @@ class PictureArray(Dataset):
 def _fingerprint(files: Sequence[Path], source: str, size: int) -> str:
     digest = hashlib.sha256(f"{size}".encode())
     for file in files:
-        stat = file.stat()
-        digest.update(f"{str(file)[len(source) :]}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+        try:
+            stat = file.stat()
+            state = f"{stat.st_size}\0{stat.st_mtime_ns}"
+        except OSError:  # a link that leads nowhere: decoding will say so
+            state = "unreadable"
+        digest.update(os.fsencode(f"{str(file)[len(source) :]}\0{state}\0"))
     return digest.hexdigest()[:16]
 
 
@@ -103,7 +113,7 @@ def _decode(size: int, file: Path) -> np.ndarray | str:
     """Decode one picture to uint8 (3, size, size), or say why it cannot be read."""
     try:
         with Image.open(file) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
+            picture = _to_rgb(ImageOps.exif_transpose(opened))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
         return f"{type(error).__name__}: {error}".replace(str(file), "file")
     if picture.size != (size, size):
@@ -111,26 +121,26 @@ def _decode(size: int, file: Path) -> np.ndarray | str:
     return np.asarray(picture).transpose(2, 0, 1)
 
 
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
+    return picture.convert("RGB")
+
+
 def _build(files: Sequence[Path], size: int, folder: Path) -> Path:
     unreadable: dict[int, str] = {}
-    try:
-        with (
-            ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
-            (folder / "pictures.u8").open("wb") as out,
-            tqdm(total=len(files), desc="Decoding pictures", unit="picture") as bar,
-        ):
-            for start in range(0, len(files), CHUNK):
-                chunk = files[start : start + CHUNK]
-                for i, picture in enumerate(pool.map(partial(_decode, size), chunk), start):
-                    if isinstance(picture, str):
-                        unreadable[i] = picture
-                    else:
-                        out.write(picture.tobytes())
-                bar.update(len(chunk))
-        (folder / "contents.json").write_text(json.dumps({"unreadable": unreadable}))
-    except OSError as error:
-        raise InputError(
-            f"{folder.parent}: {len(files) * 3 * size * size / 1e6:.0f} MB of decoded pictures could not be written "
-            f"({error}). Nothing was kept; free some space or choose another place with --data.cache."
-        ) from error
+    with (
+        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        (folder / "pictures.u8").open("wb") as out,
+        tqdm(total=len(files), desc="Decoding pictures", unit="picture") as bar,
+    ):
+        for start in range(0, len(files), CHUNK):
+            chunk = files[start : start + CHUNK]
+            for i, picture in enumerate(pool.map(partial(_decode, size), chunk), start):
+                if isinstance(picture, str):
+                    unreadable[i] = picture
+                else:
+                    out.write(picture.tobytes())
+            bar.update(len(chunk))
+    (folder / "contents.json").write_text(json.dumps({"unreadable": unreadable}))
     return folder

@@ -1,5 +1,6 @@
 """Tiny-ImageNet-200 as it was published: 64x64 photos in 200 classes."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -111,6 +112,14 @@ class TinyImageNet(ResumableDataModule):
         self.color_jitter = color_jitter
         self.mixup_alpha = mixup_alpha
         self.cutmix_alpha = cutmix_alpha
+        for key, value, top in (
+            ("crop_padding", crop_padding, SIZE - 1),
+            ("color_jitter", color_jitter, 1),
+            ("mixup_alpha", mixup_alpha, math.inf),
+            ("cutmix_alpha", cutmix_alpha, math.inf),
+        ):
+            if not 0 <= value <= top:
+                raise InputError(f"data.{key} is {value}; it must be between 0 and {top}.")
         #: WordNet id -> name of each class, in the order of the labels; empty while there is no data set.
         self.classes: dict[str, str] = {}
         self._sets: dict[str, LabelledPictures] = {}
@@ -118,25 +127,19 @@ class TinyImageNet(ResumableDataModule):
 
     @override
     def prepare_data(self) -> None:
-        """Make sure that the data set is on disk: make the sample set, or verify and extract the archive.
+        """Get the data set onto the disk: make the sample set, or download, verify and extract the archive.
 
         Raises:
-            InputError: there is no data set, and ``download`` is false or failed.
+            InputError: the download failed, or an archive that is there is damaged.
         """
         if self.sample:
             sample_set.make(self.root)
             return
-        if self.root.exists() or (self.pictures and not self.download):
-            return
         archive = self.root.parent / f"{TOP}.zip"
+        if self.root.exists() or not (self.download or archive.exists()):
+            return  # setup says what is missing, if it is needed
         if self.download:
             download(ARCHIVE, archive)
-        elif not archive.exists():
-            raise InputError(
-                f"{self.root}: there is no such folder (data.root). Tiny-ImageNet-200 is at {ARCHIVE.url}: download "
-                "and extract it with --data.download=true, give another folder with --data.root, or try the program on "
-                "generated pictures first with --data.sample=true."
-            )
         elif why := why_damaged(ARCHIVE, archive):
             raise InputError(
                 f"{archive}: not the published archive, since {why}. The download may have been cut short: "
@@ -153,6 +156,12 @@ class TinyImageNet(ResumableDataModule):
         """
         if self.root.exists():
             self.classes = read_classes(self.root)
+        elif stage != "predict" or self.pictures is None:
+            raise InputError(
+                f"{self.root}: there is no such folder (data.root). Tiny-ImageNet-200 is at {ARCHIVE.url}: download "
+                "and extract it with --data.download=true, give another folder with --data.root, or try the program on "
+                "generated pictures first with --data.sample=true."
+            )
         if stage == "fit":
             self._sets["train"] = self._load("train", *read_train(self.root, list(self.classes)))
             if self.mixup_alpha or self.cutmix_alpha:
@@ -226,7 +235,7 @@ def read_lines(file: Path) -> list[str]:
     """
     try:
         return file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"{file}: there is no such file, so {file.parent} is not a whole Tiny-ImageNet folder (data.root). "
             "Delete the folder and run again with --data.download=true, or give another one."
@@ -237,12 +246,15 @@ def read_lines(file: Path) -> list[str]:
 
 def read_classes(root: Path) -> dict[str, str]:
     """Read the classes: WordNet id -> name, in the order of ``wnids.txt``, which is that of the labels."""
-    wnids = [line.strip() for line in read_lines(root / "wnids.txt") if line.strip()]
+    wnids: list[str] = []
+    for number, line in enumerate(read_lines(root / "wnids.txt"), 1):
+        wnid = line.strip()
+        if wnid in wnids:
+            raise InputError(f"{root / 'wnids.txt'}:{number}: class {wnid!r} is listed twice. Remove one of the lines.")
+        if wnid:
+            wnids.append(wnid)
     if not wnids:
         raise InputError(f"{root / 'wnids.txt'}: the file is empty; it should list one class a line. Get it anew.")
-    for number, wnid in enumerate(wnids, 1):
-        if wnid in wnids[: number - 1]:
-            raise InputError(f"{root / 'wnids.txt'}:{number}: class {wnid!r} is listed twice. Remove one of the lines.")
     names = dict(line.split("\t", 1) for line in read_lines(root / "words.txt") if "\t" in line)
     return {wnid: names.get(wnid, wnid) for wnid in wnids}
 

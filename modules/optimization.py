@@ -1,6 +1,7 @@
 """Optimizers and learning-rate schedules as every module uses them."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import LightningModule
@@ -14,7 +15,7 @@ from typing_extensions import override
 class WarmupCosine(LRScheduler):
     """Linear warm-up, then half a cosine down to a share of the peak; stepped once per optimizer step.
 
-    The schedule ends with the run: :func:`configure` sets ``total_steps`` to the Trainer's number of steps.
+    The schedule ends with the run: :class:`Optimization` sets ``total_steps`` to the Trainer's number of steps.
     Source: Loshchilov and Hutter 2017 (https://arxiv.org/abs/1608.03983) without restarts; warm-up as in
     Goyal et al. 2017 (https://arxiv.org/abs/1706.02677).
 
@@ -67,27 +68,37 @@ def parameter_groups(network: nn.Module, decay_norm_and_bias: bool) -> list[dict
     ]
 
 
-def configure(
-    module: LightningModule,
-    groups: list[dict[str, Any]],
-    optimizer: OptimizerCallable,
-    scheduler: LRSchedulerCallable | None,
-) -> Any:
-    """Build what :meth:`LightningModule.configure_optimizers` returns.
+@dataclass(frozen=True)
+class Optimization:
+    """How a module is optimized: what makes its optimizer and its learning-rate schedule.
 
-    A :class:`WarmupCosine` is stepped with the optimizer and spans the run; any other schedule is stepped at the
-    end of each epoch, as torch's documentation has it.
+    A copy of a module (for an average of its weights, say) shares this object: what the command line hands over as
+    ``optimizer`` holds on to the whole command line, the Trainer included.
+
+    Args:
+        optimizer: makes the optimizer from parameter groups.
+        scheduler: makes the schedule from the optimizer. A :class:`WarmupCosine` is stepped with the optimizer and
+            spans the run; any other is stepped at the end of each epoch, as torch's documentation has it.
     """
-    built = optimizer(groups)
-    if scheduler is None:
-        return built
-    schedule = scheduler(built)
-    config: dict[str, Any] = {"scheduler": schedule, "interval": "epoch"}
-    if isinstance(schedule, WarmupCosine):
-        schedule.total_steps = int(module.trainer.estimated_stepping_batches)
-        for group, rate in zip(built.param_groups, schedule.get_lr(), strict=True):
-            group["lr"] = rate  # it was set from the total_steps of the constructor
-        config["interval"] = "step"
-    if isinstance(schedule, ReduceLROnPlateau):
-        config["monitor"] = schedule.monitor
-    return {"optimizer": built, "lr_scheduler": config}
+
+    optimizer: OptimizerCallable
+    scheduler: LRSchedulerCallable | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Optimization":
+        return self
+
+    def configure(self, module: LightningModule, groups: list[dict[str, Any]]) -> Any:
+        """Build what :meth:`LightningModule.configure_optimizers` returns."""
+        optimizer = self.optimizer(groups)
+        if self.scheduler is None:
+            return optimizer
+        scheduler = self.scheduler(optimizer)
+        config: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
+        if isinstance(scheduler, WarmupCosine):
+            scheduler.total_steps = int(module.trainer.estimated_stepping_batches)
+            for group, rate in zip(optimizer.param_groups, scheduler.get_lr(), strict=True):
+                group["lr"] = rate  # it was set from the total_steps of the constructor
+            config["interval"] = "step"
+        if isinstance(scheduler, ReduceLROnPlateau):
+            config["monitor"] = scheduler.monitor
+        return {"optimizer": optimizer, "lr_scheduler": config}

@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
 from modules.networks.resnet import resnet
-from modules.optimization import configure, parameter_groups
+from modules.optimization import Optimization, parameter_groups
 from trainer.errors import InputError
 
 
@@ -60,8 +60,7 @@ class ImageClassifier(LightningModule):
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
         self.decay_norm_and_bias = decay_norm_and_bias
-        self.optimizer = optimizer
-        self.scheduler = scheduler
+        self.optimization = Optimization(optimizer, scheduler)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network = resnet(depth, num_classes, stem, weights).to(memory_format=self.memory_format)
         self.example_input_array = torch.zeros(1, 3, 64, 64)
@@ -160,8 +159,7 @@ class ImageClassifier(LightningModule):
 
     @override
     def configure_optimizers(self) -> Any:
-        groups = parameter_groups(self.network, self.decay_norm_and_bias)
-        return configure(self, groups, self.optimizer, self.scheduler)
+        return self.optimization.configure(self, parameter_groups(self.network, self.decay_norm_and_bias))
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -52,11 +52,14 @@ class ShuffledBatches(Sampler[list[int]]):
         if size < 1:
             raise InputError("There are no samples to make batches of.")
         self.batches = -(-size // batch_size)
+        if size < world_size:
+            raise InputError(f"{size} samples are too few for {world_size} processes. Use {size} at the most.")
         if size // self.batches < world_size:
+            enough = next(b for b in range(batch_size + 1, size + 1) if size // -(-size // b) >= world_size)
             raise InputError(
                 f"data.batch_size {batch_size} deals {size} samples into batches of {size // self.batches}, too few "
                 f"for {world_size} processes. data.batch_size counts the samples of all processes: raise it to "
-                f"{world_size} or more, or use fewer processes."
+                f"{enough}, or use fewer processes."
             )
         self.size = size
         self.shuffle = shuffle

@@ -4,6 +4,7 @@ import csv
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,6 @@ def test_throughput_prints_a_row_for_each_device(tmp_path: Path) -> None:
         "--",
         "--model.stem=imagenet",
         f"--data.cache={tmp_path / 'cache'}",
-        "--trainer.callbacks=[callbacks.throughput.Throughput]",
         folder=tmp_path,
     )
     assert_first_line(out)
@@ -89,8 +89,6 @@ def test_throughput_prints_a_row_for_each_device(tmp_path: Path) -> None:
 def test_benchmarks_refuse_what_they_cannot_do(
     module: str, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from importlib import import_module
-
     with pytest.raises(SystemExit) as stopped:
         import_module(f"benchmarks.{module}").main(words)
     assert stopped.value.code == 2

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from datamodules.archive import Archive, download, extract, why_damaged
-from tests.datamodules.helpers import cut_in_half, in_fork, listing
+from tests.datamodules.faults import cut_in_half, in_fork, listing
 from trainer.errors import InputError
 
 CONTENT = {f"top/folder/{k}.txt": f"content of file {k} ".encode() * 20 for k in range(5)}
@@ -385,7 +385,7 @@ def test_killed_extraction_leaves_no_half_folder_and_the_next_one_is_whole(publi
 
 def test_stale_part_of_an_extraction_is_cleared_away(published: Path, tmp_path: Path) -> None:
     place = tmp_path / "place"
-    stale = place / ".data.xyz.part" / "top" / "folder"
+    stale = place / ".data.abcd_123.part" / "top" / "folder"
     stale.mkdir(parents=True)
     (stale / "0.txt").write_bytes(b"half")
     extract(published, place / "data", "top")

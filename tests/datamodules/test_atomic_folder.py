@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from datamodules.atomic_folder import make_folder
-from tests.datamodules.helpers import in_fork, listing
+from tests.datamodules.faults import in_fork, listing
 
 
 def write_ten_files(part: Path) -> Path:
@@ -137,7 +137,7 @@ def test_killed_process_leaves_no_folder_and_the_next_one_clears_up(tmp_path: Pa
 @pytest.mark.parametrize("name", ["data", "data [1]", "tiny-imagenet-200.v2"])
 def test_stale_parts_are_removed_whatever_the_name_of_the_folder(tmp_path: Path, name: str) -> None:
     for k in range(2):
-        stale = tmp_path / f".{name}.xyz{k}.part"
+        stale = tmp_path / f".{name}.abcd_12{k}.part"
         stale.mkdir()
         (stale / "half.txt").write_text("half")
     make_folder(tmp_path / name, write_ten_files)

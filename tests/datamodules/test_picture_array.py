@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from datamodules.picture_array import NAMED, PictureArray
-from tests.datamodules.helpers import cut_in_half, in_fork, listing, noise, save_pictures, snapshot
+from tests.datamodules.faults import cut_in_half, in_fork, listing, noise, save_pictures, snapshot
 from trainer.errors import InputError
 
 Edit = Callable[[list[Path]], list[Path]]

@@ -17,7 +17,7 @@ from PIL import Image
 
 from datamodules.archive import Archive
 from datamodules.tiny_imagenet import MEAN, STD, TOP, TinyImageNet
-from tests.datamodules.helpers import cut_in_half, listing, noise, snapshot
+from tests.datamodules.faults import cut_in_half, listing, noise, snapshot
 from trainer.errors import InputError
 
 
@@ -69,8 +69,10 @@ def edit_line(file: Path, number: int, edit: Callable[[str], str]) -> str:
 
 
 def test_missing_folder_is_named_with_every_way_to_get_data(tmp_path: Path) -> None:
+    data = data_at(tmp_path / "data" / TOP)
+    data.prepare_data()
     with pytest.raises(InputError) as error:
-        data_at(tmp_path / "data" / TOP).prepare_data()
+        data.setup("fit")
     message = str(error.value)
     for needed in (
         str(tmp_path / "data" / TOP),

@@ -77,6 +77,6 @@ def test_channels_last_changes_the_memory_format_and_not_the_answer() -> None:
     plain = ImageClassifier(num_classes=4).eval()
     torch.manual_seed(0)
     last = ImageClassifier(num_classes=4, channels_last=True).eval()
-    assert last.network.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    assert last.network.state_dict()["conv1.weight"].is_contiguous(memory_format=torch.channels_last)
     image = torch.randn(2, 3, 64, 64)
     assert torch.allclose(plain(image), last(image), atol=1e-4)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from datamodules.samples import tiny_imagenet as sample_set
 from datamodules.tiny_imagenet import read_classes, read_train, read_val
-from tests.datamodules.helpers import listing, snapshot
+from tests.datamodules.faults import listing, snapshot
 
 
 def contents(folder: Path) -> dict[str, bytes]:

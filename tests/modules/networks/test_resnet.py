@@ -50,9 +50,10 @@ def test_weights_from_a_file_replace_all_layers_but_those_of_another_shape(tmp_p
     source = resnet(18, num_classes=5, stem="imagenet")
     torch.save(source.state_dict(), tmp_path / "weights.pt")
     network = resnet(18, num_classes=7, stem="small", weights=str(tmp_path / "weights.pt"))
-    assert torch.equal(network.layer3[0].conv1.weight, source.layer3[0].conv1.weight)
-    assert network.fc.weight.shape == (7, 512)
-    assert network.conv1.weight.shape == (64, 3, 3, 3)
+    new, old = network.state_dict(), source.state_dict()
+    assert torch.equal(new["layer3.0.conv1.weight"], old["layer3.0.conv1.weight"])
+    assert new["fc.weight"].shape == (7, 512)
+    assert new["conv1.weight"].shape == (64, 3, 3, 3)
 
 
 def test_weights_of_a_checkpoint_are_read(tmp_path: Path) -> None:

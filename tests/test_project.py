@@ -1,0 +1,105 @@
+"""What a newcomer does first, and the files that describe the project."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKLOAD = ["--config", "configs/resnet_tiny_imagenet.yaml"]
+SAMPLE = [*WORKLOAD, "--config", "configs/sample/resnet_tiny_imagenet.yaml"]
+
+
+def train(*words: str, timeout: float = 600) -> str:
+    """Run train.py as a user does and return what it printed."""
+    command = [sys.executable, "train.py", *words, "--trainer.enable_progress_bar=false"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_sample_run_reaches_its_accuracy_and_says_where_everything_is(tmp_path: Path) -> None:
+    folders = [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
+    output = train("fit", *SAMPLE, *folders)
+    assert "SAMPLE DATA" in output
+    accuracy = re.search(r"Best val/accuracy: ([\d.]+)", output)
+    assert accuracy is not None
+    assert float(accuracy[1]) >= 0.95
+    run = tmp_path / "logs" / "resnet_tiny_imagenet" / "version_0"
+    assert f"Best checkpoint: {run / 'checkpoints' / 'best.ckpt'}" in output
+    assert f"tensorboard --logdir {run}" in output
+    # The summary shows each layer with its sizes.
+    assert re.search(r"network\.layer4.*\[1, 256, 4, 4\].*\[1, 512, 2, 2\]", output)
+
+    predictions = tmp_path / "predictions.csv"
+    train("predict", *SAMPLE, *folders, "--ckpt_path=best", f"--predictions.output={predictions}")
+    assert len(list(csv.DictReader(predictions.open()))) == 50
+
+
+@pytest.mark.slow
+def test_two_processes_started_by_lightning_train_and_predict(tiny_imagenet: Path, tmp_path: Path) -> None:
+    words = [
+        *WORKLOAD,
+        *(f"--data.root={tiny_imagenet}", f"--data.cache={tmp_path / 'cache'}", "--data.batch_size=16"),
+        *("--model.num_classes=10", "--model.stem=imagenet", "--trainer.max_epochs=1"),
+        *("--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"),
+        f"--trainer.logger.save_dir={tmp_path / 'logs'}",
+    ]
+    train("fit", *words)
+    predictions = tmp_path / "predictions.csv"
+    train("predict", *words, "--ckpt_path=last", f"--predictions.output={predictions}")
+    rows = list(csv.DictReader(predictions.open()))
+    files = sorted(str(path) for path in (tiny_imagenet / "test" / "images").iterdir())
+    assert [row["file"] for row in rows] == files
+    assert not list(tmp_path.glob(".predictions*"))
+
+
+def test_bad_input_is_one_message_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "train.py", "fit", *WORKLOAD, f"--data.root={tmp_path / 'nowhere'}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert f"error: {tmp_path / 'nowhere'}: there is no such folder (data.root)" in result.stderr
+
+
+def test_requirements_pin_versions_and_name_no_host() -> None:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert all(re.match(r"^[a-z0-9][a-z0-9._-]*(\[[a-z,]+\])?==[^ ]+( ; .*)?$", line) for line in lines)
+    pinned = {line.split("==")[0].split("[")[0] for line in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+    assert {re.split(r"[\[<>=!]", name)[0] for name in wanted} <= pinned
+    assert not {"lightning==2.6.2", "lightning==2.6.3"} & set(lines)
+
+
+def test_readme_names_configurations_and_files_that_exist() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name in set(re.findall(r"configs/[\w/]+\.yaml", readme)) | set(
+        re.findall(r"\b(?:modules|datamodules)/\w+\.py", readme)
+    ):
+        assert (ROOT / name).exists(), name
+    for target in set(re.findall(r"^make ([\w-]+)", readme, re.MULTILINE)):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+def test_no_workload_imports_the_other_side() -> None:
+    """modules/ and datamodules/ never import each other, and networks/ know neither Lightning nor ranks."""
+    for folder, forbidden in {
+        "modules": r"datamodules|callbacks|strategies",
+        "datamodules": r"modules|callbacks|strategies",
+        "modules/networks": r"lightning|torch\.distributed",
+    }.items():
+        for file in (ROOT / folder).rglob("*.py"):
+            assert not re.search(rf"^\s*(from|import) ({forbidden})\b", file.read_text(), re.MULTILINE), file
+
+
+def test_repository_holds_no_lock_file_and_no_data() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    assert "uv.lock" not in tracked
+    assert all(os.path.getsize(ROOT / name) < 2**20 for name in tracked if (ROOT / name).exists())  # noqa: PTH202
