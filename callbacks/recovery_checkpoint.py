@@ -16,12 +16,14 @@ class RecoveryCheckpoint(Checkpoint):
     """Keep ``last.ckpt`` up to date, so that a run can be gone on with exactly.
 
     It is written where nothing is in the air, so that a resumed run goes on bit by bit: after an optimizer step
-    within an epoch, and after the validation at the end of an epoch. SIGTERM (sent by schedulers before they kill)
-    and, in a run of one process, Ctrl-C write it after the step that is under way; a second Ctrl-C stops at once.
+    within an epoch, and after the validation at the end of an epoch. In a run of one process, SIGTERM (sent by
+    schedulers before they kill) and Ctrl-C write it after the step that is under way, and a second Ctrl-C stops at
+    once; several processes hear of a signal at different steps, and go on from the last checkpoint before it.
 
     Args:
         every_n_steps: also write ``last.ckpt`` after so many optimizer steps; 0 does not.
-        every_n_minutes: also write it when the last one is so old; 0 does not.
+        every_n_minutes: also write it when the last one is so old; 0 does not. Several processes look at the clock
+            every ``log_every_n_steps`` steps, since they have to agree.
         keep_epochs: keep ``epoch=NNN.ckpt`` after these epochs, counted from 1.
     """
 
@@ -55,8 +57,10 @@ class RecoveryCheckpoint(Checkpoint):
             return False
         if self.every_n_steps and step % self.every_n_steps == 0:
             return True
-        old = self.every_n_minutes > 0 and time.monotonic() - self._saved_at > 60 * self.every_n_minutes
-        return bool(trainer.strategy.reduce_boolean_decision(old, all=False)) if self.every_n_minutes > 0 else False
+        if not self.every_n_minutes or (trainer.world_size > 1 and step % trainer.log_every_n_steps):  # type: ignore[attr-defined]
+            return False
+        old = time.monotonic() - self._saved_at > 60 * self.every_n_minutes
+        return bool(trainer.strategy.reduce_boolean_decision(old, all=False))
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -75,7 +79,7 @@ class RecoveryCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        stop = self._interrupted or trainer.received_sigterm
+        stop = self._interrupted or (trainer.received_sigterm and trainer.world_size == 1)
         accumulating = trainer.fit_loop.epoch_loop._should_accumulate()
         # At an epoch's last batch the validation is still to come: on_train_epoch_end follows it.
         last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch

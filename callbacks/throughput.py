@@ -20,6 +20,7 @@ class Throughput(Callback):
         self._samples = 0
         self._waited = 0.0
         self._since = 0.0
+        self._logged_step = 0
 
     def _start(self, trainer: Trainer) -> None:
         self._samples = 0
@@ -39,8 +40,10 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
     ) -> None:
         self._samples += len(batch["index"])
-        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        step = trainer.global_step
+        if step == self._logged_step or step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
+        self._logged_step = step
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.synchronize()  # once in N steps: count the work that was done, not what was queued
         seconds = time.perf_counter() - self._since
