@@ -11,6 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from callbacks.recovery_checkpoint import RecoveryCheckpoint
+from trainer.resume import ConfigurationInCheckpoint, course
 
 SAMPLE_NOTICE = (
     "SAMPLE DATA: generated to try the program on. Figures from this run say nothing about the real data set."
@@ -49,8 +50,10 @@ class RunReport(Callback):
         if best is None or not isinstance(trainer.logger, TensorBoardLogger):
             return
         name, value, _ = best
-        hparams = dict(pl_module.hparams) | dict(trainer.datamodule.hparams)  # type: ignore[attr-defined]
-        trainer.logger.log_hyperparams(_flat(hparams), {f"best/{name}": value}, step=trainer.current_epoch)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, ConfigurationInCheckpoint):
+                settings = course(callback.configuration, getattr(trainer.datamodule, "places", frozenset()))  # type: ignore[attr-defined]
+                trainer.logger.log_hyperparams(_flat(settings), {f"best/{name}": value}, step=trainer.current_epoch)
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -78,12 +81,12 @@ class RunReport(Callback):
         return None
 
 
-def _flat(hparams: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level, in names and values that TensorBoard shows."""
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level, named as on the command line, in values that TensorBoard shows."""
     flat: dict[str, Any] = {}
-    for key, value in hparams.items():
+    for key, value in settings.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= _flat(value, prefix if key == "init_args" else f"{prefix}{key}.")
         elif value is not None:
             flat[f"{prefix}{key}"] = value if isinstance(value, bool | int | float) else str(value)
     return flat

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from train import main
 from trainer.cli import SextantCLI
@@ -74,6 +75,11 @@ def test_board_has_epoch_metrics_by_epoch_and_step_metrics_by_step(trained: Path
     best = max(point.value for point in board.Scalars("val/accuracy"))
     assert board.Scalars("best/val/accuracy")[-1].value == pytest.approx(best)
     assert any(tag.startswith("lr-SGD") for tag in board.Tags()["scalars"])
+    settings = HParamsPluginData.FromString(
+        board.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    ).session_start_info.hparams
+    assert settings["model.optimizer.lr"].number_value == 0.2
+    assert settings["data.batch_size"].number_value == 16
 
 
 def test_best_checkpoint_holds_what_validation_measured(trained: Path, words: list[str]) -> None:
