@@ -9,6 +9,7 @@ from typing import Any, Literal, NoReturn
 
 import yaml
 from jsonargparse import Namespace
+from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -78,7 +79,9 @@ class SextantCLI(LightningCLI):
 
     @override
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of all that is random in the run.")
+        parser.add_argument(
+            "--seed_everything", type=NonNegativeInt, default=0, help="Seed of all that is random in the run."
+        )
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
