@@ -85,7 +85,7 @@ class SextantCLI(LightningCLI):
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
         parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(RecoveryCheckpoint, "recovery_checkpoint")
         parser.add_lightning_class_args(PredictionWriter, "predictions")

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -31,9 +32,16 @@ def run(module: str, *words: str, folder: Path) -> str:
     """Run a benchmark from the project's folder, with temporary files in ``folder``, and give what it printed."""
     environment = {"TMPDIR": str(folder), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", f"benchmarks.{module}", *words]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            out, errors = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # as Ctrl-C: it stops the run it has started
+            out, errors = process.communicate()
+    assert process.returncode == 0, f"{out}\n{errors}"
+    return out
 
 
 def assert_first_line(out: str) -> None:
