@@ -130,7 +130,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 def _build(files: Sequence[Path], size: int, folder: Path) -> Path:
     unreadable: dict[int, str] = {}
     with (
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        ThreadPoolExecutor(torch.get_num_threads()) as pool,
         (folder / "pictures.u8").open("wb") as out,
         tqdm(total=len(files), desc="Decoding pictures", unit="picture") as bar,
     ):
