@@ -1,10 +1,17 @@
 """Data in the real on-disk formats, made once per session."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from datamodules.samples import tiny_imagenet as tiny_imagenet_sample
+
+# CI tries the same examples each time; on a developer's machine Hypothesis goes on looking for new ones.
+settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

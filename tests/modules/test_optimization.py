@@ -31,7 +31,8 @@ def test_rate_rises_to_the_peak_and_falls_to_the_final_share(total: int, warmup:
     assert all(a <= b for a, b in pairwise(seen[: top + 1]))
     assert all(a >= b for a, b in pairwise(seen[top:]))
     assert all(0 < rate <= 1 or math.isclose(rate, final) for rate in seen)
-    assert min(seen[top:]) >= final - 1e-9
+    if warmup * total <= total - 1:  # otherwise the run ends within the warm-up
+        assert min(seen[top:]) >= final - 1e-9
 
 
 def test_rate_is_half_a_cosine_after_the_warm_up() -> None:
