@@ -78,7 +78,7 @@ def _save_with_little_room(path: Path, answer: "multiprocessing.Queue[str]") -> 
 def test_full_disk_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(2)}, path)
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")  # a fork of this process could not use torch's threads
     answer = context.Queue()
     process = context.Process(target=_save_with_little_room, args=(path, answer))
     process.start()
