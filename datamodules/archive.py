@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -106,10 +107,10 @@ def extract(path: Path, destination: Path, top: str) -> None:
         try:
             if zipfile.is_zipfile(path):
                 with zipfile.ZipFile(path) as archive:
-                    _extract_zip(archive, part)
+                    _extract_zip(archive, path, part)
             elif tarfile.is_tarfile(path):
                 with tarfile.open(path) as archive:
-                    archive.extractall(part, filter="data")  # refuses whatever leads out of the folder
+                    _extract_tar(archive, path, part)
             else:
                 raise InputError(f"{path}: neither a zip nor a tar archive. Delete it and get it anew.")
         # What a damaged zip raises depends on the byte: an unknown method, a flag for encryption, a broken stream.
@@ -129,13 +130,33 @@ def extract(path: Path, destination: Path, top: str) -> None:
     make_folder(destination, fill)
 
 
-def _extract_zip(archive: zipfile.ZipFile, folder: Path) -> None:
+def _extract_zip(archive: zipfile.ZipFile, path: Path, folder: Path) -> None:
     names = archive.namelist()
-    for name in names:
-        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+    _refuse_leading_out(path, names, folder)
+    for name in tqdm(names, desc=f"Extracting {path.name}", unit="file"):
+        archive.extract(name, folder)
+
+
+def _extract_tar(archive: tarfile.TarFile, path: Path, folder: Path) -> None:
+    members = archive.getmembers()
+    _refuse_leading_out(path, [member.name for member in members], folder)
+    for member in members:
+        if not (member.isfile() or member.isdir()):
             raise InputError(
-                f"{archive.filename}: the entry {name!r} leads out of the folder it is extracted to. "
+                f"{path}: the entry {member.name!r} is a link or a device; data is files and folders alone. "
                 "Nothing was extracted; do not trust this archive."
             )
-    for name in tqdm(names, desc=f"Extracting {Path(str(archive.filename)).name}", unit="file"):
-        archive.extract(name, folder)
+    # Python before 3.11.4 has no filter; what it would refuse was refused above.
+    safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    for member in tqdm(members, desc=f"Extracting {path.name}", unit="file"):
+        archive.extract(member, folder, **safe)
+
+
+def _refuse_leading_out(path: Path, names: list[str], folder: Path) -> None:
+    inside = folder.resolve()
+    for name in names:
+        if not (inside / name).resolve().is_relative_to(inside):
+            raise InputError(
+                f"{path}: the entry {name!r} leads out of the folder it is extracted to. "
+                "Nothing was extracted; do not trust this archive."
+            )
