@@ -16,6 +16,8 @@ _context.set_forkserver_preload(["trainer.cli", "torchvision", "torch._dynamo"])
 
 
 def _command(args: list[str], environment: dict[str, str], folder: str, log: str | None) -> None:
+    # A process of the fork server would start loader workers by a server of its own; train.py's are plain forks.
+    multiprocessing.set_start_method("fork", force=True)
     os.chdir(folder)
     os.environ.update(environment)
     if log is not None:
