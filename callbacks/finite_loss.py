@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from typing_extensions import override
 
+from callbacks.recovery_checkpoint import RecoveryCheckpoint
 from trainer.errors import InputError
 
 
@@ -21,6 +22,12 @@ class FiniteLoss(Callback):
 
     def __init__(self) -> None:
         self._pending: tuple[Tensor, dict[str, Any], int] | None = None
+        self._folder: Path | None = None
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # All processes ask here: the answer is broadcast, and later one of them may fail alone.
+        self._folder = RecoveryCheckpoint.folder(trainer)
 
     @override
     def on_train_batch_end(
@@ -50,8 +57,10 @@ class FiniteLoss(Callback):
         if math.isfinite(value):
             return
         names = trainer.datamodule.sample_names(batch)  # type: ignore[attr-defined]
-        last = Path(trainer.log_dir or ".") / "checkpoints" / "last.ckpt"
-        good = f"The last good checkpoint is {last}." if last.exists() else "There is no checkpoint of this run yet."
+        last = self._folder and self._folder / "last.ckpt"
+        good = "There is no checkpoint of this run yet."
+        if last and last.exists():
+            good = f"The last good checkpoint is {last}."
         raise InputError(
             f"The loss is {value} at step {step} (epoch {trainer.current_epoch}). {good} Try a lower learning rate, "
             f"or clip gradients with --trainer.gradient_clip_val=1. The batch:\n  " + "\n  ".join(names)
