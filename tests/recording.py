@@ -1,6 +1,7 @@
 """A callback by which tests see what a run was fed."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,16 @@ from typing_extensions import override
 
 
 class RecordBatches(Callback):
-    """Append the samples of each batch to ``<folder>/<rank>.jsonl``: split, epoch, and indices in order."""
+    """Append the samples of each batch to ``<folder>/<rank>.jsonl``: split, epoch, and indices in order.
 
-    def __init__(self, folder: str) -> None:
+    Args:
+        folder: where to.
+        hold_at: optimizer step before which the run waits to be killed; -1 does not.
+    """
+
+    def __init__(self, folder: str, hold_at: int = -1) -> None:
         self.folder = Path(folder)
+        self.hold_at = hold_at
 
     def _record(self, trainer: Trainer, split: str, batch: dict[str, Any]) -> None:
         with (self.folder / f"{trainer.global_rank}.jsonl").open("a") as file:
@@ -21,6 +28,8 @@ class RecordBatches(Callback):
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._record(trainer, "train", batch)
+        if trainer.global_step == self.hold_at:
+            time.sleep(600)
 
     @override
     def on_validation_batch_start(

@@ -39,22 +39,26 @@ def run_folder(folder: Path) -> Path:
     return folder / "logs" / "resnet_tiny_imagenet" / "version_0"
 
 
+# The run waits before its tenth step, the last of its second epoch; the eighth was the last one saved.
+HOLD = "--trainer.callbacks.hold_at=9"
+
+
 def kill_in_second_epoch(processes: list[ForkServerProcess], folder: Path) -> None:
-    """Kill all processes after two or more steps of the second epoch, of five steps each, were saved."""
-    checkpoint = run_folder(folder) / "checkpoints" / "last.ckpt"
+    """Kill all processes of a run that waits in its second epoch."""
     deadline = time.monotonic() + 240
-    seen = 0
-    while seen < 8:
-        assert time.monotonic() < deadline, (folder / "log").read_text()
-        assert any(process.is_alive() for process in processes), (folder / "log").read_text()
-        time.sleep(0.005)
-        if checkpoint.exists():
-            seen = torch.load(checkpoint, weights_only=True, mmap=True)["global_step"]
+    for rank in range(len(processes)):
+        batches: list[tuple[str, int, list[int]]] = []
+        while [split for split, _, _ in batches].count("train") < 10:
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            assert all(process.is_alive() for process in processes), (folder / "log").read_text()
+            time.sleep(0.05)
+            if (folder / f"{rank}.jsonl").exists():
+                batches = read_batches(folder, rank)
     for process in processes:
         process.kill()
         process.join()
-    position = torch.load(checkpoint, weights_only=True)["TinyImageNet"]
-    assert position == {"epoch": 1, "batches": 3}, "not killed within an epoch"
+    checkpoint = torch.load(run_folder(folder) / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["TinyImageNet"] == {"epoch": 1, "batches": 3}
 
 
 def assert_same_training(a: Path, b: Path) -> None:
@@ -95,7 +99,7 @@ def test_killed_run_ends_as_if_it_had_not_been_killed(
 ) -> None:
     words = [*command, f"--data.num_workers={num_workers}"]
     log = tmp_path / "log"
-    kill_in_second_epoch([start(words, tmp_path, log=log)], tmp_path)
+    kill_in_second_epoch([start([*words, HOLD], tmp_path, log=log)], tmp_path)
     finish([start([*words, "--ckpt_path=last"], tmp_path, log=log)], log)
     assert_same_training(whole_run, tmp_path)
 
@@ -104,7 +108,7 @@ def test_killed_run_of_two_processes_ends_as_if_it_had_not_been_killed(
     command: list[str], whole_ddp_run: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    kill_in_second_epoch(start_ranks(command, tmp_path, 2, log), tmp_path)
+    kill_in_second_epoch(start_ranks([*command, HOLD], tmp_path, 2, log), tmp_path)
     finish(start_ranks([*command, "--ckpt_path=last"], tmp_path, 2, log), log)
     assert_same_training(whole_ddp_run, tmp_path)
 
