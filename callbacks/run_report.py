@@ -27,13 +27,12 @@ class RunReport(Callback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if getattr(trainer.datamodule, "sample", False):  # type: ignore[attr-defined]
+        if _on_sample_data(trainer):
             rank_zero_info(SAMPLE_NOTICE)
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        sample = getattr(trainer.datamodule, "sample", False)  # type: ignore[attr-defined]
-        if sample and isinstance(trainer.logger, TensorBoardLogger) and trainer.is_global_zero:
+        if _on_sample_data(trainer) and isinstance(trainer.logger, TensorBoardLogger) and trainer.is_global_zero:
             trainer.logger.experiment.add_text("data", SAMPLE_NOTICE)
 
     # best.ckpt is chosen after the other callbacks' on_train_epoch_end, so the next hook reports it.
@@ -67,7 +66,7 @@ class RunReport(Callback):
         if (folder / "last.ckpt").exists():
             lines.append(f"Last checkpoint: {folder / 'last.ckpt'}")
         lines.append(f"TensorBoard: tensorboard --logdir {folder.parent}")
-        if getattr(trainer.datamodule, "sample", False):  # type: ignore[attr-defined]
+        if _on_sample_data(trainer):
             lines.append(SAMPLE_NOTICE)
         rank_zero_info("\n".join(lines))
 
@@ -79,6 +78,10 @@ class RunReport(Callback):
                 value = score.item() if isinstance(score, Tensor) else float(score)
                 return callback.monitor, value, Path(callback.best_model_path)
         return None
+
+
+def _on_sample_data(trainer: Trainer) -> bool:
+    return getattr(trainer.datamodule, "sample", False)  # type: ignore[attr-defined]
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -32,6 +32,10 @@ class Throughput(Callback):
         return getattr(trainer.train_dataloader, "waited", 0.0)
 
     @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start(trainer)  # a run that is resumed within an epoch does not come by on_train_epoch_start
+
+    @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._start(trainer)
 
