@@ -51,7 +51,7 @@ class RunReport(Callback):
         name, value, _ = best
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, ConfigurationInCheckpoint):
-                settings = course(callback.configuration, getattr(trainer.datamodule, "places", frozenset()))  # type: ignore[attr-defined]
+                settings = course(callback.configuration)
                 trainer.logger.log_hyperparams(_flat(settings), {f"best/{name}": value}, step=trainer.current_epoch)
 
     @override

@@ -12,18 +12,20 @@ from typing_extensions import override
 class Throughput(Callback):
     """Log ``throughput/samples_per_second`` (all processes) and ``throughput/data_wait`` every N steps.
 
+    What is counted is the DataModule's ``unit``: ``throughput/tokens_per_second`` for text. The progress bar shows it.
+
     ``data_wait`` is the share of the time, between 0 and 1, in which training stood still until the loader gave the
     next batch. Validation is not counted. N is the Trainer's ``log_every_n_steps``.
     """
 
     def __init__(self) -> None:
-        self._samples = 0
+        self._units = 0
         self._waited = 0.0
         self._since = 0.0
         self._logged_step = 0
 
     def _start(self, trainer: Trainer) -> None:
-        self._samples = 0
+        self._units = 0
         self._waited = self._loader_waited(trainer)
         self._since = time.perf_counter()
 
@@ -43,7 +45,7 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
     ) -> None:
-        self._samples += len(batch["index"])
+        self._units += trainer.datamodule.units(batch)  # type: ignore[attr-defined]
         step = trainer.global_step
         if step == self._logged_step or step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
@@ -53,13 +55,9 @@ class Throughput(Callback):
         seconds = time.perf_counter() - self._since
         waited = self._loader_waited(trainer) - self._waited
         # Rank 0 logs for all: the steps of the ranks go in step, and their shares of a batch differ by one at most.
-        pl_module.log_dict(
-            {
-                "throughput/samples_per_second": self._samples * trainer.world_size / seconds,
-                "throughput/data_wait": waited / seconds,
-            },
-            rank_zero_only=True,
-        )
+        speed = f"throughput/{trainer.datamodule.unit}_per_second"  # type: ignore[attr-defined]
+        pl_module.log(speed, self._units * trainer.world_size / seconds, prog_bar=True, rank_zero_only=True)
+        pl_module.log("throughput/data_wait", waited / seconds, rank_zero_only=True)
         self._start(trainer)
 
     @override

@@ -1,7 +1,8 @@
 """What all DataModules share: one loader factory, a position that can be resumed, randomness by step."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,10 @@ class ResumableDataModule(LightningDataModule):
     """
 
     #: Settings that may differ when a run is resumed, since they do not change what is learned.
-    places: frozenset[str] = frozenset({"num_workers"})
+    free_settings: frozenset[str] = frozenset({"num_workers"})
+
+    #: What the speed of training is counted in; see :meth:`units`.
+    unit: str = "samples"
 
     #: Whether the data was made by us. Runs on sample data say so.
     sample: bool = False
@@ -59,23 +63,33 @@ class ResumableDataModule(LightningDataModule):
         self._epoch = 0
         self._batches_done = 0
 
-    def loader(self, dataset: Dataset, *, shuffle: bool = False) -> TimedDataLoader:
+    def loader(
+        self,
+        dataset: Dataset,
+        *,
+        training: bool = False,
+        order: Callable[..., ShuffledBatches] | None = None,
+        batch_size: int | None = None,
+    ) -> TimedDataLoader:
         """Make the loader of a split.
 
         Args:
             dataset: gives a whole batch for a list of indices.
-            shuffle: True for training, whose order changes with the epoch and begins at the resumed position.
+            training: True for the loader that begins at the resumed position.
+            order: makes the sampler from ``size`` and ``batch_size`` and from ``seed``, ``rank``, ``world_size``,
+                ``epoch`` and ``start`` by name; without it, the order is random for training and plain elsewhere.
+            batch_size: samples per step over all processes, if not the DataModule's own.
         """
         trainer = self.trainer
-        sampler = ShuffledBatches(
+        make_sampler = order or partial(ShuffledBatches, shuffle=training)
+        sampler = make_sampler(
             len(dataset),  # type: ignore[arg-type]
-            self.batch_size,
-            shuffle=shuffle,
+            batch_size or self.batch_size,
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
-            epoch=self._epoch if shuffle else 0,
-            start=self._batches_done if shuffle else 0,
+            epoch=self._epoch if training else 0,
+            start=self._batches_done if training else 0,
         )
         return TimedDataLoader(
             dataset,
@@ -85,6 +99,10 @@ class ResumableDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
         )
+
+    def units(self, batch: dict[str, Any]) -> int:
+        """How many of :attr:`unit` a batch holds."""
+        return len(batch["index"])
 
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
         """The files (or other names by which a person finds them) of a batch's samples."""

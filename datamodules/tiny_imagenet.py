@@ -81,7 +81,7 @@ class TinyImageNet(ResumableDataModule):
     float (B, classes) after MixUp or CutMix, absent in ``predict``; ``index`` int64 (B,).
     """
 
-    places = ResumableDataModule.places | {"root", "download", "cache", "unreadable", "pictures"}
+    free_settings = ResumableDataModule.free_settings | {"root", "download", "cache", "unreadable", "pictures"}
 
     def __init__(
         self,
@@ -187,7 +187,7 @@ class TinyImageNet(ResumableDataModule):
 
     @override
     def train_dataloader(self) -> TimedDataLoader:
-        return self.loader(self._sets["train"], shuffle=True)
+        return self.loader(self._sets["train"], training=True)
 
     @override
     def val_dataloader(self) -> TimedDataLoader:

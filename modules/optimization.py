@@ -1,6 +1,8 @@
 """Optimizers and learning-rate schedules as every module uses them."""
 
 import math
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import override
+
+from trainer.errors import InputError
 
 
 class WarmupCosine(LRScheduler):
@@ -78,7 +82,8 @@ class Optimization:
     Args:
         optimizer: makes the optimizer from parameter groups.
         scheduler: makes the schedule from the optimizer. A :class:`WarmupCosine` is stepped with the optimizer and
-            spans the run; any other is stepped at the end of each epoch, as torch's documentation has it.
+            spans the run; a ``ReduceLROnPlateau`` is stepped with each validation (:meth:`validated`); any other at the
+            end of each epoch, as torch's documentation has it.
     """
 
     optimizer: OptimizerCallable
@@ -100,5 +105,27 @@ class Optimization:
                 group["lr"] = rate  # it was set from the total_steps of the constructor
             config["interval"] = "step"
         if isinstance(scheduler, ReduceLROnPlateau):
-            config["monitor"] = scheduler.monitor
+            # Lightning would step it after the checkpoint at the end of the epoch was written, which then resumes with
+            # the rate of before. So it never does, and validated() does.
+            config |= {"monitor": scheduler.monitor, "frequency": sys.maxsize}
         return {"optimizer": optimizer, "lr_scheduler": config}
+
+    @staticmethod
+    def validated(module: LightningModule, metrics: Mapping[str, Tensor]) -> None:
+        """Step a ``ReduceLROnPlateau``; to be called in the module's ``on_validation_epoch_end``.
+
+        Args:
+            module: whose schedule.
+            metrics: what the validation measured, over all processes, by name.
+
+        Raises:
+            InputError: the schedule looks at a metric that is not among these.
+        """
+        scheduler = module.lr_schedulers() if module.trainer.state.fn == "fit" else None
+        if not isinstance(scheduler, ReduceLROnPlateau) or module.trainer.sanity_checking:
+            return
+        if scheduler.monitor not in metrics:
+            raise InputError(
+                f"model.scheduler.monitor is {scheduler.monitor!r}; a validation measures {', '.join(metrics)}."
+            )
+        scheduler.step(float(metrics[scheduler.monitor]))

@@ -108,9 +108,11 @@ class ImageClassifier(LightningModule):
         metrics["top5"].update(logits, hard)
         return loss, logits
 
-    def _log_epoch(self, metrics: MetricCollection) -> None:
-        self.log_dict(metrics.compute())
+    def _log_epoch(self, metrics: MetricCollection) -> dict[str, Tensor]:
+        values = metrics.compute()
+        self.log_dict(values)
         metrics.reset()
+        return values
 
     @override
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -151,7 +153,7 @@ class ImageClassifier(LightningModule):
 
     @override
     def on_validation_epoch_end(self) -> None:
-        self._log_epoch(self.val_metrics)
+        self.optimization.validated(self, self._log_epoch(self.val_metrics))
 
     @override
     def on_test_epoch_end(self) -> None:

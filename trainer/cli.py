@@ -4,7 +4,6 @@ import logging
 import re
 import warnings
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, Literal, NoReturn
 
 import yaml
@@ -139,11 +138,9 @@ class SextantCLI(LightningCLI):
                 f"{path}: a checkpoint of another workload: it holds a {old['model']['class_path']}, and this command "
                 f"has a {new['model']['class_path']}. Give the --config of the run that made it, or another checkpoint."
             )
-        places = resolve_name(new["data"]["class_path"]).places
-        if command == "fit":
-            old_part, new_part = course(old, places), course(new, places)
-        else:  # the model alone decides what a checkpoint answers
-            old_part, new_part = {"model": old["model"]}, {"model": new["model"]}
+        old_part, new_part = course(old), course(new)
+        if command != "fit":  # the model alone decides what a checkpoint answers
+            old_part, new_part = {"model": old_part["model"]}, {"model": new_part["model"]}
         if settings_from is None:
             check_agreement(path, old_part, new_part)
         elif settings_from == "checkpoint":

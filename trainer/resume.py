@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -39,21 +40,30 @@ class ConfigurationInCheckpoint(Callback):
         checkpoint[KEY] = self.configuration
 
 
-def course(configuration: Mapping[str, Any], places: frozenset[str]) -> dict[str, Any]:
+def course(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a configuration that decides what is learned.
+
+    Settings that the classes of the model and of the data call free (``free_settings``) do not.
 
     Args:
         configuration: plain values, as ``config.yaml`` of a run has them.
-        places: arguments of the DataModule that may differ between a run and its continuation.
     """
-    data = dict(configuration["data"])
-    data["init_args"] = {k: v for k, v in data.get("init_args", {}).items() if k not in places}
     return {
         "seed_everything": configuration["seed_everything"],
         "trainer": {k: configuration["trainer"][k] for k in TRAINER_KEYS if k in configuration["trainer"]},
-        "model": configuration["model"],
-        "data": data,
+        "model": without_free_settings(configuration["model"]),
+        "data": without_free_settings(configuration["data"]),
     }
+
+
+def without_free_settings(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A class and its arguments, without those that may differ between a run and its continuation.
+
+    Args:
+        part: ``class_path`` and ``init_args``.
+    """
+    free: frozenset[str] = getattr(resolve_name(part["class_path"]), "free_settings", frozenset())
+    return {**part, "init_args": {k: v for k, v in part.get("init_args", {}).items() if k not in free}}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

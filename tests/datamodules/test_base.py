@@ -46,7 +46,7 @@ class NumbersData(ResumableDataModule):
 
     @override
     def train_dataloader(self) -> TimedDataLoader:
-        return self.loader(Numbers(20), shuffle=True)
+        return self.loader(Numbers(20), training=True)
 
     @override
     def val_dataloader(self) -> TimedDataLoader:

@@ -1,0 +1,196 @@
+"""Where the lines of a text corpus come from: plain-text files, or a set of Hugging Face datasets."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from trainer.errors import InputError
+
+SPLITS = ("train", "valid", "test")
+#: The names that a split's file may have: plain, and those of the published WikiText archives.
+FILE_NAMES = {split: (f"{split}.txt", f"wiki.{split}.tokens") for split in SPLITS}
+#: The names that a split may have in a set of Hugging Face datasets.
+SET_NAMES = {"train": ("train",), "valid": ("validation", "valid", "val", "dev"), "test": ("test",)}
+#: Shares of the lines of a single file that become the splits, in order.
+SHARES = {"train": 0.9, "valid": 0.05, "test": 0.05}
+
+
+class TextSource(ABC):
+    """The lines of the splits of a corpus."""
+
+    @property
+    @abstractmethod
+    def splits(self) -> Mapping[str, str]:
+        """The splits that there are, with the name by which a person finds each."""
+
+    @abstractmethod
+    def lines(self, split: str) -> Iterator[tuple[str, int]]:
+        """The lines of a split, each with its share of :meth:`size`."""
+
+    @abstractmethod
+    def size(self, split: str) -> int:
+        """How much there is to read of a split, for progress bars: bytes or rows."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes when the text changes."""
+
+
+class TextFiles(TextSource):
+    """UTF-8 text files: a folder with one for each split, or a single one that is cut into splits by lines.
+
+    Args:
+        root: a folder that holds ``train.txt``, ``valid.txt``, ``test.txt`` or ``wiki.train.tokens`` and so on; or a
+            text file, whose first 90 % of lines are for training, the next 5 % for validation, the rest for tests.
+
+    Raises:
+        InputError: there is nothing at ``root``, or the folder holds no training text.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._ranges: dict[str, tuple[Path, int, int]] = {}  # file, first byte, byte after the last
+        if root.is_file():
+            self._cut(root)
+            return
+        if not root.is_dir():
+            raise InputError(
+                f"{root}: there is no such folder or file (data.root). Get WikiText-2 from the Hugging Face hub with "
+                "--data.dataset=Salesforce/wikitext, give a folder with train.txt, valid.txt and test.txt or a text "
+                "file with --data.root, or try the program on generated text first with --data.sample=true."
+            )
+        for split, names in FILE_NAMES.items():
+            found = [root / name for name in names if (root / name).is_file()]
+            if found:
+                self._ranges[split] = (found[0], 0, found[0].stat().st_size)
+
+    def _cut(self, file: Path) -> None:
+        size = file.stat().st_size
+        with file.open("rb") as lines:
+            ends = [0]
+            for line in lines:
+                ends.append(ends[-1] + len(line))
+        count, first, share = len(ends) - 1, 0, 0.0
+        for split in SPLITS:
+            share += SHARES[split]
+            last = count if split == SPLITS[-1] else round(share * count)
+            self._ranges[split] = (file, ends[first], ends[last] if count else size)
+            first = last
+
+    @property
+    @override
+    def splits(self) -> Mapping[str, str]:
+        return {split: str(file) for split, (file, _, _) in self._ranges.items()}
+
+    @override
+    def size(self, split: str) -> int:
+        _, start, stop = self._ranges[split]
+        return stop - start
+
+    @override
+    def lines(self, split: str) -> Iterator[tuple[str, int]]:
+        """The lines of a split.
+
+        Raises:
+            InputError: a line is not UTF-8; the message has the offset of the first wrong byte in the file.
+        """
+        file, position, stop = self._ranges[split]
+        with file.open("rb") as lines:
+            lines.seek(position)
+            for line in lines:
+                if position >= stop:
+                    return
+                try:
+                    text = line.decode("utf-8-sig" if position == 0 else "utf-8")
+                except UnicodeDecodeError as error:
+                    at = position + error.start
+                    raise InputError(
+                        f"{file}: not UTF-8 at byte {at} (0x{line[error.start]:02x}). Convert the file, for instance "
+                        f"with: iconv -f LATIN1 -t UTF-8 {file.name}"
+                    ) from error
+                yield text, len(line)
+                position += len(line)
+
+    @property
+    @override
+    def fingerprint(self) -> str:
+        parts = [
+            [split, str(file.resolve()), start, stop, file.stat().st_mtime_ns]
+            for split, (file, start, stop) in self._ranges.items()
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+class DatasetText(TextSource):
+    """A set of Hugging Face datasets with a column ``text``, each row of which is a line or several.
+
+    Args:
+        name: of a set on the hub, or a folder that ``save_to_disk`` wrote or that holds Parquet or Arrow files.
+        config: which configuration of a set on the hub.
+        cache: folder for what is downloaded or converted.
+
+    Raises:
+        InputError: the set cannot be loaded, or has no column ``text``.
+    """
+
+    def __init__(self, name: str, config: str | None, cache: Path) -> None:
+        self._rows: dict[str, Any] = {}
+        self._name = name
+        found = _load(name, config, cache)
+        for split, names in SET_NAMES.items():
+            for set_name in names:
+                if set_name in found and split not in self._rows:
+                    self._rows[split] = found[set_name]
+        for split, rows in self._rows.items():
+            if "text" not in rows.column_names:
+                raise InputError(
+                    f"{name}: the split {split!r} has no column 'text' but {', '.join(rows.column_names)} "
+                    "(data.dataset). Rename the column that holds the lines."
+                )
+
+    @property
+    @override
+    def splits(self) -> Mapping[str, str]:
+        return {split: f"{self._name} ({rows.split or split})" for split, rows in self._rows.items()}
+
+    @override
+    def size(self, split: str) -> int:
+        return len(self._rows[split])
+
+    @override
+    def lines(self, split: str) -> Iterator[tuple[str, int]]:
+        for batch in self._rows[split].select_columns("text").iter(1000):
+            for row in batch["text"]:
+                first, *more = row.removesuffix("\n").split("\n")
+                yield first, 1
+                yield from ((line, 0) for line in more)
+
+    @property
+    @override
+    def fingerprint(self) -> str:
+        return hashlib.sha256(
+            json.dumps({split: rows._fingerprint for split, rows in self._rows.items()}).encode()
+        ).hexdigest()
+
+
+def _load(name: str, config: str | None, cache: Path) -> Any:
+    import datasets  # takes a second that other sources need not wait for
+
+    folder = Path(name)
+    try:
+        if (folder / "dataset_dict.json").exists():
+            return datasets.load_from_disk(name)
+        if folder.is_dir():
+            return datasets.load_dataset(name, cache_dir=str(cache / "huggingface"))
+        return datasets.load_dataset(name, config, cache_dir=str(cache / "huggingface"))
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"{name}: this set cannot be loaded ({type(error).__name__}: {first_line}). Check the name (data.dataset), "
+            "its configuration (data.dataset_config) and the network, or give text files with --data.root."
+        ) from error

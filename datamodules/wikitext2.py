@@ -1,0 +1,244 @@
+"""WikiText-2 as word numbers, or any other plain-text corpus."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch.utils.data import Dataset
+from typing_extensions import override
+
+from datamodules.base import ResumableDataModule, TimedDataLoader
+from datamodules.samplers.shuffled import ShuffledBatches
+from datamodules.samplers.windows import RandomOffsetWindows
+from datamodules.samples import wikitext2 as sample_set
+from datamodules.text_source import DatasetText, TextFiles
+from datamodules.text_windows import Columns, SlidingWindows, Windows
+from datamodules.token_stream import TokenStreams
+from trainer.errors import InputError
+
+
+class Prompts(Dataset):
+    """Batches of ``prompt``, a list of texts, and ``index`` int64 (B,)."""
+
+    def __init__(self, prompts: list[str]) -> None:
+        self.prompts = prompts
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __getitem__(self, indices: list[int]) -> dict[str, Any]:
+        return {"prompt": [self.prompts[i] for i in indices], "index": torch.tensor(indices)}
+
+
+class WikiText2(ResumableDataModule):
+    """Word-level WikiText-2 (Merity et al. 2016, https://arxiv.org/abs/1609.07843), or any text.
+
+    Words are what white space separates; ``<eos>`` ends every line, and ``<unk>`` is a word like others. WikiText-2
+    has 2,088,628 / 217,646 / 245,569 tokens so, and a vocabulary of 33,278. The numbers of the words are kept in
+    ``cache``; the text itself is never written to.
+
+    Evaluation predicts every token of a split but the first, once, ``<unk>`` and ``<eos>`` among them. It reads windows
+    of ``eval_length`` words, each ``eval_stride`` words after the one before, so that a token has a context of at least
+    ``eval_length - eval_stride`` and at most ``eval_length`` words (less at the start of the split).
+
+    Args:
+        root: a folder with ``train.txt``, ``valid.txt`` and ``test.txt``, or ``wiki.train.tokens`` and so on; or one
+            UTF-8 text file, of which the first 90 % of lines are for training, the next 5 % for validation.
+        dataset: read a set of Hugging Face datasets instead of ``root``: its name on the hub, such as
+            ``Salesforce/wikitext``, or a folder of Arrow or Parquet files. Its column ``text`` holds the lines.
+        dataset_config: configuration of a set on the hub.
+        sample: use generated text instead, from a source whose entropy is known. Figures from it say nothing about
+            WikiText-2.
+        cache: folder for the word numbers, for what is downloaded, and for the sample set.
+        min_count: training words that are rarer become ``<unk>``. WikiText-2 comes with that done.
+        batching: how training text is cut. ``windows``: pieces of ``sequence_length`` words in random order, whose
+            borders move from epoch to epoch. ``columns``: ``batch_size`` continuous columns side by side, as PyTorch's
+            word-language-model example has it.
+        sequence_length: words in a training sequence.
+        eval_length: words in an evaluation window.
+        eval_stride: words from one evaluation window to the next; ``eval_length`` if not given.
+        prompt: for ``predict``, the text to go on from.
+        prompts: for ``predict``, a file with one prompt a line, instead of ``prompt``.
+        batch_size: training sequences per step over all processes.
+        eval_batch_size: evaluation windows per step over all processes.
+        num_workers: processes that gather batches ahead, per training process; 0 gathers in the training process.
+        seed: seed of the order, the windows and the dropouts; set by ``seed_everything``.
+
+    Batch: ``input`` int64 (B, T), ``target`` int64 (B, T), the word after each, or -100 where it does not count;
+    ``index`` int64 (B,). In ``predict``: ``prompt``, a list of B texts, and ``index``.
+    """
+
+    free_settings = ResumableDataModule.free_settings | {
+        "root", "dataset", "cache", "prompt", "prompts", "eval_batch_size"
+    }  # fmt: skip
+    unit = "tokens"
+
+    def __init__(
+        self,
+        root: str = "data/wikitext-2",
+        dataset: str | None = None,
+        dataset_config: str | None = "wikitext-2-v1",
+        sample: bool = False,
+        cache: str = "data/cache",
+        min_count: int = 1,
+        batching: Literal["windows", "columns"] = "windows",
+        sequence_length: int = 128,
+        eval_length: int = 128,
+        eval_stride: int | None = None,
+        prompt: str | None = None,
+        prompts: str | None = None,
+        batch_size: int = 32,
+        eval_batch_size: int = 32,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, num_workers, seed)
+        self.cache = Path(cache)
+        self.root = self.cache / sample_set.FOLDER if sample else Path(root)
+        self.dataset = None if sample else dataset
+        self.dataset_config = dataset_config
+        self.sample = sample
+        self.min_count = min_count
+        self.batching = batching
+        self.sequence_length = sequence_length
+        self.eval_length = eval_length
+        self.eval_stride = eval_length if eval_stride is None else eval_stride
+        self.prompt = prompt
+        self.prompts = None if prompts is None else Path(prompts)
+        self.eval_batch_size = eval_batch_size
+        for key in ("batch_size", "eval_batch_size", "sequence_length", "eval_length", "min_count"):
+            if getattr(self, key) < 1:
+                raise InputError(f"data.{key} is {getattr(self, key)}; it must be 1 or more.")
+        if not 1 <= self.eval_stride <= eval_length:
+            raise InputError(
+                f"data.eval_stride is {self.eval_stride}; it must be between 1 and data.eval_length ({eval_length}), "
+                "or words would be left out."
+            )
+        #: The words, by number; empty until the corpus was read.
+        self.vocabulary: list[str] = []
+        self._names: dict[str, str] = {}
+        self._sets: dict[str, Windows | Columns | SlidingWindows | Prompts] = {}
+
+    @override
+    def prepare_data(self) -> None:
+        """Make the sample set, if it is asked for."""
+        if self.sample:
+            sample_set.make(self.root)
+
+    @override
+    def setup(self, stage: str) -> None:
+        """Read the splits that ``stage`` needs, or the prompts.
+
+        Raises:
+            InputError: the corpus or a prompt is missing, empty, too short or not UTF-8.
+        """
+        if stage == "predict":
+            self._sets["predict"] = Prompts(self._read_prompts())
+            return
+        source = DatasetText(self.dataset, self.dataset_config, self.cache) if self.dataset else TextFiles(self.root)
+        streams = TokenStreams(source, self.cache, self.min_count)
+        self.vocabulary = streams.vocabulary
+        self._names = dict(streams.splits)
+        if self.sample and stage == "fit":
+            rank_zero_info(
+                f"The source of the sample text has a perplexity of {sample_set.perplexity():.2f}: no model can do "
+                "better on text that is long enough."
+            )
+        if stage == "fit":
+            self._sets["train"] = self._training_set(streams.open("train"))
+        for split, stages in (("valid", ("fit", "validate")), ("test", ("test",))):
+            if stage in stages:
+                self._sets[split] = self._evaluation_set(streams.open(split), split)
+
+    def _training_set(self, stream: np.ndarray) -> Windows | Columns:
+        needed = self.batch_size * self.sequence_length
+        if self.batching == "windows":
+            needed += self.sequence_length  # for the offset
+        if len(stream) <= needed:
+            raise InputError(
+                f"{self._names['train']}: {len(stream):,} words are less than one batch of {self.batch_size} sequences "
+                f"of {self.sequence_length} words. Give more text, or lower --data.batch_size or "
+                "--data.sequence_length."
+            )
+        if self.batching == "columns":
+            return Columns(stream, self.batch_size, self.sequence_length)
+        return Windows(stream, self.sequence_length)
+
+    def _evaluation_set(self, stream: np.ndarray, split: str) -> SlidingWindows:
+        if len(stream) < 2:
+            raise InputError(f"{self._names[split]}: one word is too little to predict anything. Give more text.")
+        return SlidingWindows(stream, self.eval_length, self.eval_stride)
+
+    def _read_prompts(self) -> list[str]:
+        if self.prompts is None:
+            if self.prompt is None:
+                raise InputError(
+                    "There is nothing to go on from: give some words with --data.prompt='...', or a file with one "
+                    "prompt a line with --data.prompts=FILE."
+                )
+            if not self.prompt.split():
+                raise InputError("The prompt is empty (data.prompt). Give at least one word; <eos> begins a new line.")
+            return [self.prompt]
+        if self.prompt is not None:
+            raise InputError("Give either --data.prompt or --data.prompts, not both.")
+        if not self.prompts.is_file():
+            raise InputError(f"{self.prompts}: there is no such file (data.prompts). It holds one prompt a line.")
+        source = TextFiles(self.prompts)
+        lines = [line for split in source.splits for line, _ in source.lines(split)]
+        for number, line in enumerate(lines, 1):
+            if not line.split():
+                raise InputError(
+                    f"{self.prompts}:{number}: the prompt is empty. Remove the line, or give at least one word; "
+                    "<eos> begins a new line."
+                )
+        if not lines:
+            raise InputError(f"{self.prompts}: the file is empty (data.prompts). It holds one prompt a line.")
+        return [line.strip() for line in lines]
+
+    @override
+    def train_dataloader(self) -> TimedDataLoader:
+        order = (
+            partial(ShuffledBatches, shuffle=False)
+            if self.batching == "columns"
+            else partial(RandomOffsetWindows, length=self.sequence_length, shuffle=True)
+        )
+        return self.loader(self._sets["train"], training=True, order=order)
+
+    @override
+    def val_dataloader(self) -> TimedDataLoader:
+        return self.loader(self._sets["valid"], batch_size=self.eval_batch_size)
+
+    @override
+    def test_dataloader(self) -> TimedDataLoader:
+        return self.loader(self._sets["test"], batch_size=self.eval_batch_size)
+
+    @override
+    def predict_dataloader(self) -> TimedDataLoader:
+        return self.loader(self._sets["predict"], batch_size=self.trainer.world_size if self.trainer else 1)
+
+    @override
+    def units(self, batch: dict[str, Any]) -> int:
+        return batch["target"].numel()
+
+    @override
+    def sample_names(self, batch: dict[str, Any]) -> list[str]:
+        assert self.trainer is not None
+        if self.trainer.predicting:
+            where = "prompt" if self.prompts is None else str(self.prompts)
+            return [where if self.prompts is None else f"{where}:{i + 1}" for i in batch["index"].tolist()]
+        split = "train" if self.trainer.training else "test" if self.trainer.testing else "valid"
+        names = []
+        for index in batch["index"].tolist():
+            match self._sets[split]:
+                case Columns() as columns:
+                    step, column = divmod(index, len(columns.columns))
+                    first = column * columns.columns.shape[1] + step * columns.length
+                case SlidingWindows() as evaluated:
+                    first = index * evaluated.stride
+                case _:
+                    first = index
+            names.append(f"{self._names[split]}, from word {first + 1}")
+        return names
