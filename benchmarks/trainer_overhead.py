@@ -8,7 +8,6 @@ import logging
 import math
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +18,10 @@ import torch
 import torch.nn.functional as F
 import yaml
 from jsonargparse import ArgumentParser
-from lightning.pytorch import Callback, LightningModule, Trainer
-from typing_extensions import override
+from lightning.pytorch import Trainer
 
 from benchmarks.machine import describe
+from benchmarks.steps import BETWEEN_STEPS, Clock, StepClock, positive
 from datamodules.samples import tiny_imagenet as sample_set
 from datamodules.tiny_imagenet import TinyImageNet
 from modules.optimization import parameter_groups
@@ -31,55 +30,8 @@ from trainer.errors import InputError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 VARIANTS = ("trainer", "plain", "plain+metrics")
-BETWEEN_STEPS = ("ModelSummary", "RunReport")  # callbacks that do nothing in a step but print around a fit
 Settings = dict[str, dict[str, Any]]  # for model, data and trainer
 GOAL = 0.05  # most that the Trainer may add to a step, as a share of the plain one
-
-
-class Clock:
-    """Take the time between steps.
-
-    Args:
-        device: on a GPU the clock waits for the queued work, at the first and the last of the timed steps only.
-        warmup: steps that are not timed.
-        steps: steps that are timed, counted from start to start.
-    """
-
-    def __init__(self, device: torch.device, warmup: int, steps: int) -> None:
-        self.device = device
-        self.first = warmup
-        self.last = warmup + steps
-        self.stamps: list[tuple[float, float]] = []
-
-    def step_starts(self, step: int) -> None:
-        """Note the start of a step; 0 is the first."""
-        if step < self.first:
-            return
-        if self.device.type == "cuda" and step in (self.first, self.last):
-            torch.cuda.synchronize(self.device)
-        self.stamps.append((time.perf_counter(), time.process_time()))
-
-    @property
-    def seconds(self) -> np.ndarray:
-        """Seconds of wall and of processor time of each timed step, float (steps, 2).
-
-        On a GPU, where a step's start says only that it was queued, one row: the mean of all steps.
-        """
-        assert len(self.stamps) == self.last - self.first + 1
-        steps = np.diff(self.stamps, axis=0)
-        return steps.mean(0, keepdims=True) if self.device.type == "cuda" else steps
-
-
-class StepClock(Callback):
-    """Tell a clock when the Trainer starts a step."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-
-    @override
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Note the time."""
-        self.clock.step_starts(batch_idx)
 
 
 def read_settings(args: argparse.Namespace, folder: Path) -> Settings:
@@ -285,14 +237,6 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="a Tiny-ImageNet folder of real pictures (decoded into data/cache); without it, they are generated",
     )
     return parser.parse_args(args)
-
-
-def positive(word: str) -> int:
-    """An integer of 1 or more, for argparse."""
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
-    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,6 +12,7 @@ class GradientNorm(Callback):
 
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        # The step is counted after it was done; what is logged then is written to the board.
+        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
             pl_module.log("gradient_norm", torch.nn.utils.get_total_norm(gradients))

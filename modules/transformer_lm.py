@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
@@ -121,6 +121,20 @@ class WordLanguageModel(LightningModule):
         writing: Writing | None = None,
     ) -> None:
         super().__init__()
+        for key, value in (
+            ("vocab_size", vocab_size),
+            ("embedding_dim", embedding_dim),
+            ("num_heads", num_heads),
+            ("num_layers", num_layers),
+            ("feedforward_dim", feedforward_dim),
+        ):
+            if value < 1:
+                raise InputError(f"model.{key} is {value}; it must be 1 or more.")
+        if loss_chunk < 0:
+            raise InputError(f"model.loss_chunk is {loss_chunk}; it must be 0 (all positions at once) or more.")
+        for key, rate in asdict(dropout or Dropout()).items():
+            if not 0 <= rate < 1:
+                raise InputError(f"model.dropout.{key} is {rate}; it must be 0 or more and below 1.")
         if embedding_dim % (2 * num_heads):
             raise InputError(
                 f"model.embedding_dim is {embedding_dim}; it must be a multiple of twice model.num_heads ({num_heads})."

@@ -1,6 +1,7 @@
 """Data in the real on-disk formats, made once per session."""
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,33 @@ def tiny_imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the session's decoded data is kept."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def wikitext2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small text in WikiText-2's layout: 170 training, 45 validation, 50 test tokens, 14 words with <eos>, <unk>."""
+    root = tmp_path_factory.mktemp("text") / "wikitext-2"
+    root.mkdir()
+    draw = random.Random(0)
+    words = ["<unk>", *(f"word{i}" for i in range(12))]
+    for split, tokens in {"train": 170, "valid": 45, "test": 50}.items():
+        begun = words[:] if split == "train" else []
+        text = begun + draw.choices([*words, "\n"], k=tokens - 1 - len(begun))
+        (root / f"{split}.txt").write_text(" ".join(["", *text, "\n"]))
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_data(tiny_imagenet: Path, wikitext2: Path, cache: Path) -> dict[str, list[str]]:
+    """For each DataModule, the words of a command that fit its configurations to the small data above."""
+    return {
+        "TinyImageNet": [
+            *(f"--data.root={tiny_imagenet}", f"--data.cache={cache}", "--data.batch_size=16"),
+            *("--model.num_classes=10", "--model.stem=imagenet"),
+        ],
+        "WikiText2": [
+            *(f"--data.root={wikitext2}", f"--data.cache={cache}", "--data.batch_size=4", "--data.sequence_length=8"),
+            *("--data.eval_length=8", "--data.eval_batch_size=2", "--data.eval_stride=8", "--model.vocab_size=14"),
+            *("--model.embedding_dim=16", "--model.num_heads=2", "--model.num_layers=2", "--model.feedforward_dim=24"),
+        ],
+    }

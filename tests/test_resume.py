@@ -1,6 +1,9 @@
 """Runs that were killed end as if they had not been, and processes share the samples without loss."""
 
+import itertools
+import math
 import time
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -8,42 +11,62 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from modules.networks.transformer import CausalTransformer
 from tests.launch import finish, start, start_ranks
 from tests.recording import read_batches
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-METRICS = [f"{split}/{name}" for split in ("train", "val") for name in ("loss", "accuracy", "top5")]
 
 
-@pytest.fixture(scope="module")
-def command(tiny_imagenet: Path, cache: Path) -> list[str]:
-    """A run that draws at random wherever it can: order, augmentation, MixUp or CutMix; with a moving average."""
-    return [
-        "fit",
-        f"--config={CONFIGS / 'resnet_tiny_imagenet.yaml'}",
-        f"--data.root={tiny_imagenet}",
-        f"--data.cache={cache}",
-        "--data.batch_size=16",
-        "--model.num_classes=10",
-        "--model.stem=imagenet",
-        "--trainer.max_epochs=3",
-        "--trainer.enable_progress_bar=false",
-        "--trainer.enable_model_summary=false",
-        "--trainer.callbacks+=tests.recording.RecordBatches",
-        "--trainer.callbacks.folder=.",
-        "--recovery_checkpoint.every_n_steps=2",
-    ]
+@dataclass(frozen=True)
+class Workload:
+    """What to run: five training and three validation batches an epoch.
+
+    Args:
+        config: name of the configuration.
+        data: name of the DataModule.
+        metrics: what is logged of each split, once an epoch.
+        words: what else the command says.
+    """
+
+    config: str
+    data: str
+    metrics: tuple[str, ...]
+    words: tuple[str, ...] = ()
+
+    def command(self, small_data: dict[str, list[str]]) -> list[str]:
+        return [
+            *("fit", f"--config={CONFIGS / self.config}.yaml", *small_data[self.data], *self.words),
+            "--trainer.max_epochs=3",
+            "--trainer.enable_progress_bar=false",
+            "--trainer.enable_model_summary=false",
+            "--trainer.callbacks+=tests.recording.RecordBatches",
+            "--trainer.callbacks.folder=.",
+            "--recovery_checkpoint.every_n_steps=2",
+        ]
+
+    def run_folder(self, folder: Path) -> Path:
+        return folder / "logs" / self.config / "version_0"
+
+    def last(self, folder: Path) -> Path:
+        return self.run_folder(folder) / "checkpoints" / "last.ckpt"
 
 
-def run_folder(folder: Path) -> Path:
-    return folder / "logs" / "resnet_tiny_imagenet" / "version_0"
+# Runs that draw at random wherever they can: order, augmentation, MixUp or CutMix, windows, dropout; with averages of
+# the weights; and one whose rate follows the validations, and whose batches are of different lengths.
+TEXT_METRICS = ("loss", "perplexity", "bits_per_word")
+RESNET = Workload("resnet_tiny_imagenet", "TinyImageNet", ("loss", "accuracy", "top5"))
+MODERN = Workload("transformer_wikitext2", "WikiText2", TEXT_METRICS)
+CLASSIC = Workload(
+    "transformer_wikitext2_baseline", "WikiText2", TEXT_METRICS, ("--data.sequence_length=9", "--model.optimizer.lr=20")
+)
 
 
 # The run waits before its tenth step, the last of its second epoch; the eighth was the last one saved.
 HOLD = "--trainer.callbacks.hold_at=9"
 
 
-def kill_in_second_epoch(processes: list[ForkServerProcess], folder: Path) -> None:
+def kill_in_second_epoch(workload: Workload, processes: list[ForkServerProcess], folder: Path) -> None:
     """Kill all processes of a run that waits in its second epoch."""
     deadline = time.monotonic() + 240
     for rank in range(len(processes)):
@@ -57,76 +80,146 @@ def kill_in_second_epoch(processes: list[ForkServerProcess], folder: Path) -> No
     for process in processes:
         process.kill()
         process.join()
-    checkpoint = torch.load(run_folder(folder) / "checkpoints" / "last.ckpt", weights_only=True)
-    assert checkpoint["TinyImageNet"] == {"epoch": 1, "batches": 3}
+    checkpoint = torch.load(workload.last(folder), weights_only=True)
+    assert checkpoint[workload.data] == {"epoch": 1, "batches": 3}
 
 
-def assert_same_training(a: Path, b: Path) -> None:
+def assert_same_training(workload: Workload, a: Path, b: Path) -> None:
     """Weights, averaged weights, the optimizer's state and the metrics on the board are equal bit by bit."""
-    old, new = (torch.load(run_folder(f) / "checkpoints" / "last.ckpt", weights_only=True) for f in (a, b))
-    for part in ("state_dict", "current_model_state"):
+    old, new = (torch.load(workload.last(folder), weights_only=True) for folder in (a, b))
+    assert old.keys() == new.keys()
+    for part in {"state_dict", "current_model_state"} & old.keys():
         assert old[part].keys() == new[part].keys()
         for name in old[part]:
             assert torch.equal(old[part][name], new[part][name]), f"{part}: {name}"
-    for i, state in old["optimizer_states"][0]["state"].items():
-        assert torch.equal(state["momentum_buffer"], new["optimizer_states"][0]["state"][i]["momentum_buffer"]), i
+    states = [checkpoint["optimizer_states"][0]["state"] for checkpoint in (old, new)]
+    assert states[0].keys() == states[1].keys()
+    for i, key in ((i, key) for i, state in states[0].items() for key in state):
+        assert torch.equal(torch.as_tensor(states[0][i][key]), torch.as_tensor(states[1][i][key])), (i, key)
     assert old["lr_schedulers"] == new["lr_schedulers"]
-    boards = [EventAccumulator(str(run_folder(folder))).Reload() for folder in (a, b)]
-    for metric in METRICS:
+    boards = [EventAccumulator(str(workload.run_folder(folder))).Reload() for folder in (a, b)]
+    for metric in (f"{split}/{name}" for split in ("train", "val") for name in workload.metrics):
         points = [[(point.step, point.value) for point in board.Scalars(metric)] for board in boards]
+        assert len(points[0]) == 3
         assert points[0] == points[1], metric
 
 
-@pytest.fixture(scope="module")
-def whole_run(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that nobody disturbed."""
-    folder = tmp_path_factory.mktemp("whole")
-    finish([start([*command, "--data.num_workers=0"], folder, log=folder / "log")], folder / "log")
-    return folder
+class Runs:
+    """Undisturbed runs, each made once."""
+
+    def __init__(self, small_data: dict[str, list[str]], factory: pytest.TempPathFactory) -> None:
+        self._small_data = small_data
+        self._factory = factory
+        self._folders: dict[tuple[Workload, int], Path] = {}
+
+    def folder(self, workload: Workload, processes: int = 1) -> Path:
+        """Where a workload was run with so many processes."""
+        if (workload, processes) not in self._folders:
+            folder = self._factory.mktemp("whole")
+            log, command = folder / "log", workload.command(self._small_data)
+            finish(
+                [start([*command, "--data.num_workers=0"], folder, log=log)]
+                if processes == 1
+                else start_ranks(command, folder, processes, log),
+                log,
+            )
+            self._folders[workload, processes] = folder
+        return self._folders[workload, processes]
 
 
 @pytest.fixture(scope="module")
-def whole_ddp_run(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with two processes."""
-    folder = tmp_path_factory.mktemp("whole_ddp")
-    finish(start_ranks(command, folder, 2, folder / "log"), folder / "log")
-    return folder
+def whole_runs(small_data: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(small_data, tmp_path_factory)
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize(
+    ("workload", "num_workers"),
+    [(RESNET, 0), (RESNET, 2), (MODERN, 2), (CLASSIC, 0)],
+    ids=lambda value: getattr(value, "config", value),
+)
 def test_killed_run_ends_as_if_it_had_not_been_killed(
-    command: list[str], whole_run: Path, tmp_path: Path, num_workers: int
+    workload: Workload, num_workers: int, small_data: dict[str, list[str]], whole_runs: Runs, tmp_path: Path
 ) -> None:
-    words = [*command, f"--data.num_workers={num_workers}"]
+    words = [*workload.command(small_data), f"--data.num_workers={num_workers}"]
     log = tmp_path / "log"
-    kill_in_second_epoch([start([*words, HOLD], tmp_path, log=log)], tmp_path)
+    kill_in_second_epoch(workload, [start([*words, HOLD], tmp_path, log=log)], tmp_path)
     finish([start([*words, "--ckpt_path=last"], tmp_path, log=log)], log)
-    assert_same_training(whole_run, tmp_path)
+    assert_same_training(workload, whole_runs.folder(workload), tmp_path)
 
 
+@pytest.mark.parametrize("workload", [RESNET, MODERN], ids=lambda workload: workload.config)
 def test_killed_run_of_two_processes_ends_as_if_it_had_not_been_killed(
-    command: list[str], whole_ddp_run: Path, tmp_path: Path
+    workload: Workload, small_data: dict[str, list[str]], whole_runs: Runs, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    kill_in_second_epoch(start_ranks([*command, HOLD], tmp_path, 2, log), tmp_path)
+    command = workload.command(small_data)
+    kill_in_second_epoch(workload, start_ranks([*command, HOLD], tmp_path, 2, log), tmp_path)
     finish(start_ranks([*command, "--ckpt_path=last"], tmp_path, 2, log), log)
-    assert_same_training(whole_ddp_run, tmp_path)
+    assert_same_training(workload, whole_runs.folder(workload, 2), tmp_path)
 
 
+def test_rate_that_was_cut_at_the_end_of_an_epoch_is_in_its_checkpoint(whole_runs: Runs) -> None:
+    folder = whole_runs.folder(CLASSIC)
+    board = EventAccumulator(str(CLASSIC.run_folder(folder))).Reload()
+    best, rate = float("inf"), 20.0
+    for point in board.Scalars("val/loss"):
+        rate, best = (rate, point.value) if point.value < best else (rate / 4, best)
+    assert rate < 20  # the case has been met
+    checkpoint = torch.load(CLASSIC.last(folder), weights_only=True)
+    assert checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] == rate
+
+
+@pytest.mark.parametrize("workload", [RESNET, MODERN], ids=lambda workload: workload.config)
 def test_two_processes_see_each_sample_once_an_epoch_in_the_order_of_one_process(
-    whole_run: Path, whole_ddp_run: Path
+    workload: Workload, whole_runs: Runs
 ) -> None:
-    one = read_batches(whole_run, 0)
-    two = [read_batches(whole_ddp_run, rank) for rank in (0, 1)]
+    one = read_batches(whole_runs.folder(workload), 0)
+    two = [read_batches(whole_runs.folder(workload, 2), rank) for rank in (0, 1)]
     assert len(one) == len(two[0]) == len(two[1]) == 3 * (5 + 3)
     for batch, *shares in zip(one, *two, strict=True):
         assert batch[:2] == shares[0][:2] == shares[1][:2]
         dealt = [index for pair in zip(shares[0][2], shares[1][2], strict=False) for index in pair]
         dealt += shares[0][2][len(shares[1][2]) :]
         assert dealt == batch[2]
+    starts = set()
     for epoch in range(3):
         seen = [index for split, of, batch in one if (split, of) == ("train", epoch) for index in batch]
-        assert sorted(seen) == list(range(80))
-        assert seen != list(range(80))
         validated = [index for split, of, batch in one if (split, of) == ("val", epoch) for index in batch]
-        assert validated == list(range(40))
+        assert seen != sorted(seen)
+        if workload is RESNET:
+            assert sorted(seen) == list(range(80))
+            assert validated == list(range(40))
+        else:  # windows of eight words, side by side
+            assert len(seen) == 20
+            assert {b - a for a, b in itertools.pairwise(sorted(seen))} == {8}
+            assert validated == list(range(6))
+            starts.add(min(seen))
+    assert len(starts) != 1  # the windows' borders move
+
+
+def test_perplexity_over_two_processes_and_ragged_batches_is_that_of_all_tokens(
+    whole_runs: Runs, wikitext2: Path
+) -> None:
+    folder = whole_runs.folder(MODERN, 2)
+    checkpoint = torch.load(MODERN.last(folder), weights_only=True)
+    numbers = {word: number for number, word in enumerate(checkpoint["vocabulary"])}
+    text = (wikitext2 / "valid.txt").read_text()
+    tokens = [numbers[word] for line in text.splitlines() for word in [*line.split(), "<eos>"]]
+    assert len(tokens) == 45
+    settings = checkpoint["configuration"]["model"]["init_args"]
+    names = ["vocab_size", "embedding_dim", "num_heads", "num_layers", "feedforward_dim"]
+    names += ["norm", "positions", "activation", "tied"]
+    network = CausalTransformer(**{name: settings[name] for name in names}).eval()
+    prefix = "network."
+    network.load_state_dict(
+        {name.removeprefix(prefix): v for name, v in checkpoint["state_dict"].items() if name.startswith(prefix)}
+    )
+    nats = 0.0
+    for begin in range(0, 44, 8):
+        read = torch.tensor(tokens[begin : begin + 9])
+        logits = network.output(network(read[None, :-1]))[0].double()
+        nats -= logits.log_softmax(1).gather(1, read[1:, None]).sum().item()
+    board = EventAccumulator(str(MODERN.run_folder(folder))).Reload()
+    assert board.Scalars("val/loss")[-1].value == pytest.approx(nats / 44, rel=1e-5)
+    assert board.Scalars("val/perplexity")[-1].value == pytest.approx(math.exp(nats / 44), rel=1e-5)
+    assert board.Scalars("val/bits_per_word")[-1].value == pytest.approx(nats / 44 / math.log(2), rel=1e-5)

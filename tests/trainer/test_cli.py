@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -68,7 +69,7 @@ def test_board_has_epoch_metrics_by_epoch_and_step_metrics_by_step(trained: Path
     for name in ("loss", "accuracy", "top5"):
         for split in ("train", "val"):
             assert [point.step for point in board.Scalars(f"{split}/{name}")] == [1, 2]
-    for name in ("train/loss_step", "throughput/samples_per_second", "throughput/data_wait"):
+    for name in ("train/loss_step", "throughput/samples_per_second", "throughput/data_wait", "gradient_norm"):
         assert [point.step for point in board.Scalars(name)] == [1, 3, 5, 7, 9]
     assert all(0 <= point.value <= 1 for point in board.Scalars("throughput/data_wait"))
     assert [image.step for image in board.Images("val/pictures")] == [1, 2]
@@ -142,7 +143,7 @@ def test_flag_says_which_settings_hold(trained: Path, words: list[str], settings
     assert cli.trainer.global_step == 10  # nothing was left to do
 
 
-def test_places_may_differ_between_a_run_and_its_continuation(trained: Path, words: list[str]) -> None:
+def test_free_settings_may_differ_between_a_run_and_its_continuation(trained: Path, words: list[str]) -> None:
     run("fit", *words, "--ckpt_path=last", "--model.num_classes=10", "--data.unreadable=skip")
 
 
@@ -209,19 +210,20 @@ def test_unknown_key_in_a_file_is_named(folder: Path, words: list[str], tmp_path
 
 
 def test_command_without_a_workload_names_those_there_are(folder: Path) -> None:
-    with pytest.raises(InputError, match="resnet_tiny_imagenet or resnet_tiny_imagenet_baseline"):
+    with pytest.raises(InputError, match=" or ".join(config.stem for config in CONFIGS)):
         run("fit")
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_trains_for_some_steps(
-    config: Path, tiny_imagenet: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Path, small_data: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
+    data = yaml.safe_load(config.read_text())["data"]["class_path"].rsplit(".", 1)[-1]
     run(
-        *("fit", f"--config={config}", f"--data.root={tiny_imagenet}", f"--data.cache={cache}"),
-        *("--model.num_classes=10", "--data.batch_size=4", "--data.num_workers=0", "--trainer.max_epochs=1"),
+        *("fit", f"--config={config}", *small_data[data]),
+        *("--data.batch_size=4", "--data.num_workers=0", "--trainer.max_epochs=1"),
         *("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--trainer.enable_progress_bar=false"),
     )
     assert (tmp_path / "logs" / config.stem / "version_0" / "checkpoints" / "best.ckpt").exists()
