@@ -7,6 +7,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
+from callbacks.epoch_axis import validation_axis
+
 
 class GeneratedText(Callback):
     """Write text to TensorBoard after each validation, and what ``predict`` writes to TensorBoard and the terminal.
@@ -34,7 +36,7 @@ class GeneratedText(Callback):
         if batch_idx or trainer.sanity_checking or trainer.state.fn != "fit":
             return
         texts = [pl_module.write(prompt, seed) for seed, prompt in enumerate(self.prompts)]  # type: ignore[operator]
-        self._show(trainer, "val/text", texts, trainer.current_epoch + 1)
+        self._show(trainer, "val/text", texts, validation_axis(trainer))
 
     @override
     def on_predict_batch_end(

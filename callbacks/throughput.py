@@ -55,9 +55,11 @@ class Throughput(Callback):
         seconds = time.perf_counter() - self._since
         waited = self._loader_waited(trainer) - self._waited
         # Rank 0 logs for all: the steps of the ranks go in step, and their shares of a batch differ by one at most.
-        speed = f"throughput/{trainer.datamodule.unit}_per_second"  # type: ignore[attr-defined]
-        pl_module.log(speed, self._units * trainer.world_size / seconds, prog_bar=True, rank_zero_only=True)
-        pl_module.log("throughput/data_wait", waited / seconds, rank_zero_only=True)
+        unit, speed = trainer.datamodule.unit, self._units * trainer.world_size / seconds  # type: ignore[attr-defined]
+        pl_module.log_dict(
+            {f"throughput/{unit}_per_second": speed, "throughput/data_wait": waited / seconds}, rank_zero_only=True
+        )
+        pl_module.log(f"{unit}/s", speed, prog_bar=True, logger=False, rank_zero_only=True)
         self._start(trainer)
 
     @override

@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from typing_extensions import override
 
+from callbacks.epoch_axis import validation_axis
+
 TILE = 160  # pixels of a picture's side on the board
 CAPTION = 34  # pixels of height for the two lines under it
 
@@ -56,7 +58,7 @@ class ValidationPictures(Callback):
             [names[i] for i in batch["label"][shown].tolist()],
             self.columns,
         )
-        logger.experiment.add_image("val/pictures", grid, trainer.current_epoch + 1, dataformats="HWC")
+        logger.experiment.add_image("val/pictures", grid, validation_axis(trainer), dataformats="HWC")
 
 
 def draw_grid(pictures: np.ndarray, predicted: list[str], true: list[str], columns: int) -> np.ndarray:

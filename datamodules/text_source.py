@@ -21,7 +21,14 @@ SHARES = {"train": 0.9, "valid": 0.05, "test": 0.05}
 
 
 class TextSource(ABC):
-    """The lines of the splits of a corpus."""
+    """The lines of the splits of a corpus.
+
+    Args:
+        name: by which a person finds the corpus.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     @property
     @abstractmethod
@@ -54,6 +61,7 @@ class TextFiles(TextSource):
     """
 
     def __init__(self, root: Path) -> None:
+        super().__init__(str(root))
         self._ranges: dict[str, tuple[Path, int, int]] = {}  # file, first byte, byte after the last
         if root.is_file():
             self._cut(root)
@@ -139,8 +147,8 @@ class DatasetText(TextSource):
     """
 
     def __init__(self, name: str, config: str | None, cache: Path) -> None:
+        super().__init__(name)
         self._rows: dict[str, Any] = {}
-        self._name = name
         found = _load(name, config, cache)
         for split, names in SET_NAMES.items():
             for set_name in names:
@@ -156,7 +164,7 @@ class DatasetText(TextSource):
     @property
     @override
     def splits(self) -> Mapping[str, str]:
-        return {split: f"{self._name} ({rows.split or split})" for split, rows in self._rows.items()}
+        return {split: f"{self.name} ({rows.split or split})" for split, rows in self._rows.items()}
 
     @override
     def size(self, split: str) -> int:

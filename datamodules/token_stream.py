@@ -42,13 +42,9 @@ class TokenStreams:
     """
 
     def __init__(self, source: TextSource, cache: Path, min_count: int = 1) -> None:
-        if "train" not in source.splits:
-            raise InputError(
-                f"No training text was found, only {', '.join(source.splits) or 'nothing'}. A corpus is train.txt, "
-                "valid.txt and test.txt (or wiki.train.tokens and so on) in one folder (data.root), or splits of these "
-                "names of a set (data.dataset)."
-            )
+        self.name = source.name
         self.splits = source.splits
+        self._require("train")
         place = hashlib.sha256(json.dumps(dict(source.splits)).encode()).hexdigest()[:8]
         key = hashlib.sha256(f"{FORMAT}\0{min_count}\0{source.fingerprint}".encode()).hexdigest()[:16]
         self.folder = cache / f"text-{place}-{key}"
@@ -74,11 +70,7 @@ class TokenStreams:
         Raises:
             InputError: the corpus has no such split, or its text is empty.
         """
-        if split not in self.splits:
-            raise InputError(
-                f"The corpus has no split {split!r}, only {', '.join(self.splits)}. Add {split}.txt to the folder "
-                "(data.root), or that split to the set (data.dataset)."
-            )
+        self._require(split)
         name = self.splits[split]
         file = self.folder / f"{split}.int32"
         if file.stat().st_size == 0:
@@ -91,6 +83,14 @@ class TokenStreams:
                 f"of {len(self.vocabulary):,} words and count as {UNK}."
             )
         return stream
+
+    def _require(self, split: str) -> None:
+        if split not in self.splits:
+            raise InputError(
+                f"{self.name}: there is no {split!r} split, only {', '.join(self.splits) or 'nothing'}. A corpus is "
+                "train.txt, valid.txt and test.txt (or wiki.train.tokens and so on) in one folder (data.root), or a "
+                "set with splits of these names (data.dataset)."
+            )
 
 
 def _words(source: TextSource, split: str, action: str) -> Iterator[list[str]]:

@@ -201,7 +201,7 @@ class WordLanguageModel(LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         loss = self._step(batch, self.train_loss)
         self.log("train/loss_step", loss)
-        self.log("train/perplexity_step", loss.detach().exp(), prog_bar=True)
+        self.log("perplexity", loss.detach().exp(), prog_bar=True, logger=False)
         return loss
 
     @override

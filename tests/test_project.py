@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from datamodules.samples import wikitext2
+
 ROOT = Path(__file__).resolve().parent.parent
 WORKLOAD = ["--config", "configs/resnet_tiny_imagenet.yaml"]
 SAMPLE = [*WORKLOAD, "--config", "configs/sample/resnet_tiny_imagenet.yaml"]
@@ -40,6 +42,18 @@ def test_sample_run_reaches_its_accuracy_and_says_where_everything_is(tmp_path: 
     predictions = tmp_path / "predictions.csv"
     train("predict", *SAMPLE, *folders, "--ckpt_path=best", f"--predictions.output={predictions}")
     assert len(list(csv.DictReader(predictions.open()))) == 50
+
+
+@pytest.mark.slow
+def test_language_model_comes_close_to_the_entropy_of_its_sample_text(tmp_path: Path) -> None:
+    name = "transformer_wikitext2.yaml"
+    words = ["--config", f"configs/{name}", "--config", f"configs/sample/{name}"]
+    words += [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
+    output = train("fit", *words)
+    assert f"has a perplexity of {wikitext2.perplexity():.2f}" in output
+    perplexity = re.search(r"Best val/perplexity: ([\d.]+)", output)
+    assert perplexity is not None
+    assert 0.98 * wikitext2.perplexity() < float(perplexity[1]) <= 1.15 * wikitext2.perplexity()
 
 
 @pytest.mark.slow

@@ -26,7 +26,8 @@ def choose(logits: Tensor, temperature: float, top_k: int, top_p: float, generat
     """
     if temperature == 0:
         return logits.argmax()
-    probabilities, words = (logits.double().cpu() / temperature).softmax(0).sort(descending=True, stable=True)
+    below = (logits - logits.max()).double().cpu()  # no temperature, however low, makes these overflow
+    probabilities, words = (below / temperature).softmax(0).sort(descending=True, stable=True)
     if top_k:
         probabilities = probabilities[:top_k]
         probabilities = probabilities / probabilities.sum()

@@ -25,7 +25,7 @@ COLUMNS = [
     "seconds",
     "peak_memory_mb",
 ]
-METRIC = re.compile(r"(train|val|test|throughput|trainer_overhead)/[a-z][a-z0-9_]*")
+METRIC = re.compile(r"(train|val|test|throughput|trainer_overhead|language_model)/[a-z][a-z0-9_]*")
 
 
 def run(module: str, *words: str, folder: Path) -> str:
@@ -70,6 +70,26 @@ def test_trainer_overhead_prints_the_step_of_each_variant_and_the_ratio(tmp_path
 
 
 @pytest.mark.slow
+def test_language_model_prints_step_memory_and_writing_of_each_variant(tmp_path: Path) -> None:
+    variants = ["plain", "classic", "modern, bf16"]
+    sizes = ("--steps=1", "--warmup=1", "--rounds=2", "--words=24")
+    out = run("language_model", *sizes, "--variants", *variants, folder=tmp_path)
+    assert_first_line(out)
+    median = {}
+    for variant in variants:
+        row = re.search(rf"^{variant} +([\d,]+) +([\d.]+) +([\d.]+) +([\d.]+) to ([\d.]+) +(\d+)$", out, re.MULTILINE)
+        assert row, out
+        parameters, median[variant], ratio, least, most, peak = (float(text.replace(",", "")) for text in row.groups())
+        assert parameters == pytest.approx(13_828_478, rel=0.01)
+        assert ratio == pytest.approx(median[variant] / median["plain"], rel=0.01)
+        assert 0 < least <= most
+        assert peak > 50  # gradients alone are 55 MB
+    writing = re.search(r"writing 24 words: cached ([\d.]+) s, uncached ([\d.]+) s, ratio ([\d.]+)", out)
+    assert writing, out
+    assert not list(tmp_path.glob("language_model_*")), "temporary files were left behind"
+
+
+@pytest.mark.slow
 def test_throughput_prints_a_row_for_each_device(tmp_path: Path) -> None:
     out = run(
         "throughput",
@@ -92,7 +112,7 @@ def test_throughput_prints_a_row_for_each_device(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("throughput_*")), "temporary files were left behind"
 
 
-@pytest.mark.parametrize("module", ["trainer_overhead", "throughput"])
+@pytest.mark.parametrize("module", ["trainer_overhead", "throughput", "language_model"])
 @pytest.mark.parametrize("words", [["--steps=0"], ["--steps=many"], ["--no-such-option"]])
 def test_benchmarks_refuse_what_they_cannot_do(
     module: str, words: list[str], capsys: pytest.CaptureFixture[str]

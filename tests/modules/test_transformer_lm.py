@@ -51,7 +51,7 @@ def test_board_has_loss_perplexity_bits_speed_rate_norm_and_text(trained: Path) 
         for name, of_loss in (("perplexity", math.exp), ("bits_per_word", lambda loss: loss / math.log(2))):
             values = [point.value for point in board.Scalars(f"{split}/{name}")]
             assert values == pytest.approx([of_loss(point.value) for point in losses], rel=1e-5)
-    for name in ("train/loss_step", "train/perplexity_step", "gradient_norm", "throughput/tokens_per_second"):
+    for name in ("train/loss_step", "gradient_norm", "throughput/tokens_per_second"):
         assert [point.step for point in board.Scalars(name)] == [1, 3, 5, 7, 9]
     assert "lr-AdamW/pg1" in board.Tags()["scalars"]
     texts = board.Tensors("val/text/text_summary")
@@ -59,9 +59,17 @@ def test_board_has_loss_perplexity_bits_speed_rate_norm_and_text(trained: Path) 
     assert b"word" in texts[0].tensor_proto.string_val[0]
 
 
+def test_validations_within_an_epoch_stand_at_their_steps(run: Any) -> None:
+    within = ("--trainer.val_check_interval=2", "--trainer.max_epochs=1", "--trainer.logger.name=within")
+    board = EventAccumulator(run("fit", *within).trainer.log_dir, size_guidance={"tensors": 0}).Reload()
+    assert [point.step for point in board.Scalars("val/loss")] == [2, 4]
+    assert [text.step for text in board.Tensors("val/text/text_summary")] == [2, 4]
+    assert [point.step for point in board.Scalars("train/loss")] == [1]
+
+
 def test_progress_bar_shows_perplexity_and_tokens_per_second(trained: Path, run: Any) -> None:
     shown = run("fit", "--trainer.fast_dev_run=true", "--trainer.log_every_n_steps=1").trainer.progress_bar_metrics
-    assert {"train/perplexity_step", "val/perplexity", "throughput/tokens_per_second"} <= set(shown)
+    assert {"perplexity", "val/perplexity", "tokens/s"} <= set(shown)
 
 
 def test_measured_test_perplexity_is_that_of_every_token_with_its_context(

@@ -23,6 +23,10 @@ def test_temperature_zero_takes_the_likeliest() -> None:
     assert set(drawn(temperature=0.0)) == {1}
 
 
+def test_very_low_temperature_is_nearly_zero_and_no_fault() -> None:
+    assert set(drawn(temperature=1e-300)) == {1}
+
+
 def test_words_come_as_often_as_they_are_likely() -> None:
     words = drawn(8000)
     for word, probability in enumerate(LOGITS.softmax(0).tolist()):
