@@ -10,7 +10,7 @@ def validation_axis(trainer: Trainer) -> int:
 
     In runs that validate within epochs, the optimizer steps that were done.
     """
-    at_ends = trainer.check_val_every_n_epoch is not None and trainer.val_check_batch == trainer.num_training_batches  # type: ignore[attr-defined]
+    at_ends = trainer.check_val_every_n_epoch is not None and trainer.val_check_batch == trainer.num_training_batches
     return trainer.current_epoch + 1 if at_ends else trainer.global_step
 
 
