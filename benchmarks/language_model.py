@@ -113,7 +113,9 @@ def peak_memory(device: torch.device) -> float:
     """The most that :func:`memory_in_use` has been, in MB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    # getrusage would give the parent's peak where that was higher.
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 2**10
 
 
 def settings_of(variant: str, args: argparse.Namespace, folder: Path) -> Settings:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
 from datamodules.samplers.shuffled import ShuffledBatches
+from trainer.errors import InputError
 
 
 class TimedDataLoader(DataLoader):
@@ -43,6 +44,9 @@ class ResumableDataModule(LightningDataModule):
         num_workers: processes that load data ahead, per training process; 0 loads in the training process.
         seed: seed of the order of samples and of all randomness while training. ``seed_everything`` sets it.
 
+    Raises:
+        InputError: ``num_workers`` is negative.
+
     Batches are dictionaries of tensors; ``index`` int64 (B,) says which samples of the data set they are.
     """
 
@@ -57,6 +61,8 @@ class ResumableDataModule(LightningDataModule):
 
     def __init__(self, batch_size: int, num_workers: int, seed: int) -> None:
         super().__init__()
+        if num_workers < 0:
+            raise InputError(f"data.num_workers is {num_workers}; it must be 0 (no processes) or more.")
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed

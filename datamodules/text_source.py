@@ -1,12 +1,14 @@
 """Where the lines of a text corpus come from: plain-text files, or a set of Hugging Face datasets."""
 
 import hashlib
+import itertools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from typing_extensions import override
 
 from trainer.errors import InputError
@@ -18,6 +20,7 @@ FILE_NAMES = {split: (f"{split}.txt", f"wiki.{split}.tokens") for split in SPLIT
 SET_NAMES = {"train": ("train",), "valid": ("validation", "valid", "val", "dev"), "test": ("test",)}
 #: Shares of the lines of a single file that become the splits, in order.
 SHARES = {"train": 0.9, "valid": 0.05, "test": 0.05}
+ROWS = 1000  # of a set that are read at a time
 
 
 class TextSource(ABC):
@@ -78,17 +81,15 @@ class TextFiles(TextSource):
                 self._ranges[split] = (found[0], 0, found[0].stat().st_size)
 
     def _cut(self, file: Path) -> None:
-        size = file.stat().st_size
         with file.open("rb") as lines:
-            ends = [0]
-            for line in lines:
-                ends.append(ends[-1] + len(line))
-        count, first, share = len(ends) - 1, 0, 0.0
-        for split in SPLITS:
-            share += SHARES[split]
-            last = count if split == SPLITS[-1] else round(share * count)
-            self._ranges[split] = (file, ends[first], ends[last] if count else size)
-            first = last
+            count = sum(1 for _ in lines)
+        last_lines = [round(share * count) for share in itertools.accumulate(SHARES.values())]
+        start = 0
+        with file.open("rb") as lines:
+            for split, size in zip(SHARES, np.diff(last_lines, prepend=0), strict=True):
+                stop = start + sum(len(line) for line in itertools.islice(lines, int(size)))
+                self._ranges[split] = (file, start, stop)
+                start = stop
 
     @property
     @override
@@ -108,20 +109,24 @@ class TextFiles(TextSource):
             InputError: a line is not UTF-8; the message has the offset of the first wrong byte in the file.
         """
         file, position, stop = self._ranges[split]
-        with file.open("rb") as lines:
+        try:
+            opened = file.open("rb")
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read ({error.strerror}).") from error
+        with opened as lines:
             lines.seek(position)
             for line in lines:
                 if position >= stop:
                     return
                 try:
-                    text = line.decode("utf-8-sig" if position == 0 else "utf-8")
+                    text = line.decode("utf-8")
                 except UnicodeDecodeError as error:
                     at = position + error.start
                     raise InputError(
                         f"{file}: not UTF-8 at byte {at} (0x{line[error.start]:02x}). Convert the file, for instance "
                         f"with: iconv -f LATIN1 -t UTF-8 {file.name}"
                     ) from error
-                yield text, len(line)
+                yield text.removeprefix("\ufeff") if position == 0 else text, len(line)  # a byte order mark
                 position += len(line)
 
     @property
@@ -140,14 +145,14 @@ class DatasetText(TextSource):
     Args:
         name: of a set on the hub, or a folder that ``save_to_disk`` wrote or that holds Parquet or Arrow files.
         config: which configuration of a set on the hub.
-        cache: folder for what is downloaded or converted.
+        cache: folder for sets that were converted to Arrow; downloads are in the Hugging Face hub's own (HF_HOME).
 
     Raises:
         InputError: the set cannot be loaded, or has no column ``text``.
     """
 
     def __init__(self, name: str, config: str | None, cache: Path) -> None:
-        super().__init__(name)
+        super().__init__(name if config is None or Path(name).is_dir() else f"{name}, {config}")
         self._rows: dict[str, Any] = {}
         found = _load(name, config, cache)
         for split, names in SET_NAMES.items():
@@ -160,6 +165,9 @@ class DatasetText(TextSource):
                     f"{name}: the split {split!r} has no column 'text' but {', '.join(rows.column_names)} "
                     "(data.dataset). Rename the column that holds the lines."
                 )
+            kind = rows.features["text"]
+            if getattr(kind, "dtype", None) not in ("string", "large_string"):
+                raise InputError(f"{name}: the column 'text' of the split {split!r} holds no text but {kind}.")
 
     @property
     @override
@@ -172,8 +180,15 @@ class DatasetText(TextSource):
 
     @override
     def lines(self, split: str) -> Iterator[tuple[str, int]]:
-        for batch in self._rows[split].select_columns("text").iter(1000):
-            for row in batch["text"]:
+        """The lines of a split.
+
+        Raises:
+            InputError: a row is empty (null).
+        """
+        for start, batch in enumerate(self._rows[split].select_columns("text").iter(ROWS)):
+            for number, row in enumerate(batch["text"], start * ROWS):
+                if row is None:
+                    raise InputError(f"{self.splits[split]}: row {number} of the column 'text' is null. Leave it out.")
                 first, *more = row.removesuffix("\n").split("\n")
                 yield first, 1
                 yield from ((line, 0) for line in more)
@@ -196,7 +211,7 @@ def _load(name: str, config: str | None, cache: Path) -> Any:
         if folder.is_dir():
             return datasets.load_dataset(name, cache_dir=str(cache / "huggingface"))
         return datasets.load_dataset(name, config, cache_dir=str(cache / "huggingface"))
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, IndexError, datasets.exceptions.DatasetsError) as error:
         first_line = str(error).strip().split("\n")[0]
         raise InputError(
             f"{name}: this set cannot be loaded ({type(error).__name__}: {first_line}). Check the name (data.dataset), "

@@ -45,8 +45,8 @@ class TokenStreams:
         self.name = source.name
         self.splits = source.splits
         self._require("train")
-        place = hashlib.sha256(json.dumps(dict(source.splits)).encode()).hexdigest()[:8]
-        key = hashlib.sha256(f"{FORMAT}\0{min_count}\0{source.fingerprint}".encode()).hexdigest()[:16]
+        place = hashlib.sha256(json.dumps([min_count, dict(source.splits)]).encode()).hexdigest()[:8]
+        key = hashlib.sha256(f"{FORMAT}\0{source.fingerprint}".encode()).hexdigest()[:16]
         self.folder = cache / f"text-{place}-{key}"
         if not self.folder.exists():
             try:
@@ -59,6 +59,7 @@ class TokenStreams:
             for outdated in cache.glob(f"text-{place}-*"):
                 if outdated != self.folder:
                     shutil.rmtree(outdated, ignore_errors=True)
+        self._require_text("train")
         #: The words, by number.
         self.vocabulary: list[str] = json.loads((self.folder / "vocabulary.json").read_text(encoding="utf-8"))
         #: For each split, how many words were not in the vocabulary.
@@ -71,11 +72,9 @@ class TokenStreams:
             InputError: the corpus has no such split, or its text is empty.
         """
         self._require(split)
+        self._require_text(split)
         name = self.splits[split]
-        file = self.folder / f"{split}.int32"
-        if file.stat().st_size == 0:
-            raise InputError(f"{name}: the text is empty ({split}). Give a corpus whose every split has text.")
-        stream = np.memmap(file, np.int32, "r")
+        stream = np.memmap(self.folder / f"{split}.int32", np.int32, "r")
         if self.unknown[split]:
             share = 100 * self.unknown[split] / len(stream)
             rank_zero_info(
@@ -90,6 +89,12 @@ class TokenStreams:
                 f"{self.name}: there is no {split!r} split, only {', '.join(self.splits) or 'nothing'}. A corpus is "
                 "train.txt, valid.txt and test.txt (or wiki.train.tokens and so on) in one folder (data.root), or a "
                 "set with splits of these names (data.dataset)."
+            )
+
+    def _require_text(self, split: str) -> None:
+        if (self.folder / f"{split}.int32").stat().st_size == 0:
+            raise InputError(
+                f"{self.splits[split]}: the text is empty ({split}). Give a corpus whose every split has text."
             )
 
 

@@ -52,7 +52,7 @@ class WikiText2(ResumableDataModule):
         dataset_config: configuration of a set on the hub.
         sample: use generated text instead, from a source whose entropy is known. Figures from it say nothing about
             WikiText-2.
-        cache: folder for the word numbers, for what is downloaded, and for the sample set.
+        cache: folder for the word numbers, for sets converted to Arrow, and for the sample set.
         min_count: training words that are rarer become ``<unk>``. WikiText-2 comes with that done.
         batching: how training text is cut. ``windows``: pieces of ``sequence_length`` words in random order, whose
             borders move from epoch to epoch. ``columns``: ``batch_size`` continuous columns side by side, as PyTorch's
@@ -154,10 +154,9 @@ class WikiText2(ResumableDataModule):
                 self._sets[split] = self._evaluation_set(streams.open(split), split)
 
     def _training_set(self, stream: np.ndarray) -> Windows | Columns:
-        needed = self.batch_size * self.sequence_length
-        if self.batching == "windows":
-            needed += self.sequence_length  # for the offset
-        if len(stream) <= needed:
+        # The words after the last ones of the columns, or room for the windows' offset.
+        more = self.batch_size if self.batching == "columns" else self.sequence_length
+        if len(stream) < self.batch_size * self.sequence_length + more:
             raise InputError(
                 f"{self._names['train']}: {len(stream):,} words are less than one batch of {self.batch_size} sequences "
                 f"of {self.sequence_length} words. Give more text, or lower --data.batch_size or "
@@ -209,15 +208,22 @@ class WikiText2(ResumableDataModule):
 
     @override
     def val_dataloader(self) -> TimedDataLoader:
-        return self.loader(self._sets["valid"], batch_size=self.eval_batch_size)
+        return self._evaluation_loader("valid")
 
     @override
     def test_dataloader(self) -> TimedDataLoader:
-        return self.loader(self._sets["test"], batch_size=self.eval_batch_size)
+        return self._evaluation_loader("test")
 
     @override
     def predict_dataloader(self) -> TimedDataLoader:
-        return self.loader(self._sets["predict"], batch_size=self.trainer.world_size if self.trainer else 1)
+        # One by one, so that each text is shown when it is done; several processes deal them all at once.
+        several = self.trainer is not None and self.trainer.world_size > 1
+        prompts = self._sets["predict"]
+        return self.loader(prompts, batch_size=len(prompts) if several else 1)
+
+    def _evaluation_loader(self, split: str) -> TimedDataLoader:
+        order = partial(ShuffledBatches, shuffle=False, setting="data.eval_batch_size")
+        return self.loader(self._sets[split], order=order, batch_size=self.eval_batch_size)
 
     @override
     def units(self, batch: dict[str, Any]) -> int:

@@ -30,6 +30,7 @@ class ShuffledBatches(Sampler[list[int]]):
         world_size: number of ranks.
         epoch: the epoch to start with.
         start: the number of batches of that epoch to leave out, because they were seen before a restart.
+        setting: what sets ``batch_size``, for messages.
 
     Raises:
         InputError: there are no samples, ``batch_size`` is below 1, or some batch would leave a rank empty.
@@ -46,9 +47,10 @@ class ShuffledBatches(Sampler[list[int]]):
         world_size: int = 1,
         epoch: int = 0,
         start: int = 0,
+        setting: str = "data.batch_size",
     ) -> None:
         if batch_size < 1:
-            raise InputError(f"data.batch_size is {batch_size}; it must be 1 or more.")
+            raise InputError(f"{setting} is {batch_size}; it must be 1 or more.")
         if size < 1:
             raise InputError("There are no samples to make batches of.")
         self.batches = -(-size // batch_size)
@@ -57,8 +59,8 @@ class ShuffledBatches(Sampler[list[int]]):
         if size // self.batches < world_size:
             enough = next(b for b in range(batch_size + 1, size + 1) if size // -(-size // b) >= world_size)
             raise InputError(
-                f"data.batch_size {batch_size} deals {size} samples into batches of {size // self.batches}, too few "
-                f"for {world_size} processes. data.batch_size counts the samples of all processes: raise it to "
+                f"{setting} {batch_size} deals {size} samples into batches of {size // self.batches}, too few "
+                f"for {world_size} processes. {setting} counts the samples of all processes: raise it to "
                 f"{enough}, or use fewer processes."
             )
         self.size = size
