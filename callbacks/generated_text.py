@@ -8,6 +8,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
 from callbacks.epoch_axis import validation_axis
+from trainer.errors import InputError
 
 
 class GeneratedText(Callback):
@@ -17,10 +18,15 @@ class GeneratedText(Callback):
 
     Args:
         prompts: what the texts of the validations begin with; ``<eos>`` is the end of a line.
+
+    Raises:
+        InputError: a prompt is empty.
     """
 
     def __init__(self, prompts: list[str] | None = None) -> None:
         self.prompts = prompts or ["<eos>"]
+        if not all(prompt.split() for prompt in self.prompts):
+            raise InputError(f"GeneratedText.prompts are {self.prompts}; each needs a word. <eos> begins a new line.")
 
     # Within the validation, where a callback that averages the weights has put the average in.
     @override
@@ -33,7 +39,7 @@ class GeneratedText(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if batch_idx or trainer.sanity_checking or trainer.state.fn != "fit":
+        if batch_idx or trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
         texts = [pl_module.write(prompt, seed) for seed, prompt in enumerate(self.prompts)]  # type: ignore[operator]
         self._show(trainer, "val/text", texts, validation_axis(trainer))
