@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import describe
+from benchmarks.steps import positive
 from datamodules.samplers.dynamic import DynamicBatchSampler
 from trainer.errors import InputError
 
@@ -215,7 +216,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--durations", type=Path, help="CSV with a column 'length', in samples at 16 kHz")
     parser.add_argument(
-        "--texts", type=int, default=1_000_000, help="how many text lengths to draw; 0 for none (default: %(default)s)"
+        "--texts", type=positive, default=1_000_000, help="how many text lengths to draw (default: %(default)s)"
     )
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="which to compare")
     return parser.parse_args(args)
@@ -234,8 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         few = np.random.default_rng(0).choice(real, min(1519, len(real)), replace=False)
         sets[f"{len(few):,} of the utterances, 544 s a batch"] = few, 544.0
         sets[f"{len(real):,} utterances, 600 s a batch"] = real, 600.0
-    if args.texts:
-        sets[f"{args.texts:,} texts, 16,384 tokens a batch"] = draw_texts(args.texts), 16_384.0
+    sets[f"{args.texts:,} texts, 16,384 tokens a batch"] = draw_texts(args.texts), 16_384.0
     print(describe(f"real ({args.durations})" if args.durations else "SAMPLE (drawn lengths)"), flush=True)
     for name, (lengths, budget) in sets.items():
         figures = {}

@@ -73,7 +73,8 @@ class TextFiles(TextSource):
             raise InputError(
                 f"{root}: there is no such folder or file (data.root). Get WikiText-2 from the Hugging Face hub with "
                 "--data.dataset=Salesforce/wikitext, give a folder with train.txt, valid.txt and test.txt or a text "
-                "file with --data.root, or try the program on generated text first with --data.sample=true."
+                "file with --data.root, or try the program on generated text first: add "
+                "--config configs/sample/transformer_wikitext2.yaml (--data.sample=true with a model of its size)."
             )
         for split, names in FILE_NAMES.items():
             found = [root / name for name in names if (root / name).is_file()]

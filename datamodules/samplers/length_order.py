@@ -12,11 +12,16 @@ BINS = 512  # of the histogram that the density of the lengths is read from
 
 @dataclass(frozen=True)
 class LengthOrder:
-    """Sort by a function of the length plus uniform noise, within buckets if there are any.
+    """Sort by a function of the length plus noise, within buckets if there are any.
+
+    The noise is ``noise * u^2`` with uniform ``u``: most examples stay near their place, some go among longer ones. For
+    the same padding (the mean distance to the edge) it makes two examples meet again 0.69 times as often as uniform
+    noise does, which is close to the least that any noise can (0.67, found numerically): what counts there is the
+    integral of the squared autocorrelation of the noise's density.
 
     Args:
         keys: what to sort by, float (N,).
-        noise: half of the noise's width.
+        noise: width of the noise.
         buckets: the bucket of each example, int64 (N,); lower ones come first.
     """
 
@@ -50,9 +55,9 @@ class LengthOrder:
         middle = (edges[1:] + edges[:-1]) / 2
         slope = np.sqrt(middle * density)
         keys = np.interp(lengths, edges, np.concatenate([[0.0], np.cumsum(slope * np.diff(edges))]))
-        # Of n uniform draws, the mean distance to the largest is (n - 1) / (n + 1) of half the window.
+        # The mean of u^2 is 1/3, and that of the least of n draws 2 / (n + 1) / (n + 2): the longest of a batch.
         fitting = np.maximum(1.0, budget / lengths)
-        distance = (fitting - 1) / (fitting + 1) / np.interp(lengths, middle, slope)
+        distance = (1 / 3 - 2 / (fitting + 1) / (fitting + 2)) / np.interp(lengths, middle, slope)
         wanted = padding / (1 - padding) * lengths.sum()
         return cls(keys, wanted / max(distance.sum(), np.finfo(float).tiny), none)
 
@@ -76,7 +81,7 @@ class LengthOrder:
 
     def draw(self, generator: np.random.Generator, share: float = 1.0) -> Integers:
         """An order of the examples, int64 (N,), drawn with a share of the noise; 0 sorts by length."""
-        keys = self.keys + share * self.noise * generator.uniform(-1, 1, len(self.keys))
+        keys = self.keys + share * self.noise * generator.random(len(self.keys)) ** 2
         if self.buckets.any():
             return np.lexsort((keys, self.buckets))
         return np.argsort(keys, kind="stable")

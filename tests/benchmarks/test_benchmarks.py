@@ -112,7 +112,23 @@ def test_throughput_prints_a_row_for_each_device(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("throughput_*")), "temporary files were left behind"
 
 
-@pytest.mark.parametrize("module", ["trainer_overhead", "throughput", "language_model"])
+@pytest.mark.slow
+def test_dynamic_batching_prints_a_row_for_each_method(tmp_path: Path) -> None:
+    methods = ["fixed size, sorted", "ours, padding 3.0%"]
+    out = run("dynamic_batching", "--texts=20000", "--methods", *methods, folder=tmp_path)
+    assert_first_line(out)
+    rows = {}
+    for method in methods:
+        row = re.search(rf"^{re.escape(method)} +([\d,]+) +([\d.]+) +([\d.]+) +(\d+) +(\d+) +(\d+) ", out, re.MULTILINE)
+        assert row, out
+        rows[method] = [float(text.replace(",", "")) for text in row.groups()]
+    assert rows["fixed size, sorted"][2] == 100  # the same batches in every epoch
+    assert rows["ours, padding 3.0%"][1] == pytest.approx(3, abs=0.3)
+    assert rows["ours, padding 3.0%"][2] < 50
+    assert rows["ours, padding 3.0%"][3:] == [0, 0, 0]  # over the budget, left out, repeated
+
+
+@pytest.mark.parametrize("module", ["trainer_overhead", "throughput", "language_model", "dynamic_batching"])
 @pytest.mark.parametrize("words", [["--steps=0"], ["--steps=many"], ["--no-such-option"]])
 def test_benchmarks_refuse_what_they_cannot_do(
     module: str, words: list[str], capsys: pytest.CaptureFixture[str]
