@@ -3,14 +3,15 @@
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Sampler
+from tqdm import tqdm
 from typing_extensions import override
 
 from datamodules.samplers.length_order import LengthOrder
@@ -198,6 +199,25 @@ class DynamicBatchSampler(Sampler[list[int]]):
                 f"{len(self._examples)} examples in {natural} batches are too few for {world_size} processes. Use "
                 "fewer processes, or a lower max_batch_length."
             )
+
+    @classmethod
+    def of_dataset(
+        cls,
+        dataset: Sequence[Any],
+        length_func: Callable[[Any], float | Sequence[float]],
+        max_batch_length: float | Sequence[float],
+        **options: Any,
+    ) -> "DynamicBatchSampler":
+        """The sampler of a dataset whose lengths are not known beforehand: each example is read once.
+
+        Args:
+            dataset: with a length, gives an example for an index.
+            length_func: gives an example's length, or its two kinds of length.
+            max_batch_length: the budget.
+            options: all other arguments of the class.
+        """
+        indices = tqdm(range(len(dataset)), desc="Reading lengths", unit="example", delay=1)
+        return cls([length_func(dataset[i]) for i in indices], max_batch_length, **options)
 
     def _calibrate(self, load: NDArray[np.float64], padding: float) -> None:
         """Adjust the noise to the padding that it really makes, which gaps in the lengths and tails change."""

@@ -285,6 +285,14 @@ def test_arguments_that_make_no_sense_are_refused_with_the_reason(wrong: dict[st
         DynamicBatchSampler(**dict[str, Any](lengths=[1, 2, 3], max_batch_length=10) | wrong)
 
 
+def test_lengths_can_be_read_from_a_dataset() -> None:
+    texts = ["a" * n for n in (3, 1, 2, 5)]
+    options: dict[str, Any] = {"max_batch_length": 6, "seed": 3}
+    assert list(DynamicBatchSampler.of_dataset(texts, len, **options)) == list(
+        DynamicBatchSampler([3, 1, 2, 5], **options)
+    )
+
+
 class Numbers(Dataset):
     @override
     def __getitem__(self, index: int) -> int:
