@@ -25,7 +25,7 @@ COLUMNS = [
     "seconds",
     "peak_memory_mb",
 ]
-METRIC = re.compile(r"(train|val|test|throughput|trainer_overhead|language_model)/[a-z][a-z0-9_]*")
+METRIC = re.compile(r"(train|val|test|throughput|trainer_overhead|language_model|dynamic_batching)/[a-z][a-z0-9_]*")
 
 
 def run(module: str, *words: str, folder: Path) -> str:
