@@ -72,7 +72,7 @@ class WikiText2(ResumableDataModule):
     """
 
     free_settings = ResumableDataModule.free_settings | {
-        "root", "dataset", "dataset_config", "cache", "prompt", "prompts", "eval_batch_size"
+        "root", "dataset", "cache", "prompt", "prompts", "eval_batch_size"
     }  # fmt: skip
     unit = "tokens"
 
