@@ -34,3 +34,23 @@ def make_folder(destination: Path, make: Callable[[Path], Path]) -> None:
             make(part).rename(destination)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def make_current(stem: Path, fingerprint: str, make: Callable[[Path], Path]) -> Path:
+    """Make the folder ``<stem>-<fingerprint>`` unless it exists, and then delete those of other fingerprints.
+
+    Args:
+        stem: the folder's path without the fingerprint, which no other source has.
+        fingerprint: changes when what the folder is made from changes.
+        make: as of :func:`make_folder`.
+
+    Returns:
+        The folder.
+    """
+    folder = stem.parent / f"{stem.name}-{fingerprint}"
+    if not folder.exists():
+        make_folder(folder, make)
+        for outdated in stem.parent.glob(f"{stem.name}-*"):
+            if outdated != folder:
+                shutil.rmtree(outdated, ignore_errors=True)
+    return folder

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -18,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from datamodules.atomic_folder import make_folder
+from datamodules.atomic_folder import make_current
 from trainer.errors import InputError
 
 CHUNK = 1024  # pictures decoded between two writes: 12 MB at 64x64
@@ -53,18 +52,15 @@ class PictureArray(Dataset):
     ) -> None:
         source = os.path.commonpath([os.path.dirname(file) for file in files])
         place = hashlib.sha256(os.fsencode(os.path.abspath(source))).hexdigest()[:8]
-        self.folder = cache / f"{name}-{place}-{_fingerprint(files, source, size)}"
-        if not self.folder.exists():
-            try:
-                make_folder(self.folder, partial(_build, files, size))
-            except OSError as error:
-                raise InputError(
-                    f"{cache}: {len(files) * 3 * size * size / 1e6:.0f} MB of decoded pictures could not be written "
-                    f"({error}). Nothing was kept; free some space or choose another place with --data.cache."
-                ) from error
-            for outdated in cache.glob(f"{name}-{place}-*"):
-                if outdated != self.folder:
-                    shutil.rmtree(outdated, ignore_errors=True)
+        try:
+            self.folder = make_current(
+                cache / f"{name}-{place}", _fingerprint(files, source, size), partial(_build, files, size)
+            )
+        except OSError as error:
+            raise InputError(
+                f"{cache}: {len(files) * 3 * size * size / 1e6:.0f} MB of decoded pictures could not be written "
+                f"({error}). Nothing was kept; free some space or choose another place with --data.cache."
+            ) from error
         contents = json.loads((self.folder / "contents.json").read_text())
         skipped: dict[str, str] = contents["unreadable"]
         if skipped:

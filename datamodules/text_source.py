@@ -23,6 +23,39 @@ SHARES = {"train": 0.9, "valid": 0.05, "test": 0.05}
 ROWS = 1000  # of a set that are read at a time
 
 
+def utf8_lines(file: Path, start: int = 0, stop: int | None = None) -> Iterator[tuple[str, int]]:
+    """The lines of a text file, each with its size in bytes.
+
+    Args:
+        file: in UTF-8, with or without a byte order mark; lines end at line feeds.
+        start: byte at which to begin, at the start of a line.
+        stop: byte at which to end; without it, the end of the file.
+
+    Raises:
+        InputError: the file cannot be read, or a line is not UTF-8; the message has the offset of the first wrong byte.
+    """
+    try:
+        opened = file.open("rb")
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}).") from error
+    position = start
+    with opened as lines:
+        lines.seek(position)
+        for line in lines:
+            if stop is not None and position >= stop:
+                return
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                at = position + error.start
+                raise InputError(
+                    f"{file}: not UTF-8 at byte {at} (0x{line[error.start]:02x}). Convert the file, for instance "
+                    f"with: iconv -f LATIN1 -t UTF-8 {file.name}"
+                ) from error
+            yield text.removeprefix("\ufeff") if position == 0 else text, len(line)  # a byte order mark
+            position += len(line)
+
+
 class TextSource(ABC):
     """The lines of the splits of a corpus.
 
@@ -104,31 +137,7 @@ class TextFiles(TextSource):
 
     @override
     def lines(self, split: str) -> Iterator[tuple[str, int]]:
-        """The lines of a split.
-
-        Raises:
-            InputError: a line is not UTF-8; the message has the offset of the first wrong byte in the file.
-        """
-        file, position, stop = self._ranges[split]
-        try:
-            opened = file.open("rb")
-        except OSError as error:
-            raise InputError(f"{file}: cannot be read ({error.strerror}).") from error
-        with opened as lines:
-            lines.seek(position)
-            for line in lines:
-                if position >= stop:
-                    return
-                try:
-                    text = line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    at = position + error.start
-                    raise InputError(
-                        f"{file}: not UTF-8 at byte {at} (0x{line[error.start]:02x}). Convert the file, for instance "
-                        f"with: iconv -f LATIN1 -t UTF-8 {file.name}"
-                    ) from error
-                yield text.removeprefix("\ufeff") if position == 0 else text, len(line)  # a byte order mark
-                position += len(line)
+        return utf8_lines(*self._ranges[split])
 
     @property
     @override

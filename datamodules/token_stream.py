@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -12,7 +11,7 @@ import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from tqdm import tqdm
 
-from datamodules.atomic_folder import make_folder
+from datamodules.atomic_folder import make_current
 from datamodules.text_source import TextSource
 from trainer.errors import InputError
 
@@ -47,18 +46,13 @@ class TokenStreams:
         self._require("train")
         place = hashlib.sha256(json.dumps([min_count, dict(source.splits)]).encode()).hexdigest()[:8]
         key = hashlib.sha256(f"{FORMAT}\0{source.fingerprint}".encode()).hexdigest()[:16]
-        self.folder = cache / f"text-{place}-{key}"
-        if not self.folder.exists():
-            try:
-                make_folder(self.folder, partial(_build, source, min_count))
-            except OSError as error:
-                raise InputError(
-                    f"{cache}: the word numbers of the corpus could not be written ({error}). Nothing was kept; free "
-                    "some space or choose another place with --data.cache."
-                ) from error
-            for outdated in cache.glob(f"text-{place}-*"):
-                if outdated != self.folder:
-                    shutil.rmtree(outdated, ignore_errors=True)
+        try:
+            self.folder = make_current(cache / f"text-{place}", key, partial(_build, source, min_count))
+        except OSError as error:
+            raise InputError(
+                f"{cache}: the word numbers of the corpus could not be written ({error}). Nothing was kept; free "
+                "some space or choose another place with --data.cache."
+            ) from error
         self._require_text("train")
         #: The words, by number.
         self.vocabulary: list[str] = json.loads((self.folder / "vocabulary.json").read_text(encoding="utf-8"))

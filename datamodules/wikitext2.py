@@ -14,7 +14,7 @@ from datamodules.base import ResumableDataModule, TimedDataLoader
 from datamodules.samplers.shuffled import ShuffledBatches
 from datamodules.samplers.windows import RandomOffsetWindows
 from datamodules.samples import wikitext2 as sample_set
-from datamodules.text_source import DatasetText, TextFiles
+from datamodules.text_source import DatasetText, TextFiles, utf8_lines
 from datamodules.text_windows import Columns, SlidingWindows, Windows
 from datamodules.token_stream import TokenStreams
 from trainer.errors import InputError
@@ -185,8 +185,7 @@ class WikiText2(ResumableDataModule):
             raise InputError("Give either --data.prompt or --data.prompts, not both.")
         if not self.prompts.is_file():
             raise InputError(f"{self.prompts}: there is no such file (data.prompts). It holds one prompt a line.")
-        source = TextFiles(self.prompts)
-        lines = [line for split in source.splits for line, _ in source.lines(split)]
+        lines = [line for line, _ in utf8_lines(self.prompts)]
         for number, line in enumerate(lines, 1):
             if not line.split():
                 raise InputError(

@@ -1,6 +1,5 @@
 """Dynamic batches: examples of like length together, as many as a budget of padded length allows."""
 
-import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -253,13 +252,6 @@ class DynamicBatchSampler(Sampler[list[int]]):
     def sampler(self) -> "DynamicBatchSampler":
         """Itself: Lightning calls ``set_epoch`` on the sampler of a loader's batch sampler only."""
         return self
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when the lengths or the budget change, and with them the batches."""
-        digest = hashlib.sha256(self._costs.tobytes())
-        digest.update(self._budgets.tobytes())
-        return digest.hexdigest()[:16]
 
     @override
     def __iter__(self) -> Iterator[list[int]]:
