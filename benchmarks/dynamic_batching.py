@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.machine import describe
+from benchmarks.command import run_benchmark
+from benchmarks.machine import describe, peak_memory
 from benchmarks.steps import positive
 from datamodules.samplers.dynamic import DynamicBatchSampler
 from trainer.errors import InputError
@@ -129,14 +130,14 @@ def measure(method: str, lengths: Lengths, budget: float) -> Figures:
     """Measure a method in a process that does nothing else."""
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
-    before = _peak()
+    before = peak_memory()
     make, options = METHODS[method]
     deal = make(lengths, budget, **options)
     first = deal(0, 0, 1)
     start = time.perf_counter()
     second = deal(1, 0, 1)
     seconds = time.perf_counter() - start
-    megabytes = _peak() - before
+    megabytes = peak_memory() - before
     sizes = np.array([len(batch) for batch in second])
     cells = sizes * np.array([lengths[batch].max() for batch in second])
     total = lengths[np.concatenate(second)].sum()
@@ -165,12 +166,6 @@ def met_again(examples: int, first: Batches, second: Batches) -> float:
     _, of, together = np.unique(pair, return_inverse=True, return_counts=True)
     mates = np.array([len(b) for b in first])[batch[0, both]] - 1
     return float(((together[of] - 1)[mates > 0] / mates[mates > 0]).mean())
-
-
-def _peak() -> float:
-    """The most memory that this process has had, in MB."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 2**10
 
 
 def read_durations(file: Path) -> Lengths:
@@ -248,11 +243,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 if __name__ == "__main__":
     try:
-        main()
-    except InputError as error:
-        sys.exit(f"\nerror: {error}")
+        run_benchmark(main)
     except ModuleNotFoundError as error:
         sys.exit(f"\nerror: {error}. The peers come with: uv run --group peers python -m benchmarks.dynamic_batching")
-    except KeyboardInterrupt:
-        print("\nInterrupted: no figures.")
-        sys.exit(130)

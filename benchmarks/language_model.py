@@ -9,7 +9,6 @@ import logging
 import math
 import multiprocessing
 import resource
-import sys
 import tempfile
 import time
 import warnings
@@ -21,13 +20,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import yaml
-from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
-from benchmarks.machine import describe
-from benchmarks.steps import BETWEEN_STEPS, Clock, StepClock, positive
+from benchmarks.command import run_benchmark
+from benchmarks.machine import describe, peak_memory
+from benchmarks.steps import Clock, StepClock, make, positive, shared_trainer
 from datamodules.wikitext2 import WikiText2
 from modules.networks.sampling import write
 from modules.transformer_lm import WordLanguageModel
@@ -109,15 +108,6 @@ def memory_in_use(device: torch.device) -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def peak_memory(device: torch.device) -> float:
-    """The most that :func:`memory_in_use` has been, in MB."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    # getrusage would give the parent's peak where that was higher.
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 2**10
-
-
 def settings_of(variant: str, args: argparse.Namespace, folder: Path) -> Settings:
     """The classic configuration with what the variant changes, cut down to timed steps.
 
@@ -127,7 +117,7 @@ def settings_of(variant: str, args: argparse.Namespace, folder: Path) -> Setting
         folder: for logs.
     """
     settings = yaml.safe_load((CONFIGS / "transformer_wikitext2_baseline.yaml").read_text())
-    trainer = yaml.safe_load((CONFIGS / "trainer.yaml").read_text())["trainer"]
+    trainer = shared_trainer(args.accelerator, folder, args.warmup + args.steps + 1)
     changes = dict(VARIANTS[variant])
     trainer["precision"] = changes.pop("precision", "32-true")
     trainer["gradient_clip_val"] = settings["trainer"]["gradient_clip_val"]
@@ -136,29 +126,7 @@ def settings_of(variant: str, args: argparse.Namespace, folder: Path) -> Setting
         model["optimizer"] = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1e-3, "fused": True}}
         trainer["gradient_clip_val"] = None  # as in the modern configuration
     model |= {"vocab_size": VOCABULARY, **changes}
-    names = {str(c if isinstance(c, str) else c["class_path"]).rsplit(".", 1)[-1]: c for c in trainer["callbacks"]}
-    trainer["callbacks"] = [callback for name, callback in names.items() if name not in BETWEEN_STEPS]
-    trainer["logger"]["init_args"]["save_dir"] = str(folder)
-    trainer |= {
-        "accelerator": args.accelerator,
-        "devices": 1,
-        "max_epochs": 1,
-        "max_steps": args.warmup + args.steps + 1,
-        "limit_val_batches": 0,
-        "enable_checkpointing": False,
-        "enable_model_summary": False,
-    }
     return {"model": settings["model"], "data": settings["data"]["init_args"], "trainer": trainer}
-
-
-def make(part: str, settings: Settings) -> Any:
-    """Make a new ``model`` or ``trainer``."""
-    parser = ArgumentParser(exit_on_error=False)
-    if part == "trainer":
-        parser.add_class_arguments(Trainer, part)
-    else:
-        parser.add_subclass_arguments(WordLanguageModel, part)
-    return parser.instantiate(parser.parse_object({part: settings[part]}))[part]
 
 
 def make_data(root: Path, settings: Settings, cache: Path) -> WikiText2:
@@ -190,10 +158,10 @@ def run(variant: str, settings: Settings, data: WikiText2, clock: Clock) -> floa
     memory = MemoryAtStart()
     if variant == "plain":
         return run_plain(settings, data, clock)
-    trainer = make("trainer", settings)
+    trainer = make(Trainer, settings["trainer"])
     trainer.callbacks[:0] = [StepClock(clock), memory]
     try:
-        trainer.fit(make("model", settings), data)
+        trainer.fit(make(WordLanguageModel, settings["model"]), data)
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from stopped
     return memory.megabytes
@@ -266,14 +234,15 @@ def memory_of(variant: str, args: argparse.Namespace, root: Path, folder: Path) 
     settings, device = settings_of(variant, args, folder), device_of(args)
     data = make_data(root, settings, folder)
     used = run(variant, settings, data, Clock(device, 0, 1))
-    parameters = sum(p.numel() for p in make("model", settings).parameters())
-    return parameters, peak_memory(device) - used
+    parameters = sum(p.numel() for p in make(WordLanguageModel, settings["model"]).parameters())
+    peak = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else peak_memory()
+    return parameters, peak - used
 
 
 def measure_writing(args: argparse.Namespace) -> dict[str, float]:
     """Seconds for writing ``--words`` words with the modern configuration's network, with and without a cache."""
     settings = yaml.safe_load((CONFIGS / "transformer_wikitext2.yaml").read_text())
-    network = make("model", {"model": settings["model"]}).network.eval().to(device_of(args))
+    network = make(WordLanguageModel, settings["model"]).network.eval().to(device_of(args))
     prompt = torch.zeros(1, dtype=torch.int64, device=device_of(args))
     texts: dict[bool, list[int]] = {}
     seconds: dict[str, list[float]] = {"cached": [], "uncached": []}
@@ -368,10 +337,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"\nerror: {error}")
-    except KeyboardInterrupt:
-        print("\nInterrupted: no figures.")
-        sys.exit(130)
+    run_benchmark(main)

@@ -2,13 +2,17 @@
 
 import argparse
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
+from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 BETWEEN_STEPS = ("ModelSummary", "RunReport")  # callbacks that do nothing in a step but print around a fit
 
 
@@ -56,6 +60,39 @@ class StepClock(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Note the time."""
         self.clock.step_starts(batch_idx)
+
+
+def make(kind: type, settings: Any) -> Any:
+    """Make a Trainer from its arguments, or a module or DataModule from ``class_path`` and ``init_args``."""
+    parser = ArgumentParser(exit_on_error=False)
+    if kind is Trainer:
+        parser.add_class_arguments(kind, "made")
+    else:
+        parser.add_subclass_arguments(kind, "made")
+    return parser.instantiate(parser.parse_object({"made": settings}))["made"]
+
+
+def shared_trainer(accelerator: str, folder: Path, steps: int) -> dict[str, Any]:
+    """The arguments of the shared Trainer, cut down to a block of steps without validation and checkpoints.
+
+    Args:
+        accelerator: where it runs.
+        folder: for logs.
+        steps: of the block.
+    """
+    trainer = yaml.safe_load((CONFIGS / "trainer.yaml").read_text())["trainer"]
+    names = {str(c if isinstance(c, str) else c["class_path"]).rsplit(".", 1)[-1]: c for c in trainer["callbacks"]}
+    trainer["callbacks"] = [callback for name, callback in names.items() if name not in BETWEEN_STEPS]
+    trainer["logger"]["init_args"]["save_dir"] = str(folder)
+    return trainer | {
+        "accelerator": accelerator,
+        "devices": 1,
+        "max_epochs": 1,
+        "max_steps": steps,
+        "limit_val_batches": 0,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+    }
 
 
 def positive(word: str) -> int:

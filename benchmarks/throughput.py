@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from benchmarks.command import run_benchmark
 from benchmarks.machine import describe
 from trainer.errors import InputError
 
@@ -167,10 +168,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"\nerror: {error}")
-    except KeyboardInterrupt:
-        print("\nInterrupted: no figures.")
-        sys.exit(130)
+    run_benchmark(main)

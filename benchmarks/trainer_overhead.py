@@ -6,7 +6,6 @@ Run it from the project's folder: ``python -m benchmarks.trainer_overhead --help
 import argparse
 import logging
 import math
-import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -17,11 +16,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import yaml
-from jsonargparse import ArgumentParser
 from lightning.pytorch import Trainer
 
+from benchmarks.command import run_benchmark
 from benchmarks.machine import describe
-from benchmarks.steps import BETWEEN_STEPS, Clock, StepClock, positive
+from benchmarks.steps import Clock, StepClock, make, positive, shared_trainer
 from datamodules.samples import tiny_imagenet as sample_set
 from datamodules.tiny_imagenet import TinyImageNet
 from modules.optimization import parameter_groups
@@ -45,33 +44,11 @@ def read_settings(args: argparse.Namespace, folder: Path) -> Settings:
         folder: for logs and sample data.
     """
     workload = yaml.safe_load((CONFIGS / "resnet_tiny_imagenet.yaml").read_text())
-    trainer = yaml.safe_load((CONFIGS / "trainer.yaml").read_text())["trainer"]
     workload["model"]["init_args"] |= {"stem": args.stem}
     source = {"sample": True, "cache": str(folder)} if args.data_root is None else {"root": args.data_root}
     workload["data"]["init_args"] |= {"batch_size": args.batch_size, "num_workers": args.num_workers} | source
-    names = {str(c if isinstance(c, str) else c["class_path"]).rsplit(".", 1)[-1]: c for c in trainer["callbacks"]}
-    trainer["callbacks"] = [callback for name, callback in names.items() if name not in BETWEEN_STEPS]
-    trainer["logger"]["init_args"]["save_dir"] = str(folder)
-    trainer |= {
-        "accelerator": args.accelerator,
-        "devices": 1,
-        "max_epochs": 1,
-        "max_steps": batches_needed(args),
-        "limit_val_batches": 0,
-        "enable_checkpointing": False,
-        "enable_model_summary": False,
-    }
+    trainer = shared_trainer(args.accelerator, folder, batches_needed(args))
     return {"model": workload["model"], "data": workload["data"], "trainer": trainer}
-
-
-def make(part: str, settings: Settings) -> Any:
-    """Make a new ``model``, ``data`` or ``trainer``."""
-    parser = ArgumentParser(exit_on_error=False)
-    if part == "trainer":
-        parser.add_class_arguments(Trainer, part)
-    else:
-        parser.add_subclass_arguments(ImageClassifier if part == "model" else TinyImageNet, part)
-    return parser.instantiate(parser.parse_object({part: settings[part]}))[part]
 
 
 def batches_needed(args: argparse.Namespace) -> int:
@@ -86,7 +63,7 @@ def make_data(settings: Settings, args: argparse.Namespace) -> TinyImageNet:
         InputError: there are not enough pictures for a block.
     """
     needed = batches_needed(args)
-    data = make("data", settings)
+    data = make(TinyImageNet, settings["data"])
     if data.sample:  # enough pictures for whole batches, the same number in each class
         classes = len(sample_set.OUTLINES)
         batches = needed + -needed % (classes // math.gcd(args.batch_size, classes))
@@ -105,10 +82,10 @@ def make_data(settings: Settings, args: argparse.Namespace) -> TinyImageNet:
 
 def run_trainer(settings: Settings, data: TinyImageNet, clock: Clock) -> None:
     """Train one block with the Trainer."""
-    trainer = make("trainer", settings)
+    trainer = make(Trainer, settings["trainer"])
     trainer.callbacks.insert(0, StepClock(clock))
     try:
-        trainer.fit(make("model", settings), data)
+        trainer.fit(make(ImageClassifier, settings["model"]), data)
     except SystemExit as stopped:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from stopped
 
@@ -124,7 +101,7 @@ def run_plain(settings: Settings, data: TinyImageNet, clock: Clock, with_metrics
     """
     device = clock.device
     steps, log_every = settings["trainer"]["max_steps"], settings["trainer"]["log_every_n_steps"]
-    model = make("model", settings).to(device).train()
+    model = make(ImageClassifier, settings["model"]).to(device).train()
     optimizer = model.optimization.optimizer(parameter_groups(model.network, model.decay_norm_and_bias))
     schedule = model.optimization.scheduler(optimizer)
     schedule.total_steps = steps
@@ -151,7 +128,7 @@ def measure(settings: Settings, data: TinyImageNet, args: argparse.Namespace) ->
     Returns:
         For each variant and round, what :attr:`Clock.seconds` has.
     """
-    data.trainer = make("trainer", settings)  # on a GPU, the loader pins memory for the plain loop too
+    data.trainer = make(Trainer, settings["trainer"])  # on a GPU, the loader pins memory for the plain loop too
     device = data.trainer.strategy.root_device
     if device.type == "cuda":
         settings["trainer"]["precision"] = "bf16-mixed"
@@ -264,10 +241,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"\nerror: {error}")
-    except KeyboardInterrupt:
-        print("\nInterrupted: no figures.")
-        sys.exit(130)
+    run_benchmark(main)
