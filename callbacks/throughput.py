@@ -1,6 +1,7 @@
 """How fast training goes, and how long it waits for data."""
 
 import time
+from collections import Counter
 from typing import Any
 
 import torch
@@ -12,20 +13,21 @@ from typing_extensions import override
 class Throughput(Callback):
     """Log ``throughput/samples_per_second`` (all processes) and ``throughput/data_wait`` every N steps.
 
-    What is counted is the DataModule's ``unit``: ``throughput/tokens_per_second`` for text. The progress bar shows it.
+    What is counted is the DataModule's ``units``: ``throughput/tokens_per_second`` for text. The progress bar shows the
+    first of them.
 
     ``data_wait`` is the share of the time, between 0 and 1, in which training stood still until the loader gave the
     next batch. Validation is not counted. N is the Trainer's ``log_every_n_steps``.
     """
 
     def __init__(self) -> None:
-        self._units = 0
+        self._units: Counter[str] = Counter()
         self._waited = 0.0
         self._since = 0.0
         self._logged_step = 0
 
     def _start(self, trainer: Trainer) -> None:
-        self._units = 0
+        self._units.clear()
         self._waited = self._loader_waited(trainer)
         self._since = time.perf_counter()
 
@@ -45,7 +47,7 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
     ) -> None:
-        self._units += trainer.datamodule.units(batch)  # type: ignore[attr-defined]
+        self._units.update(trainer.datamodule.units(batch))  # type: ignore[attr-defined]
         step = trainer.global_step
         if step == self._logged_step or step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
@@ -54,12 +56,13 @@ class Throughput(Callback):
             torch.cuda.synchronize()  # once in N steps: count the work that was done, not what was queued
         seconds = time.perf_counter() - self._since
         waited = self._loader_waited(trainer) - self._waited
-        # Rank 0 logs for all: the steps of the ranks go in step, and their shares of a batch differ by one at most.
-        unit, speed = trainer.datamodule.unit, self._units * trainer.world_size / seconds  # type: ignore[attr-defined]
-        pl_module.log_dict(
-            {f"throughput/{unit}_per_second": speed, "throughput/data_wait": waited / seconds}, rank_zero_only=True
-        )
-        pl_module.log(f"{unit}/s", speed, prog_bar=True, logger=False, rank_zero_only=True)
+        counts = torch.tensor(list(self._units.values()), dtype=torch.float32, device=trainer.strategy.root_device)
+        speeds = trainer.strategy.reduce(counts, reduce_op="sum") / seconds  # the steps of the ranks go in step
+        for unit, speed in zip(self._units, speeds, strict=True):
+            pl_module.log(f"throughput/{unit}_per_second", speed, rank_zero_only=True)
+        first = next(iter(self._units))
+        pl_module.log(f"{first}/s", speeds[0], prog_bar=True, logger=False, rank_zero_only=True)
+        pl_module.log("throughput/data_wait", waited / seconds, rank_zero_only=True)
         self._start(trainer)
 
     @override

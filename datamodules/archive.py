@@ -29,17 +29,19 @@ class Archive:
         url: where it is to be had.
         size: its size in bytes.
         sha256: the SHA-256 of its content, in hexadecimal.
+        md5: its MD5, where that is all that was published.
     """
 
     url: str
     size: int
-    sha256: str
+    sha256: str | None = None
+    md5: str | None = None
 
 
 def download(archive: Archive, path: Path) -> None:
     """Download an archive unless it is on disk already, and verify it in either case.
 
-    The download goes to a temporary name in the folder of ``path`` and is renamed once its hash is right;
+    The download goes to a temporary name in the folder of ``path`` and is renamed once its size and hash are right;
     a file at ``path`` that is damaged or cut short is replaced.
 
     Args:
@@ -59,22 +61,24 @@ def download(archive: Archive, path: Path) -> None:
             "Free some space, or choose another place."
         )
     print(f"Downloading {archive.url} ({archive.size / 1e6:.0f} MB) to {path}")
+    part = path.with_name(f".{path.name}.part")
     previous_timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)  # torch.hub sets none
     try:
-        # Temporary file, progress bar, SHA-256 and rename are torch.hub's.
-        torch.hub.download_url_to_file(archive.url, str(path), hash_prefix=archive.sha256)
+        torch.hub.download_url_to_file(archive.url, str(part))  # with a progress bar
+        if why := why_damaged(archive, part):
+            raise InputError(
+                f"{path}: what {archive.url} sent is not the pinned file, since {why}. Nothing was kept; run again, "
+                "and if it happens again the file at that address has changed."
+            )
+        part.replace(path)
     except (OSError, HTTPException) as error:
         raise InputError(
             f"{path}: downloading {archive.url} failed ({error}). Run again, or download it by hand to that path."
         ) from error
-    except RuntimeError as error:
-        raise InputError(
-            f"{path}: what {archive.url} sent is not the pinned file ({error}). Nothing was kept; run again, and if "
-            "it happens again the file at that address has changed."
-        ) from error
     finally:
         socket.setdefaulttimeout(previous_timeout)
+        part.unlink(missing_ok=True)
 
 
 def why_damaged(archive: Archive, path: Path) -> str | None:
@@ -86,9 +90,10 @@ def why_damaged(archive: Archive, path: Path) -> str | None:
     size = path.stat().st_size
     if size != archive.size:
         return f"it has {size:,} bytes instead of {archive.size:,}"
+    name, pinned = ("SHA-256", archive.sha256) if archive.sha256 else ("MD5", archive.md5)
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    return None if found == archive.sha256 else f"its SHA-256 is {found} instead of {archive.sha256}"
+        found = hashlib.file_digest(file, name.replace("-", "").lower()).hexdigest()
+    return None if found == pinned else f"its {name} is {found} instead of {pinned}"
 
 
 def extract(path: Path, destination: Path, top: str) -> None:

@@ -1,9 +1,11 @@
 """Folders that are whole or absent, however a process that makes them ends."""
 
+import hashlib
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from filelock import FileLock
@@ -54,3 +56,22 @@ def make_current(stem: Path, fingerprint: str, make: Callable[[Path], Path]) -> 
             if outdated != folder:
                 shutil.rmtree(outdated, ignore_errors=True)
     return folder
+
+
+def fingerprint(files: Iterable[Path], folder: str, settings: str) -> str:
+    """A hash of what a folder is made from, by the files' names, sizes and times of change.
+
+    Args:
+        files: all under ``folder``.
+        folder: where they are, which does not count.
+        settings: what else counts.
+    """
+    digest = hashlib.sha256(settings.encode())
+    for file in files:
+        try:
+            stat = file.stat()
+            state = f"{stat.st_size}\0{stat.st_mtime_ns}"
+        except OSError:  # a link that leads nowhere: reading it will say so
+            state = "unreadable"
+        digest.update(os.fsencode(f"{str(file)[len(folder) :]}\0{state}\0"))
+    return digest.hexdigest()[:16]

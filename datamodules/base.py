@@ -1,9 +1,9 @@
 """What all DataModules share: one loader factory, a position that can be resumed, randomness by step."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,19 @@ from typing_extensions import override
 
 from datamodules.samplers.shuffled import ShuffledBatches
 from trainer.errors import InputError
+
+
+class ResumableSampler(Protocol):
+    """Gives the batches of an epoch to one rank, from a position on."""
+
+    @property
+    def remaining(self) -> int:
+        """The steps of the present epoch that are to be given."""
+
+    def __iter__(self) -> Iterator[list[int]]: ...
+
+    def __len__(self) -> int:
+        """The steps of a whole epoch."""
 
 
 class TimedDataLoader(DataLoader):
@@ -36,11 +49,10 @@ class TimedDataLoader(DataLoader):
 class ResumableDataModule(LightningDataModule):
     """A DataModule whose runs can be stopped anywhere and resumed exactly.
 
-    Its state is the position in the training data: the epoch, and the number of global batches of it that were
-    processed. The state does not depend on the rank, nor on the number of ranks or workers.
+    Its state is the position in the training data: the epoch, and the steps of it that are done, with the number of
+    ranks that did them. The state does not depend on the rank, nor on the number of workers.
 
     Args:
-        batch_size: samples per step over all processes.
         num_workers: processes that load data ahead, per training process; 0 loads in the training process.
         seed: seed of the order of samples and of all randomness while training. ``seed_everything`` sets it.
 
@@ -53,50 +65,48 @@ class ResumableDataModule(LightningDataModule):
     #: Settings that may differ when a run is resumed, since they do not change what is learned.
     free_settings: frozenset[str] = frozenset({"num_workers"})
 
-    #: What the speed of training is counted in; see :meth:`units`.
-    unit: str = "samples"
+    #: Samples per step over all processes, where batches have a size.
+    batch_size: int
 
     #: Whether the data was made by us. Runs on sample data say so.
     sample: bool = False
 
-    def __init__(self, batch_size: int, num_workers: int, seed: int) -> None:
+    def __init__(self, num_workers: int, seed: int) -> None:
         super().__init__()
         if num_workers < 0:
             raise InputError(f"data.num_workers is {num_workers}; it must be 0 (no processes) or more.")
-        self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
         self._epoch = 0
-        self._batches_done = 0
+        self._done: list[tuple[int, int]] = []  # steps of that epoch before a restart, and how many ranks did them
+        self._counted = 0  # steps of that epoch, as Lightning counts them, before a restart
 
     def loader(
         self,
         dataset: Dataset,
         *,
         training: bool = False,
-        order: Callable[..., ShuffledBatches] | None = None,
-        batch_size: int | None = None,
+        order: Callable[..., ResumableSampler] | None = None,
     ) -> TimedDataLoader:
         """Make the loader of a split.
 
         Args:
             dataset: gives a whole batch for a list of indices.
             training: True for the loader that begins at the resumed position.
-            order: makes the sampler from ``size`` and ``batch_size`` and from ``seed``, ``rank``, ``world_size``,
-                ``epoch`` and ``start`` by name; without it, the order is random for training and plain elsewhere.
-            batch_size: samples per step over all processes, if not the DataModule's own.
+            order: makes the sampler from ``seed``, ``rank``, ``world_size``, ``epoch`` and ``done`` by name; without
+                it, batches of ``batch_size`` are in random order for training and in plain order elsewhere.
         """
         trainer = self.trainer
-        make_sampler = order or partial(ShuffledBatches, shuffle=training)
-        sampler = make_sampler(
-            len(dataset),  # type: ignore[arg-type]
-            batch_size or self.batch_size,
+        size: int = len(dataset)  # type: ignore[arg-type]
+        sampler = (order or partial(ShuffledBatches, size, self.batch_size, shuffle=training))(
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
             epoch=self._epoch if training else 0,
-            start=self._batches_done if training else 0,
+            done=self._done if training else (),
         )
+        if training and self._done:
+            self._count_to_the_same_end(sampler)
         return TimedDataLoader(
             dataset,
             sampler=sampler,
@@ -106,9 +116,23 @@ class ResumableDataModule(LightningDataModule):
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
         )
 
-    def units(self, batch: dict[str, Any]) -> int:
-        """How many of :attr:`unit` a batch holds."""
-        return len(batch["index"])
+    def _count_to_the_same_end(self, sampler: ResumableSampler) -> None:
+        """Tell Lightning how many steps of the begun epoch to count as done.
+
+        Another number of ranks than before may take another number of steps for what remains of the epoch, but an epoch
+        ends for Lightning when as many steps are counted as the loader has.
+        """
+        self._counted = max(0, len(sampler) - sampler.remaining)
+        if self.trainer is not None:
+            progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+            progress.ready = progress.started = progress.processed = progress.completed = self._counted
+
+    def units(self, batch: dict[str, Any]) -> dict[str, float]:
+        """What the speed of training is counted in, and how much of it a batch holds.
+
+        The progress bar shows the first.
+        """
+        return {"samples": len(batch["index"])}
 
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
         """The files (or other names by which a person finds them) of a batch's samples."""
@@ -135,20 +159,34 @@ class ResumableDataModule(LightningDataModule):
         return batch
 
     @override
-    def state_dict(self) -> dict[str, int]:
-        """The position after the last processed batch: ``epoch`` and ``batches`` of it that are done."""
+    def state_dict(self) -> dict[str, Any]:
+        """The position after the last processed batch.
+
+        ``epoch``, and in ``done`` the steps of it that are done: lists of their number and of how many ranks did them.
+        """
         if self.trainer is None:
-            return {"epoch": self._epoch, "batches": self._batches_done}
+            return self._state(self._epoch, self._done)
         epochs: Any = self.trainer.fit_loop.epoch_progress.current
         batch_progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
         batches = batch_progress.processed
         if epochs.started == epochs.processed:  # between two epochs, the count of batches is the last epoch's
-            return {"epoch": epochs.processed, "batches": 0}
+            return self._state(epochs.processed, [])
         if batches >= self.trainer.num_training_batches:
-            return {"epoch": epochs.processed + 1, "batches": 0}
-        return {"epoch": epochs.processed, "batches": batches}
+            return self._state(epochs.processed + 1, [])
+        ranks = self.trainer.world_size
+        if epochs.processed != self._epoch or not self._done:
+            return self._state(epochs.processed, [(batches, ranks)] if batches else [])
+        *before, (steps, last_ranks) = self._done
+        since = batches - self._counted
+        if last_ranks == ranks:
+            return self._state(self._epoch, [*before, (steps + since, ranks)])
+        return self._state(self._epoch, [*self._done, (since, ranks)] if since else self._done)
+
+    @staticmethod
+    def _state(epoch: int, done: Sequence[tuple[int, int]]) -> dict[str, Any]:
+        return {"epoch": epoch, "done": [list(steps) for steps in done]}
 
     @override
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._epoch = state_dict["epoch"]
-        self._batches_done = state_dict["batches"]
+        self._done = [(steps, ranks) for steps, ranks in state_dict["done"]]

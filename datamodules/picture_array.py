@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from datamodules.atomic_folder import make_current
+from datamodules.atomic_folder import fingerprint, make_current
 from trainer.errors import InputError
 
 CHUNK = 1024  # pictures decoded between two writes: 12 MB at 64x64
@@ -54,7 +54,7 @@ class PictureArray(Dataset):
         place = hashlib.sha256(os.fsencode(os.path.abspath(source))).hexdigest()[:8]
         try:
             self.folder = make_current(
-                cache / f"{name}-{place}", _fingerprint(files, source, size), partial(_build, files, size)
+                cache / f"{name}-{place}", fingerprint(files, source, str(size)), partial(_build, files, size)
             )
         except OSError as error:
             raise InputError(
@@ -91,18 +91,6 @@ class PictureArray(Dataset):
     def __getitem__(self, indices: Sequence[int]) -> Tensor:
         """Gather a batch, uint8 (B, 3, size, size)."""
         return torch.from_numpy(np.take(self._array, indices, axis=0))
-
-
-def _fingerprint(files: Sequence[Path], source: str, size: int) -> str:
-    digest = hashlib.sha256(f"{size}".encode())
-    for file in files:
-        try:
-            stat = file.stat()
-            state = f"{stat.st_size}\0{stat.st_mtime_ns}"
-        except OSError:  # a link that leads nowhere: decoding will say so
-            state = "unreadable"
-        digest.update(os.fsencode(f"{str(file)[len(source) :]}\0{state}\0"))
-    return digest.hexdigest()[:16]
 
 
 def _decode(size: int, file: Path) -> np.ndarray | str:

@@ -100,7 +100,8 @@ class TinyImageNet(ResumableDataModule):
         mixup_alpha: float = 0.0,
         cutmix_alpha: float = 0.0,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed)
+        super().__init__(num_workers, seed)
+        self.batch_size = batch_size
         self.cache = Path(cache)
         self.root = self.cache / sample_set.FOLDER if sample else Path(root)
         self.download = download

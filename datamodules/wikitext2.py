@@ -74,7 +74,6 @@ class WikiText2(ResumableDataModule):
     free_settings = ResumableDataModule.free_settings | {
         "root", "dataset", "cache", "prompt", "prompts", "eval_batch_size"
     }  # fmt: skip
-    unit = "tokens"
 
     def __init__(
         self,
@@ -95,7 +94,8 @@ class WikiText2(ResumableDataModule):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed)
+        super().__init__(num_workers, seed)
+        self.batch_size = batch_size
         self.cache = Path(cache)
         self.root = self.cache / sample_set.FOLDER if sample else Path(root)
         self.dataset = None if sample else dataset
@@ -198,12 +198,13 @@ class WikiText2(ResumableDataModule):
 
     @override
     def train_dataloader(self) -> TimedDataLoader:
+        train = self._sets["train"]
         order = (
-            partial(ShuffledBatches, shuffle=False)
+            partial(ShuffledBatches, len(train), self.batch_size, shuffle=False)
             if self.batching == "columns"
-            else partial(RandomOffsetWindows, length=self.sequence_length, shuffle=True)
+            else partial(RandomOffsetWindows, len(train), self.batch_size, length=self.sequence_length, shuffle=True)
         )
-        return self.loader(self._sets["train"], training=True, order=order)
+        return self.loader(train, training=True, order=order)
 
     @override
     def val_dataloader(self) -> TimedDataLoader:
@@ -218,15 +219,19 @@ class WikiText2(ResumableDataModule):
         # One by one, so that each text is shown when it is done; several processes deal them all at once.
         several = self.trainer is not None and self.trainer.world_size > 1
         prompts = self._sets["predict"]
-        return self.loader(prompts, batch_size=len(prompts) if several else 1)
+        order = partial(ShuffledBatches, len(prompts), len(prompts) if several else 1, shuffle=False)
+        return self.loader(prompts, order=order)
 
     def _evaluation_loader(self, split: str) -> TimedDataLoader:
-        order = partial(ShuffledBatches, shuffle=False, setting="data.eval_batch_size")
-        return self.loader(self._sets[split], order=order, batch_size=self.eval_batch_size)
+        windows = self._sets[split]
+        order = partial(
+            ShuffledBatches, len(windows), self.eval_batch_size, shuffle=False, setting="data.eval_batch_size"
+        )
+        return self.loader(windows, order=order)
 
     @override
-    def units(self, batch: dict[str, Any]) -> int:
-        return batch["target"].numel()
+    def units(self, batch: dict[str, Any]) -> dict[str, float]:
+        return {"tokens": batch["target"].numel()}
 
     @override
     def sample_names(self, batch: dict[str, Any]) -> list[str]:

@@ -6,17 +6,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 from torchmetrics import MeanMetric
 from typing_extensions import override
 
+from modules.mean_loss import mean_loss
 from modules.networks.linear_cross_entropy import linear_cross_entropy
 from modules.networks.sampling import choose, write
 from modules.networks.transformer import CausalTransformer, Dropout
 from modules.optimization import Optimization, parameter_groups
+from modules.vocabulary import WithVocabulary
 from trainer.errors import InputError
 
 EOS, UNK = "<eos>", "<unk>"
@@ -63,14 +64,7 @@ class Writing:
                 raise InputError(f"model.writing.{key} is {getattr(self, key)}; it must be {range_}.")
 
 
-def mean_loss() -> MeanMetric:
-    """A mean over all tokens of an epoch."""
-    metric = MeanMetric(nan_strategy=float("nan"))  # a NaN must show: it is replaced by NaN
-    metric.set_dtype(torch.float64)  # sums over millions of tokens
-    return metric
-
-
-class WordLanguageModel(LightningModule):
+class WordLanguageModel(WithVocabulary):
     """Model text word by word with a causal Transformer.
 
     Args:
@@ -158,27 +152,11 @@ class WordLanguageModel(LightningModule):
         )
         self.example_input_array = torch.zeros(1, 8, dtype=torch.int64)
         self.train_loss, self.val_loss, self.test_loss = mean_loss(), mean_loss(), mean_loss()
-        #: The words, by number, from the data or from the checkpoint.
-        self.vocabulary: list[str] = []
 
     @override
     def forward(self, words: Tensor) -> Tensor:
         """Words int64 (B, T) to the logits of the words after them (B, T, vocab_size)."""
         return self.network.output(self.network(words))
-
-    @override
-    def setup(self, stage: str) -> None:
-        """Take the vocabulary from the data.
-
-        Raises:
-            InputError: the data has another number of words than the model.
-        """
-        self.vocabulary = list(getattr(self.trainer.datamodule, "vocabulary", []))  # type: ignore[attr-defined]
-        if self.vocabulary and len(self.vocabulary) != self.vocab_size:
-            raise InputError(
-                f"model.vocab_size is {self.vocab_size:,}, but the data has a vocabulary of {len(self.vocabulary):,} "
-                f"words. Run with --model.vocab_size={len(self.vocabulary)}, or give other data with --data.root."
-            )
 
     def _step(self, batch: dict[str, Tensor], metric: MeanMetric) -> Tensor:
         features, target = self.network(batch["input"]).flatten(0, 1), batch["target"].flatten()
@@ -219,10 +197,7 @@ class WordLanguageModel(LightningModule):
         Raises:
             InputError: no checkpoint was loaded, so there are no words.
         """
-        if not self.vocabulary:
-            raise InputError(
-                "A model that was not trained knows no words. Give a checkpoint: --ckpt_path=best is the newest run's."
-            )
+        self.need_vocabulary()
         return [
             {"prompt": prompt, "text": self.write(prompt, seed=self.writing.seed + index)}
             for prompt, index in zip(batch["prompt"], batch["index"].tolist(), strict=True)
@@ -271,25 +246,3 @@ class WordLanguageModel(LightningModule):
     @override
     def configure_optimizers(self) -> Any:
         return self.optimization.configure(self, parameter_groups(self.network, self.decay_norm_and_bias))
-
-    @override
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["vocabulary"] = self.vocabulary
-
-    @override
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the vocabulary from the checkpoint where there is no data.
-
-        Raises:
-            InputError: the checkpoint was trained on another vocabulary than the data's.
-        """
-        trained = checkpoint.get("vocabulary", [])
-        if self.vocabulary and trained and trained != self.vocabulary:
-            pairs = itertools.zip_longest(trained, self.vocabulary)
-            number, (old, new) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
-            raise InputError(
-                f"The checkpoint was trained on another vocabulary, of {len(trained):,} words, than the data has, of "
-                f"{len(self.vocabulary):,}: word {number} is {old!r} there and {new!r} here. Give the data it was "
-                "trained on with --data.root or --data.dataset."
-            )
-        self.vocabulary = self.vocabulary or trained

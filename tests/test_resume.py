@@ -81,7 +81,7 @@ def kill_in_second_epoch(workload: Workload, processes: list[ForkServerProcess],
         process.kill()
         process.join()
     checkpoint = torch.load(workload.last(folder), weights_only=True)
-    assert checkpoint[workload.data] == {"epoch": 1, "batches": 3}
+    assert checkpoint[workload.data] == {"epoch": 1, "done": [[3, len(processes)]]}
 
 
 def assert_same_training(workload: Workload, a: Path, b: Path) -> None:

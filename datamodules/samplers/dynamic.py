@@ -124,6 +124,8 @@ class DynamicBatchSampler(Sampler[list[int]]):
             of making more by halving the largest.
         seed: seed of the order.
         epoch: the epoch to start with.
+        done: the steps of that epoch to leave out, because they were done before a restart: pairs of their number and
+            of how many ranks did them, in order. With another number of ranks, what remains is dealt anew.
         rank: which rank's share to give.
         world_size: number of ranks.
 
@@ -148,6 +150,7 @@ class DynamicBatchSampler(Sampler[list[int]]):
         drop_last: bool = False,
         seed: int = 0,
         epoch: int = 0,
+        done: Sequence[tuple[int, int]] = (),
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -192,7 +195,7 @@ class DynamicBatchSampler(Sampler[list[int]]):
         natural = max(natural, len(self._pack(self._draw(0, 0.0))))
         self._natural = min(math.ceil(natural * (1 + SPARE)), len(self._examples)) if shuffle else natural
         self.epoch = epoch
-        self._done, self._done_world_size = 0, world_size
+        self.done = list(done)
         if not len(self):
             raise InputError(
                 f"{len(self._examples)} examples in {natural} batches are too few for {world_size} processes. Use "
@@ -235,18 +238,7 @@ class DynamicBatchSampler(Sampler[list[int]]):
         """Go to the start of an epoch; the epoch it is in already is gone on with."""
         if epoch != self.epoch:
             self.epoch = epoch
-            self._done = 0
-
-    def resume(self, epoch: int, steps: int, world_size: int | None = None) -> None:
-        """Go on within an epoch of which some steps are done.
-
-        Args:
-            epoch: which one.
-            steps: how many of its steps were done.
-            world_size: by how many ranks, if not by as many as there are now: what remains is dealt anew then.
-        """
-        self.epoch = epoch
-        self._done, self._done_world_size = steps, world_size or self.world_size
+            self.done = []
 
     @property
     def sampler(self) -> "DynamicBatchSampler":
@@ -263,6 +255,11 @@ class DynamicBatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         """The steps of a whole epoch, also when it was begun in its middle."""
         return self._total(self.world_size) // self.world_size
+
+    @property
+    def remaining(self) -> int:
+        """The steps of the present epoch that are to be given."""
+        return len(self._remaining().starts) // self.world_size
 
     def describe(self) -> Summary:
         """What the batches of the present epoch are like."""
@@ -302,22 +299,27 @@ class DynamicBatchSampler(Sampler[list[int]]):
 
     def _remaining(self) -> Plan:
         """What of the present epoch is to be done."""
-        if not self._done:
-            return self.plan(self.epoch)
-        plan = self.plan(self.epoch, self._done_world_size)
-        first = self._done * self._done_world_size
-        plan = Plan(plan.order, plan.starts[first:], plan.sizes[first:])
-        if self._done_world_size == self.world_size or not len(plan.starts):
+        world_size = self.done[0][1] if self.done else self.world_size
+        plan = self.plan(self.epoch, world_size)
+        for steps, ranks in self.done:
+            plan = self._dealt_anew(plan, world_size, ranks)
+            world_size = ranks
+            first = steps * ranks
+            plan = Plan(plan.order, plan.starts[first:], plan.sizes[first:])
+        return self._dealt_anew(plan, world_size, self.world_size)
+
+    def _dealt_anew(self, plan: Plan, before: int, world_size: int) -> Plan:
+        """What remains of a plan for some ranks, for another number of ranks."""
+        if world_size == before or not len(plan.starts):
             return plan
-        total = -(-len(plan.starts) // self.world_size) * self.world_size
+        total = -(-len(plan.starts) // world_size) * world_size
         if total > plan.sizes.sum():
             raise InputError(
-                f"Only {plan.sizes.sum()} examples of epoch {self.epoch} remain, too few for {self.world_size} "
-                f"processes. Go on with {self._done_world_size} as before until the epoch ends."
+                f"Only {plan.sizes.sum()} examples of epoch {self.epoch} remain, too few for {world_size} processes. "
+                f"Go on with {before} as before until the epoch ends."
             )
-        plan = Plan(plan.order, *halve_largest(plan.starts, plan.sizes, total))
-        generator = _generator(self.seed, self.epoch, self._done, 3)
-        return self._in_steps(plan, self.world_size, generator)
+        generator = _generator(self.seed, self.epoch, len(plan.starts), 3)
+        return self._in_steps(Plan(plan.order, *halve_largest(plan.starts, plan.sizes, total)), world_size, generator)
 
     def _in_steps(self, plan: Plan, world_size: int, generator: np.random.Generator) -> Plan:
         """Put batches of nearly the same cost into the same step, and the steps into order."""

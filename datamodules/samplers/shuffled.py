@@ -1,6 +1,6 @@
 """Batches of equal size in an order that depends on the seed and the epoch alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -29,7 +29,8 @@ class ShuffledBatches(Sampler[list[int]]):
         rank: which rank's share to give.
         world_size: number of ranks.
         epoch: the epoch to start with.
-        start: the number of batches of that epoch to leave out, because they were seen before a restart.
+        done: the steps of that epoch to leave out, because they were done before a restart: pairs of their number and
+            of how many ranks did them, in order.
         setting: what sets ``batch_size``, for messages.
 
     Raises:
@@ -46,7 +47,7 @@ class ShuffledBatches(Sampler[list[int]]):
         rank: int = 0,
         world_size: int = 1,
         epoch: int = 0,
-        start: int = 0,
+        done: Sequence[tuple[int, int]] = (),
         setting: str = "data.batch_size",
     ) -> None:
         if batch_size < 1:
@@ -69,13 +70,13 @@ class ShuffledBatches(Sampler[list[int]]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = epoch
-        self.start = start
+        self.done = sum(steps for steps, _ in done)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch; the epoch it is in already is gone on with. Lightning calls this."""
         if epoch != self.epoch:
             self.epoch = epoch
-            self.start = 0
+            self.done = 0
 
     def order(self) -> np.ndarray:
         """The samples of the present epoch, int64 (size,), in order."""
@@ -85,9 +86,14 @@ class ShuffledBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         # The batches may be asked for before set_epoch and more than once, so a position is read, never consumed.
-        for batch in np.array_split(self.order(), self.batches)[self.start :]:
+        for batch in np.array_split(self.order(), self.batches)[self.done :]:
             yield batch[self.rank :: self.world_size].tolist()
 
     def __len__(self) -> int:
         """The batches of a whole epoch, also when it was begun in its middle."""
         return self.batches
+
+    @property
+    def remaining(self) -> int:
+        """The batches of the present epoch that are to be given."""
+        return self.batches - self.done

@@ -41,7 +41,8 @@ class NumbersData(ResumableDataModule):
     """20 training samples in batches of 4, and 6 for validation."""
 
     def __init__(self, num_workers: int = 0, seed: int = 0) -> None:
-        super().__init__(batch_size=4, num_workers=num_workers, seed=seed)
+        super().__init__(num_workers, seed)
+        self.batch_size = 4
         self.transformed: list[bool] = []
 
     @override
@@ -67,7 +68,7 @@ class Recorder(LightningModule):
         self.extra_draws = extra_draws
         self.batches: list[list[int]] = []
         self.drawn: list[float] = []
-        self.positions: list[dict[str, int]] = []
+        self.positions: list[dict[str, Any]] = []
 
     @override
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -164,10 +165,10 @@ def test_loaders_with_and_without_workers_give_the_same_batches(
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_loader_begins_at_the_position_that_was_loaded(num_workers: int) -> None:
     whole = NumbersData()
-    whole.load_state_dict({"epoch": 3, "batches": 0})
+    whole.load_state_dict({"epoch": 3, "done": []})
     data = NumbersData(num_workers)
-    data.load_state_dict({"epoch": 3, "batches": 2})
-    assert data.state_dict() == {"epoch": 3, "batches": 2}
+    data.load_state_dict({"epoch": 3, "done": [[2, 1]]})
+    assert data.state_dict() == {"epoch": 3, "done": [[2, 1]]}
     loader = data.train_dataloader()
     assert indices(loader) == indices(whole.train_dataloader())[2:]
     assert indices(data.val_dataloader()) == [[0, 1, 2], [3, 4, 5]]
@@ -175,8 +176,8 @@ def test_loader_begins_at_the_position_that_was_loaded(num_workers: int) -> None
 
 def test_epochs_after_the_one_that_was_resumed_are_whole() -> None:
     data, whole = NumbersData(), NumbersData()
-    data.load_state_dict({"epoch": 3, "batches": 2})
-    whole.load_state_dict({"epoch": 4, "batches": 0})
+    data.load_state_dict({"epoch": 3, "done": [[2, 1]]})
+    whole.load_state_dict({"epoch": 4, "done": []})
     loader = data.train_dataloader()
     sampler = loader.sampler
     assert isinstance(sampler, ShuffledBatches)
@@ -189,13 +190,13 @@ def test_epochs_after_the_one_that_was_resumed_are_whole() -> None:
 def test_position_after_each_batch_says_what_is_left_to_train_on(tmp_path: Path) -> None:
     recorder = fit(NumbersData(), tmp_path)
     assert len(recorder.batches) == 15
-    expected = [{"epoch": k // 5, "batches": k % 5} for k in range(1, 16)]
+    expected = [{"epoch": k // 5, "done": [[k % 5, 1]] if k % 5 else []} for k in range(1, 16)]
     assert recorder.positions == expected
     for k, position in enumerate(recorder.positions[:-1]):
         resumed = NumbersData()
         resumed.load_state_dict(position)
         rest = recorder.batches[k + 1 :]
-        assert indices(resumed.train_dataloader()) == rest[: 5 - position["batches"]]
+        assert indices(resumed.train_dataloader()) == rest[: 5 - sum(steps for steps, _ in position["done"])]
 
 
 def test_each_epoch_of_a_fit_has_every_sample_once_in_its_own_order(tmp_path: Path) -> None:

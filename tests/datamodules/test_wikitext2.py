@@ -159,10 +159,9 @@ def test_min_count_makes_rare_words_of_the_training_text_unknown(
 def test_units_are_the_words_that_are_predicted(prepared: Callable[..., WikiText2], batching: str) -> None:
     data = prepared("fit", batching=batching)
     batches = list(data.train_dataloader())
-    assert data.unit == "tokens"
-    assert [data.units(batch) for batch in batches] == [batch["input"].numel() for batch in batches]
+    assert [data.units(batch) for batch in batches] == [{"tokens": batch["input"].numel()} for batch in batches]
     # 20 windows of 8; four columns of 42, all but the first of each.
-    assert sum(map(data.units, batches)) == (160 if batching == "windows" else 4 * 41)
+    assert sum(data.units(batch)["tokens"] for batch in batches) == (160 if batching == "windows" else 4 * 41)
 
 
 @pytest.mark.parametrize("batching", BATCHINGS)
@@ -247,7 +246,7 @@ class Recorder(LightningModule):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
         self.batches: list[list[int]] = []
-        self.positions: list[dict[str, int]] = []
+        self.positions: list[dict[str, Any]] = []
 
     @override
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -290,7 +289,9 @@ def test_position_after_each_batch_says_what_is_left_to_train_on(
     recorder = fit(make(batching=batching, seed=5), tmp_path, epochs=3)
     count = 5 if batching == "windows" else 6
     assert len(recorder.batches) == 3 * count
-    assert recorder.positions == [{"epoch": k // count, "batches": k % count} for k in range(1, 3 * count + 1)]
+    assert recorder.positions == [
+        {"epoch": k // count, "done": [[k % count, 1]] if k % count else []} for k in range(1, 3 * count + 1)
+    ]
     resumed = prepared("fit", batching=batching, seed=5)
     for k, position in enumerate(recorder.positions[:-1], 1):
         resumed.load_state_dict(position)
@@ -303,8 +304,8 @@ def test_position_after_each_batch_says_what_is_left_to_train_on(
 @pytest.mark.parametrize("batching", BATCHINGS)
 def test_epochs_after_the_one_that_was_resumed_are_whole(prepared: Callable[..., WikiText2], batching: str) -> None:
     whole, resumed = (prepared("fit", batching=batching) for _ in range(2))
-    whole.load_state_dict({"epoch": 4, "batches": 0})
-    resumed.load_state_dict({"epoch": 3, "batches": 2})
+    whole.load_state_dict({"epoch": 4, "done": []})
+    resumed.load_state_dict({"epoch": 3, "done": [[2, 1]]})
     loader = resumed.train_dataloader()
     sampler = loader.sampler
     assert isinstance(sampler, ShuffledBatches)

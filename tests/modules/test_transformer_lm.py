@@ -177,7 +177,7 @@ def test_predicting_without_a_checkpoint_is_refused(run: Any) -> None:
 
 
 def test_vocabulary_of_another_size_than_the_models_is_refused(run: Any) -> None:
-    with pytest.raises(InputError, match="vocab_size is 20, but the data has a vocabulary of 14 words"):
+    with pytest.raises(InputError, match="vocab_size is 20, but the data has a vocabulary of 14"):
         run("fit", "--model.vocab_size=20")
 
 
@@ -185,11 +185,11 @@ def test_checkpoint_of_another_vocabulary_is_refused(trained: Path, run: Any, wi
     for split in ("train", "valid"):
         text = (wikitext2 / f"{split}.txt").read_text()
         (tmp_path / f"{split}.txt").write_text(text.replace("word3 ", "zebra "))
-    with pytest.raises(InputError, match=r"another vocabulary, of 14 words, than the data has, of 14: .*'zebra' here"):
+    with pytest.raises(InputError, match=r"another vocabulary, of 14, than the data has, of 14: .*'zebra' here"):
         run("validate", "--ckpt_path=best", f"--data.root={tmp_path}")
     (tmp_path / "train.txt").write_text("zebra " + (wikitext2 / "train.txt").read_text())
     more = ("--model.vocab_size=15", "--settings_from=command")
-    with pytest.raises(InputError, match=r"another vocabulary, of 14 words, than the data has, of 15"):
+    with pytest.raises(InputError, match=r"another vocabulary, of 14, than the data has, of 15"):
         run("validate", "--ckpt_path=best", f"--data.root={tmp_path}", *more)
 
 

@@ -223,7 +223,7 @@ def test_every_configuration_trains_for_some_steps(
     data = yaml.safe_load(config.read_text())["data"]["class_path"].rsplit(".", 1)[-1]
     run(
         *("fit", f"--config={config}", *small_data[data]),
-        *("--data.batch_size=4", "--data.num_workers=0", "--trainer.max_epochs=1"),
+        *("--data.num_workers=0", "--trainer.max_epochs=1"),
         *("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--trainer.enable_progress_bar=false"),
     )
     assert (tmp_path / "logs" / config.stem / "version_0" / "checkpoints" / "best.ckpt").exists()

@@ -1,5 +1,6 @@
 """What dynamic batches promise, for any lengths and arguments."""
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -125,9 +126,9 @@ def test_resumed_epoch_goes_on_with_the_batches_that_remain(
     for sampler in on_ranks(world_size, chosen):
         whole = list(sampler)
         done = data.draw(st.integers(0, len(whole)))
-        resumed = DynamicBatchSampler(**chosen, rank=sampler.rank, world_size=world_size)
-        resumed.resume(0, done)
+        resumed = DynamicBatchSampler(**chosen, done=[(done, world_size)], rank=sampler.rank, world_size=world_size)
         assert list(resumed) == whole[done:]
+        assert resumed.remaining == len(whole) - done
         assert len(resumed) == len(whole)
         resumed.set_epoch(0)
         assert list(resumed) == whole[done:]
@@ -135,27 +136,30 @@ def test_resumed_epoch_goes_on_with_the_batches_that_remain(
         assert len(list(resumed)) == len(whole)
 
 
-@given(arguments(), st.integers(1, 4), st.integers(1, 4), st.data())
+@given(arguments(), st.lists(st.integers(1, 4), min_size=2, max_size=4), st.data())
 def test_examples_that_remain_are_dealt_anew_to_another_number_of_ranks(
-    chosen: dict[str, Any], before: int, after: int, data: st.DataObject
+    chosen: dict[str, Any], world_sizes: list[int], data: st.DataObject
 ) -> None:
-    old = on_ranks(before, chosen)
-    done = data.draw(st.integers(0, len(old[0])))
-    seen = [index for sampler in old for batch in list(sampler)[:done] for index in batch]
-    new = on_ranks(after, chosen)
-    for sampler in new:
-        sampler.resume(0, done, before)
-    left = [batch for sampler in old for batch in list(sampler)[done:]]
-    if done and -(-len(left) // after) * after > sum(
-        len(batch) for batch in left
-    ):  # single examples, and too few of them
-        with pytest.raises(InputError, match="remain, too few for"):
-            list(new[0])
-        return
-    shares = [list(sampler) for sampler in new]
-    assert len({len(share) for share in shares}) == 1
-    rest = [index for share in shares for batch in share for index in batch]
-    assert sorted(seen + rest) == list(range(len(chosen["lengths"])))
+    seen: list[int] = []
+    done: list[tuple[int, int]] = []
+    everything = list(range(len(chosen["lengths"])))
+    for world_size in world_sizes:
+        ranks = on_ranks(world_size, chosen | {"done": done})
+        left = len(everything) - len(seen)
+        if done and done[-1][1] != world_size and left % world_size and left < max(world_size, len(ranks[0])):
+            with suppress(InputError):  # single examples may remain, too few for the ranks
+                list(ranks[0])
+            return
+        shares = [list(sampler) for sampler in ranks]
+        assert len({len(share) for share in shares}) == 1
+        assert {sampler.remaining for sampler in ranks} == {len(shares[0])}
+        assert len(shares[0]) <= len(ranks[0])
+        rest = [index for share in shares for batch in share for index in batch]
+        assert sorted(seen + rest) == everything
+        steps = data.draw(st.integers(0, len(shares[0])))
+        seen += [index for share in shares for batch in share[:steps] for index in batch]
+        if steps:
+            done = [*done, (steps, world_size)]
 
 
 @pytest.mark.parametrize("padding", [0.01, 0.03, 0.1])

@@ -33,7 +33,7 @@ class Setting(NamedTuple):
             rank=rank or 0,
             world_size=1 if rank is None else self.world_size,
             epoch=self.epoch,
-            start=start,
+            done=[(start, 1)],
         )
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from modules.networks.transformer import CausalTransformer, Dropout, KeyValueCache, rotate, sinusoids
+from modules.networks.positions import rotate, sinusoids
+from modules.networks.transformer import CausalTransformer, Dropout, KeyValueCache
 
 FORMS: dict[str, dict[str, str | bool]] = {
     "classic": {},

@@ -1,0 +1,139 @@
+"""Decode what a CTC model says with a beam search, with a language model of words if there is one."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modules.networks.ctc import BLANK, Spelled
+from trainer.errors import InputError
+
+BOUNDARY = "\u2581"  # stands for a space in a vocabulary, as SentencePiece has it
+
+
+@dataclass
+class Decoding:
+    """How labels are read from a model's probabilities.
+
+    Args:
+        beam_size: hypotheses that are kept at each frame; 1 takes the likeliest label of each frame (best path).
+        beam_threshold: hypotheses whose score is lower than the best one's by more than this are dropped.
+        language_model: an n-gram model of words, in ARPA format; needs a beam, and a vocabulary of characters. Only
+            words that it knows are recognised then.
+        lm_weight: weight of the language model's score beside the network's.
+        word_score: added for each word; below 0 words become longer.
+    """
+
+    beam_size: int = 1
+    beam_threshold: float = 50.0
+    language_model: str | None = None
+    lm_weight: float = 1.0
+    word_score: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            InputError: a value is out of its range, or the language model is missing or has no beam.
+        """
+        if self.beam_size < 1:
+            raise InputError(f"model.decoding.beam_size is {self.beam_size}; it must be 1 (best path) or more.")
+        if self.beam_threshold <= 0:
+            raise InputError(f"model.decoding.beam_threshold is {self.beam_threshold}; it must be above 0.")
+        if self.language_model is None:
+            return
+        if self.beam_size == 1:
+            raise InputError("A language model needs a beam: give --model.decoding.beam_size=50 beside it.")
+        if not Path(self.language_model).is_file():
+            raise InputError(f"{self.language_model}: there is no such file (model.decoding.language_model).")
+
+
+class BeamSearch:
+    """Flashlight's beam search, as torchaudio wraps it.
+
+    Args:
+        vocabulary: the labels by number, the blank first.
+        rules: how to decode.
+
+    Raises:
+        InputError: the language model is no ARPA file, or the vocabulary is none of characters.
+    """
+
+    def __init__(self, vocabulary: list[str], rules: Decoding) -> None:
+        from torchaudio.models.decoder import ctc_decoder
+
+        self.boundary = vocabulary.index(BOUNDARY) if BOUNDARY in vocabulary else BLANK
+        options: dict[str, Any] = {
+            "tokens": vocabulary,
+            "blank_token": vocabulary[BLANK],
+            "sil_token": vocabulary[self.boundary],
+            "beam_size": rules.beam_size,
+            "beam_threshold": rules.beam_threshold,
+        }
+        self.of_words = rules.language_model is not None
+        if rules.language_model is None:
+            self._decode = ctc_decoder(lexicon=None, **options)
+            return
+        if any(len(label) > 1 for label in vocabulary[BLANK + 1 :]) or self.boundary == BLANK:
+            raise InputError(
+                "model.decoding.language_model needs a model whose vocabulary is characters and a space; this one has "
+                "pieces of words. Decode without it."
+            )
+        words = _spellable(Path(rules.language_model), set(vocabulary))
+        with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as lexicon:
+            lexicon.writelines(f"{word} {' '.join(word)} {BOUNDARY}\n" for word in words)
+            lexicon.flush()
+            self._decode = ctc_decoder(
+                lexicon=lexicon.name,
+                lm=rules.language_model,
+                lm_weight=rules.lm_weight,
+                word_score=rules.word_score,
+                **options,
+            )
+
+    def __call__(self, log_probs: Tensor, frames: Tensor) -> list[Spelled]:
+        """Decode a batch.
+
+        Args:
+            log_probs: (B, T, labels and blank).
+            frames: int64 (B,), how many frames are no padding.
+        """
+        return [self._search(log_probs[i, :count].float().cpu()) for i, count in enumerate(frames.tolist())]
+
+    def _search(self, log_probs: Tensor) -> Spelled:
+        if self.of_words:
+            # Words end with a boundary in the lexicon, but the last one need not have been trained to: one more frame
+            # is nothing but a boundary.
+            end = F.one_hot(torch.tensor([self.boundary]), log_probs.shape[1]).float()
+            log_probs = torch.cat([log_probs, (end - 1) * 1e4])
+        best = self._decode(log_probs[None].contiguous())[0]
+        labels, frames = best[0].tokens.tolist(), [int(step) - 1 for step in best[0].timesteps]
+        inside = [(label, frame) for label, frame in zip(labels, frames, strict=True) if 0 <= frame < len(log_probs)]
+        labels, frames = [label for label, _ in inside], [frame for _, frame in inside]
+        while labels and labels[-1] == self.boundary:
+            labels.pop()
+            frames.pop()
+        return Spelled(labels, frames, log_probs[frames, labels].exp().tolist())
+
+
+def _spellable(language_model: Path, labels: set[str]) -> list[str]:
+    """The words of an ARPA file that the labels can spell."""
+    words, among = [], False
+    with language_model.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("\\"):
+                if among:
+                    break
+                among = line.strip() == "\\1-grams:"
+            elif among and len(fields := line.split()) >= 2 and set(fields[1]) <= labels:
+                words.append(fields[1])
+    if not words:
+        raise InputError(
+            f"{language_model}: no words that this model can spell were found (model.decoding.language_model). It must "
+            "be an n-gram model in ARPA format, in the case of the transcripts."
+        )
+    return words
