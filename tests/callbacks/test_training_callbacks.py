@@ -72,7 +72,7 @@ def note_saves(run: Trainer, data: TinyImageNet) -> list[tuple[int, int]]:
     save = run.save_checkpoint
 
     def note(*args: Any, **kwargs: Any) -> None:
-        written.append((run.global_step, data.state_dict()["batches"]))
+        written.append((run.global_step, sum(steps for steps, _ in data.state_dict()["done"])))
         save(*args, **kwargs)
 
     run.save_checkpoint = note  # type: ignore[method-assign]
@@ -110,7 +110,7 @@ def test_interrupt_finishes_the_step_and_writes_a_checkpoint_to_go_on_from(
     (last,) = checkpoints(tmp_path)
     saved = torch.load(last, weights_only=True)
     assert saved["global_step"] == 8
-    assert saved["TinyImageNet"] == {"epoch": 1, "batches": 3}
+    assert saved["TinyImageNet"] == {"epoch": 1, "done": [[3, 1]]}
 
 
 def test_second_interrupt_stops_at_once() -> None:
@@ -129,7 +129,7 @@ def test_terminated_run_writes_a_checkpoint_to_go_on_from(
     with pytest.raises(SIGTERMException):
         trainer(tmp_path, terminate, RecoveryCheckpoint(every_n_minutes=0)).fit(model, data)
     (last,) = checkpoints(tmp_path)
-    assert torch.load(last, weights_only=True)["TinyImageNet"] == {"epoch": 1, "batches": 3}
+    assert torch.load(last, weights_only=True)["TinyImageNet"] == {"epoch": 1, "done": [[3, 1]]}
 
 
 def test_checkpoint_is_written_when_the_last_one_is_old(
