@@ -106,7 +106,7 @@ class ResumableDataModule(LightningDataModule):
             done=self._done if training else (),
         )
         if training and self._done:
-            self._count_to_the_same_end(sampler)
+            self._counted = max(0, len(sampler) - sampler.remaining)
         return TimedDataLoader(
             dataset,
             sampler=sampler,
@@ -116,16 +116,15 @@ class ResumableDataModule(LightningDataModule):
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
         )
 
-    def _count_to_the_same_end(self, sampler: ResumableSampler) -> None:
-        """Tell Lightning how many steps of the begun epoch to count as done.
+    def begun_steps(self) -> int:
+        """How many steps of a begun epoch count as done, 0 if none is begun.
 
-        Another number of ranks than before may take another number of steps for what remains of the epoch, but an epoch
-        ends for Lightning when as many steps are counted as the loader has.
+        With the steps that remain they make up the length of the loader. Another number of ranks than before may take
+        another number of steps for what remains, and so counts others as done than were done.
         """
-        self._counted = max(0, len(sampler) - sampler.remaining)
-        if self.trainer is not None:
-            progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-            progress.ready = progress.started = progress.processed = progress.completed = self._counted
+        if self._done:
+            self.train_dataloader()
+        return self._counted
 
     def units(self, batch: dict[str, Any]) -> dict[str, float]:
         """What the speed of training is counted in, and how much of it a batch holds.
