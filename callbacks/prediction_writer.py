@@ -1,6 +1,7 @@
-"""Write what predict_step returns to a CSV file, one row per sample."""
+"""Write what predict_step returns to a CSV or JSON Lines file, one row per sample."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,17 @@ from trainer.errors import InputError
 
 
 class PredictionWriter(Callback):
-    """Write the rows that ``predict_step`` returns to a CSV file, in the order of the data.
+    """Write the rows that ``predict_step`` returns to a file, in the order of the data.
 
     ``predict_step`` returns a list of dictionaries with the same keys, one per sample of the batch; the DataModule's
-    ``sample_names`` gives the column ``file`` in front of them. Each process writes its rows to a file of its own as
+    ``sample_names`` gives the column ``file`` in front of them. In a CSV file, lists and dictionaries are written as
+    JSON. Each process writes its rows to a file of its own as
     they come; at the end they are merged into a temporary file that is renamed, so that ``output`` is whole or as it
     was before.
 
     Args:
-        output: the CSV file. Several processes must see the same file system.
+        output: the file: JSON Lines if its name ends in ``.jsonl``, CSV otherwise. Several processes must see the same
+            file system.
     """
 
     def __init__(self, output: str = "predictions.csv") -> None:
@@ -44,7 +47,7 @@ class PredictionWriter(Callback):
                     f"{self.output}: cannot write there ({error}). Choose another --predictions.output."
                 ) from error
         trainer.strategy.barrier("prediction parts")
-        self._rows = (self._parts / f"{trainer.global_rank}.csv").open("w", newline="", encoding="utf-8")
+        self._rows = (self._parts / f"{trainer.global_rank}.jsonl").open("w", encoding="utf-8")
 
     @override
     def on_predict_batch_end(
@@ -57,11 +60,8 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         names = trainer.datamodule.sample_names(batch)  # type: ignore[attr-defined]
-        write = csv.writer(self._rows).writerow
         for index, name, row in zip(batch["index"].tolist(), names, outputs, strict=True):
-            if self._rows.tell() == 0:
-                write(["index", "file", *row])
-            write([index, name, *row.values()])
+            self._rows.write(json.dumps([index, {"file": name, **row}], ensure_ascii=False) + "\n")
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -69,15 +69,14 @@ class PredictionWriter(Callback):
         trainer.strategy.barrier("prediction rows")
         if not trainer.is_global_zero:
             return
-        rows: list[list[str]] = []
-        for part in self._parts.glob("*.csv"):
-            with part.open(newline="", encoding="utf-8") as file:
-                header, *part_rows = csv.reader(file)
-                rows += part_rows
-        rows.sort(key=lambda row: int(row[0]))
+        rows: list[tuple[int, dict[str, Any]]] = []
+        for part in self._parts.glob("*.jsonl"):
+            with part.open(encoding="utf-8") as lines:
+                rows += [json.loads(line) for line in lines]
+        rows.sort(key=lambda row: row[0])
         merged = self._parts / "merged"
-        with merged.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header[1:], *(row[1:] for row in rows)])
+        write = _write_json_lines if self.output.suffix == ".jsonl" else _write_csv
+        write(merged, [row for _, row in rows])
         merged.replace(self.output)
         rank_zero_info(f"{len(rows)} predictions are in {self.output}")
 
@@ -95,3 +94,19 @@ class PredictionWriter(Callback):
             self._rows = None
             if trainer.is_global_zero:
                 shutil.rmtree(self._parts, ignore_errors=True)
+
+
+def _write_json_lines(file: Path, rows: list[dict[str, Any]]) -> None:
+    with file.open("w", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
+    with file.open("w", newline="", encoding="utf-8") as table:
+        writer = csv.writer(table)
+        writer.writerow(rows[0] if rows else [])
+        for row in rows:
+            writer.writerow(
+                json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+                for value in row.values()
+            )

@@ -193,7 +193,7 @@ class DynamicBatchSampler(Sampler[list[int]]):
         # What the first epoch takes, and a little more, since others may take more; sorted, they take the fewest.
         natural = len(self._pack(self._draw(0, 1.0))) if shuffle else 0
         natural = max(natural, len(self._pack(self._draw(0, 0.0))))
-        self._natural = min(math.ceil(natural * (1 + SPARE)), len(self._examples)) if shuffle else natural
+        self._natural = min(natural + round(natural * SPARE), len(self._examples)) if shuffle else natural
         self.epoch = epoch
         self.done = list(done)
         if not len(self):
@@ -279,6 +279,15 @@ class DynamicBatchSampler(Sampler[list[int]]):
             too_long=self._too_long,
             left_out=len(lengths) - len(kept),
         )
+
+    def batch_edges(self) -> NDArray[np.float64]:
+        """The longest example of each batch of the present epoch, over all ranks, float (batches,), ascending."""
+        return np.sort(self.plan(self.epoch).highest(self._lengths)[:, 0])
+
+    @property
+    def lengths(self) -> NDArray[np.float64]:
+        """The lengths of all examples, of the first kind, float (N,)."""
+        return self._lengths[:, 0]
 
     def plan(self, epoch: int, world_size: int | None = None) -> Plan:
         """The batches of an epoch for a number of ranks, by default as many as there are."""

@@ -1,0 +1,48 @@
+"""Say at the start of training what its dynamic batches are like."""
+
+from typing import TYPE_CHECKING
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from typing_extensions import override
+
+from datamodules.samplers.dynamic import DynamicBatchSampler
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class DynamicBatches(Callback):
+    """Report the batches of the training data on the terminal and in TensorBoard.
+
+    TensorBoard gets the summary as text and, as a picture, the histogram of the lengths with the edges of the batches.
+    Streams, whose lengths are not known beforehand, are not reported.
+    """
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        sampler = getattr(trainer.train_dataloader, "sampler", None)
+        if not trainer.is_global_zero or not isinstance(sampler, DynamicBatchSampler):
+            return
+        summary = sampler.describe()
+        rank_zero_info(f"An epoch has {summary}.")
+        if isinstance(trainer.logger, TensorBoardLogger):
+            board = trainer.logger.experiment
+            board.add_text("batches/summary", str(summary), trainer.global_step)
+            board.add_figure("batches/lengths", draw_lengths(sampler), trainer.global_step)
+
+
+def draw_lengths(sampler: DynamicBatchSampler) -> "Figure":
+    """The histogram of the lengths over the edges of the batches: the longest example of each."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((8, 4.5), layout="constrained")
+    examples, batches = figure.subplots(2, sharex=True, height_ratios=[4, 1])
+    examples.hist(sampler.lengths, bins=80)
+    examples.set_ylabel("examples")
+    edges = sampler.batch_edges()
+    batches.vlines(edges, 0, 1, linewidth=0.5, alpha=min(1.0, 100 / len(edges)))
+    batches.set(yticks=[], ylabel="batches", xlabel="length (below: of the longest example of each batch)")
+    return figure

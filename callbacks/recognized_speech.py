@@ -1,0 +1,87 @@
+"""Show utterances of the validation split with what was said and what was recognised."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from typing_extensions import override
+
+from callbacks.epoch_axis import validation_axis
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class RecognizedSpeech(Callback):
+    """Write features of validation utterances, with both texts, to TensorBoard after each validation.
+
+    Needs ``validation_step`` to return ``text``, a list of B texts, and batches with ``features`` (a pair of features
+    and numbers of frames), ``text``, ``id`` and ``frame_seconds``. The utterances are the same after each epoch, evenly
+    spread over the first batch.
+
+    Args:
+        count: how many utterances to show.
+    """
+
+    def __init__(self, count: int = 4) -> None:
+        self.count = count
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: dict[str, Any],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        logger = trainer.logger
+        if (
+            batch_idx
+            or trainer.sanity_checking
+            or not trainer.is_global_zero
+            or not isinstance(logger, TensorBoardLogger)
+        ):
+            return
+        features, frames = batch["features"]
+        shown = np.unique(np.linspace(0, len(features) - 1, self.count).round().astype(int)).tolist()
+        figure = draw_utterances(
+            [features[i, : frames[i]].float().cpu().numpy() for i in shown],
+            batch["frame_seconds"],
+            [batch["id"][i] for i in shown],
+            [batch["text"][i] for i in shown],
+            [outputs["text"][i] for i in shown],
+        )
+        logger.experiment.add_figure("val/speech", figure, validation_axis(trainer))
+
+
+def draw_utterances(
+    features: list[np.ndarray], frame_seconds: float, ids: list[str], said: list[str], recognized: list[str]
+) -> "Figure":
+    """Draw utterances one below the other.
+
+    Args:
+        features: N arrays (frames, features).
+        frame_seconds: from one frame to the next.
+        ids: their N names.
+        said: the N transcripts.
+        recognized: the N recognised texts, green where they are right, red elsewhere.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure((10, 2.4 * len(features)), layout="constrained")
+    rows = figure.subplots(len(features), squeeze=False)[:, 0]
+    for row, array, name, target, text in zip(rows, features, ids, said, recognized, strict=True):
+        row.imshow(array.T, origin="lower", aspect="auto", extent=(0, len(array) * frame_seconds, 0, array.shape[1]))
+        row.set_title(f"{name}\n{_short(target)}", loc="left", fontsize=8)
+        row.set_xlabel(_short(text) or "(nothing)", loc="left", fontsize=8, color="green" if text == target else "red")
+        row.set_ylabel("mel filter", fontsize=8)
+        row.tick_params(labelsize=7)
+    return figure
+
+
+def _short(text: str, longest: int = 130) -> str:
+    return text if len(text) <= longest else text[: longest - 3] + "..."
