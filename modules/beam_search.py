@@ -73,6 +73,7 @@ class BeamSearch:
             "sil_token": vocabulary[self.boundary],
             "beam_size": rules.beam_size,
             "beam_threshold": rules.beam_threshold,
+            "log_add": True,  # the paths of a hypothesis count together
         }
         self.of_words = rules.language_model is not None
         if rules.language_model is None:
@@ -87,13 +88,20 @@ class BeamSearch:
         with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as lexicon:
             lexicon.writelines(f"{word} {' '.join(word)} {BOUNDARY}\n" for word in words)
             lexicon.flush()
-            self._decode = ctc_decoder(
-                lexicon=lexicon.name,
-                lm=rules.language_model,
-                lm_weight=rules.lm_weight,
-                word_score=rules.word_score,
-                **options,
-            )
+            try:
+                self._decode = ctc_decoder(
+                    lexicon=lexicon.name,
+                    lm=rules.language_model,
+                    lm_weight=rules.lm_weight,
+                    word_score=rules.word_score,
+                    **options,
+                )
+            except RuntimeError as error:  # KenLM's
+                reason = str(error).strip().splitlines()[-1]
+                raise InputError(
+                    f"{rules.language_model}: no whole n-gram model in ARPA format ({reason}). Get it anew, or decode "
+                    "without it."
+                ) from error
 
     def __call__(self, log_probs: Tensor, frames: Tensor) -> list[Spelled]:
         """Decode a batch.

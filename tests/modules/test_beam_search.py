@@ -1,0 +1,139 @@
+"""The beam search, with and without a language model."""
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from modules.beam_search import BOUNDARY, BeamSearch, Decoding
+from modules.networks.ctc import BLANK
+from trainer.errors import InputError
+
+VOCABULARY = ["<blank>", BOUNDARY, *"ABCDE"]
+ARPA = """\\data\\
+ngram 1=6
+ngram 2=4
+
+\\1-grams:
+-99\t<s>\t-0.3
+-1.0\t</s>
+-1.5\t<unk>
+-0.7\tBAD\t-0.3
+-0.7\tCAB\t-0.3
+-1.2\tBED\t-0.3
+
+\\2-grams:
+-0.2\t<s> BAD
+-0.1\tBAD CAB
+-0.3\tCAB </s>
+-2.0\t<s> BED
+
+\\end\\
+"""
+
+
+@pytest.fixture
+def arpa(tmp_path: Path) -> str:
+    (tmp_path / "words.arpa").write_text(ARPA)
+    return str(tmp_path / "words.arpa")
+
+
+def emissions(path: str, doubtful: dict[int, str] | None = None) -> Tensor:
+    """Log-probabilities (1, T, labels) that follow a path of labels, ``.`` being the blank.
+
+    Args:
+        path: one label a frame.
+        doubtful: frames at which a label of the path has 0.45, the blank 0.05, and another label 0.5.
+    """
+    symbols = "." + "".join(VOCABULARY[1:]).replace(BOUNDARY, "_")
+    probabilities = torch.full((1, len(path), len(VOCABULARY)), 1e-4)
+    for frame, symbol in enumerate(path):
+        probabilities[0, frame, symbols.index(symbol)] = 0.9
+        if doubtful and frame in doubtful:
+            probabilities[0, frame, symbols.index(symbol)] = 0.45
+            probabilities[0, frame, symbols.index(doubtful[frame])] = 0.5
+    return (probabilities / probabilities.sum(-1, keepdim=True)).log()
+
+
+def spelled(labels: list[int]) -> str:
+    return "".join(VOCABULARY[label] for label in labels).replace(BOUNDARY, " ")
+
+
+def test_beam_without_language_model_finds_the_likeliest_labels_and_their_frames() -> None:
+    (found,) = BeamSearch(VOCABULARY, Decoding(beam_size=20))(emissions("BB.A.DD_.C..A"), torch.tensor([13]))
+    assert spelled(found.labels) == "BAD CA"
+    assert all("BB.A.DD_.C..A"[frame] != "." for frame in found.frames)
+    assert found.frames == sorted(found.frames)
+    assert all(confidence > 0.8 for confidence in found.confidences)
+
+
+def test_padding_is_not_decoded() -> None:
+    log_probs = torch.cat([emissions("B.A"), emissions("CCC")], 1)
+    (found,) = BeamSearch(VOCABULARY, Decoding(beam_size=20))(log_probs, torch.tensor([3]))
+    assert spelled(found.labels) == "BA"
+
+
+def test_beam_adds_up_the_paths_that_the_best_path_leaves_out() -> None:
+    """Two frames in which each path alone is less likely than the blank's, and all of the label's together are not."""
+    log_probs = torch.tensor([[[0.5, 0, 0.4], [0.5, 0, 0.4]]]).clamp(min=1e-6).log()
+    paths = itertools.product((0, 2), repeat=2)
+    by_text = {"": 0.0, "A": 0.0}
+    for path in paths:
+        by_text["A" if 2 in path else ""] += math.exp(sum(log_probs[0, t, label] for t, label in enumerate(path)))
+    assert by_text["A"] > by_text[""]
+    (found,) = BeamSearch(["<blank>", BOUNDARY, "A"], Decoding(beam_size=20))(log_probs, torch.tensor([2]))
+    assert found.labels == [2]
+
+
+def test_language_model_corrects_a_word(arpa: str) -> None:
+    heard = emissions("B.A.D._.C.E.B", {10: "E", 4: "E"})
+    heard[0, 10] = emissions("A", {0: "E"})[0, 0]
+    (plain,) = BeamSearch(VOCABULARY, Decoding(beam_size=50))(heard, torch.tensor([13]))
+    assert spelled(plain.labels) == "BAE CEB"
+    rules = Decoding(beam_size=50, language_model=arpa, lm_weight=1.0)
+    (found,) = BeamSearch(VOCABULARY, rules)(heard, torch.tensor([13]))
+    assert spelled(found.labels) == "BAD CAB"
+    assert found.frames == [0, 2, 4, 6, 8, 10, 12]
+    assert found.confidences[2] == pytest.approx(0.45, abs=0.03)
+
+
+def test_words_that_the_language_model_does_not_know_are_not_recognised(arpa: str) -> None:
+    (found,) = BeamSearch(VOCABULARY, Decoding(beam_size=50, language_model=arpa))(
+        emissions("D.A.D"), torch.tensor([5])
+    )
+    assert spelled(found.labels) in ("BAD", "CAB", "BED", "")
+
+
+def test_silence_is_no_word(arpa: str) -> None:
+    for rules in (Decoding(beam_size=50), Decoding(beam_size=50, language_model=arpa, word_score=-1.0)):
+        (found,) = BeamSearch(VOCABULARY, rules)(emissions("...."), torch.tensor([4]))
+        assert found.labels == []
+    assert BLANK == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"beam_size": 0}, r"model\.decoding\.beam_size is 0; it must be 1"),
+        ({"beam_size": 5, "beam_threshold": 0.0}, r"model\.decoding\.beam_threshold is 0"),
+        ({"language_model": "some.arpa"}, r"A language model needs a beam: give --model\.decoding\.beam_size"),
+        ({"beam_size": 5, "language_model": "no.arpa"}, r"no\.arpa: there is no such file"),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Decoding(**settings)
+
+
+def test_pieces_of_words_have_no_language_model(arpa: str) -> None:
+    with pytest.raises(InputError, match="characters"):
+        BeamSearch(["<blank>", BOUNDARY, "AB", "C"], Decoding(beam_size=5, language_model=arpa))
+
+
+def test_file_that_is_no_language_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.arpa").write_text("not an n-gram model\n")
+    with pytest.raises(InputError, match=r"bad\.arpa: no words that this model can spell"):
+        BeamSearch(VOCABULARY, Decoding(beam_size=5, language_model=str(tmp_path / "bad.arpa")))
