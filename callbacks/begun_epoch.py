@@ -10,8 +10,8 @@ from typing_extensions import override
 class BegunEpoch(Callback):
     """Let Lightning count the steps of a begun epoch so that they end with the data.
 
-    For Lightning an epoch ends when as many steps are counted as the loader has. Where dynamic batches are dealt anew to
-    another number of processes, the steps that were done and those that remain are not that many.
+    For Lightning an epoch ends when as many steps are counted as the loader has. Where dynamic batches are dealt anew
+    to another number of processes, the steps that were done and those that remain are not that many.
     """
 
     @override

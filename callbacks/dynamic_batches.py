@@ -1,5 +1,6 @@
 """Say at the start of training what its dynamic batches are like."""
 
+import math
 from typing import TYPE_CHECKING
 
 from lightning.pytorch import LightningModule, Trainer
@@ -40,9 +41,9 @@ def draw_lengths(sampler: DynamicBatchSampler) -> "Figure":
 
     figure = Figure((8, 4.5), layout="constrained")
     examples, batches = figure.subplots(2, sharex=True, height_ratios=[4, 1])
-    examples.hist(sampler.lengths, bins=80)
+    examples.hist(sampler.lengths, bins=min(80, 8 + math.isqrt(len(sampler.lengths))))
     examples.set_ylabel("examples")
     edges = sampler.batch_edges()
-    batches.vlines(edges, 0, 1, linewidth=0.5, alpha=min(1.0, 100 / len(edges)))
+    batches.vlines(edges, 0, 1, alpha=min(1.0, 100 / len(edges)))
     batches.set(yticks=[], ylabel="batches", xlabel="length (below: of the longest example of each batch)")
     return figure

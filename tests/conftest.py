@@ -4,9 +4,11 @@ import os
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
+from datamodules.samples import librispeech as librispeech_sample
 from datamodules.samples import tiny_imagenet as tiny_imagenet_sample
 
 # CI tries the same examples each time; on a developer's machine Hypothesis goes on looking for new ones.
@@ -44,7 +46,16 @@ def wikitext2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_data(tiny_imagenet: Path, wikitext2: Path, cache: Path) -> dict[str, list[str]]:
+def librispeech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set in LibriSpeech's layout: 14 training, 6 validation, 4 test utterances of 0.5 to 2.3 s."""
+    root = tmp_path_factory.mktemp("speech") / "LibriSpeech"
+    for seed, (subset, count) in enumerate({"train-small": 14, "dev-small": 6, "test-small": 4}.items()):
+        librispeech_sample.write_subset(root / subset, np.linspace(0.4, 1.6, count), np.random.default_rng([seed, 2]))
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_data(tiny_imagenet: Path, wikitext2: Path, librispeech: Path, cache: Path) -> dict[str, list[str]]:
     """For each DataModule, the words of a command that fit its configurations to the small data above."""
     return {
         "TinyImageNet": [
@@ -55,5 +66,11 @@ def small_data(tiny_imagenet: Path, wikitext2: Path, cache: Path) -> dict[str, l
             *(f"--data.root={wikitext2}", f"--data.cache={cache}", "--data.batch_size=4", "--data.sequence_length=8"),
             *("--data.eval_length=8", "--data.eval_batch_size=2", "--data.eval_stride=8", "--model.vocab_size=14"),
             *("--model.embedding_dim=16", "--model.num_heads=2", "--model.num_layers=2", "--model.feedforward_dim=24"),
+        ],
+        "LibriSpeech": [
+            *(f"--data.root={librispeech}", f"--data.cache={cache}", "--data.train=[train-small]"),
+            *("--data.val=[dev-small]", "--data.test=[test-small]", "--data.max_batch_length=6"),
+            *("--data.num_features=16", "--model.num_features=16", "--model.dim=16", "--model.num_heads=2"),
+            *("--model.num_layers=1", "--model.feedforward_dim=16", "--model.kernel_size=3"),
         ],
     }

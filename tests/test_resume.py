@@ -27,16 +27,21 @@ class Workload:
         data: name of the DataModule.
         metrics: what is logged of each split, once an epoch.
         words: what else the command says.
+        alone: what else it says in one process.
+        together: what else it says in two.
     """
 
     config: str
     data: str
     metrics: tuple[str, ...]
     words: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
 
-    def command(self, small_data: dict[str, list[str]]) -> list[str]:
+    def command(self, small_data: dict[str, list[str]], processes: int = 1) -> list[str]:
         return [
             *("fit", f"--config={CONFIGS / self.config}.yaml", *small_data[self.data], *self.words),
+            *(self.alone if processes == 1 else self.together),
             "--trainer.max_epochs=3",
             "--trainer.enable_progress_bar=false",
             "--trainer.enable_model_summary=false",
@@ -52,13 +57,21 @@ class Workload:
         return self.run_folder(folder) / "checkpoints" / "last.ckpt"
 
 
-# Runs that draw at random wherever they can: order, augmentation, MixUp or CutMix, windows, dropout; with averages of
-# the weights; and one whose rate follows the validations, and whose batches are of different lengths.
+# Runs that draw at random wherever they can: order, augmentation, MixUp or CutMix, windows, dropout, speed; with
+# averages of the weights; one whose rate follows the validations, and whose batches are of different lengths; and one
+# with dynamic batches, one for each process.
 TEXT_METRICS = ("loss", "perplexity", "bits_per_word")
 RESNET = Workload("resnet_tiny_imagenet", "TinyImageNet", ("loss", "accuracy", "top5"))
 MODERN = Workload("transformer_wikitext2", "WikiText2", TEXT_METRICS)
 CLASSIC = Workload(
     "transformer_wikitext2_baseline", "WikiText2", TEXT_METRICS, ("--data.sequence_length=9", "--model.optimizer.lr=20")
+)
+SPEECH = Workload(
+    "conformer_librispeech",
+    "LibriSpeech",
+    ("loss", "unalignable"),
+    alone=("--data.max_batch_length=6",),
+    together=("--data.max_batch_length=3.5",),
 )
 
 
@@ -116,7 +129,7 @@ class Runs:
         """Where a workload was run with so many processes."""
         if (workload, processes) not in self._folders:
             folder = self._factory.mktemp("whole")
-            log, command = folder / "log", workload.command(self._small_data)
+            log, command = folder / "log", workload.command(self._small_data, processes)
             finish(
                 [start([*command, "--data.num_workers=0"], folder, log=log)]
                 if processes == 1
@@ -134,7 +147,7 @@ def whole_runs(small_data: dict[str, list[str]], tmp_path_factory: pytest.TempPa
 
 @pytest.mark.parametrize(
     ("workload", "num_workers"),
-    [(RESNET, 0), (RESNET, 2), (MODERN, 2), (CLASSIC, 0)],
+    [(RESNET, 0), (RESNET, 2), (MODERN, 2), (CLASSIC, 0), (SPEECH, 2)],
     ids=lambda value: getattr(value, "config", value),
 )
 def test_killed_run_ends_as_if_it_had_not_been_killed(
@@ -147,15 +160,56 @@ def test_killed_run_ends_as_if_it_had_not_been_killed(
     assert_same_training(workload, whole_runs.folder(workload), tmp_path)
 
 
-@pytest.mark.parametrize("workload", [RESNET, MODERN], ids=lambda workload: workload.config)
+@pytest.mark.parametrize("workload", [RESNET, MODERN, SPEECH], ids=lambda workload: workload.config)
 def test_killed_run_of_two_processes_ends_as_if_it_had_not_been_killed(
     workload: Workload, small_data: dict[str, list[str]], whole_runs: Runs, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    command = workload.command(small_data)
+    command = workload.command(small_data, processes=2)
     kill_in_second_epoch(workload, start_ranks([*command, HOLD], tmp_path, 2, log), tmp_path)
     finish(start_ranks([*command, "--ckpt_path=last"], tmp_path, 2, log), log)
     assert_same_training(workload, whole_runs.folder(workload, 2), tmp_path)
+
+
+def test_begun_epoch_goes_on_with_another_number_of_processes(small_data: dict[str, list[str]], tmp_path: Path) -> None:
+    """What two processes left of the epoch, one does; each utterance comes once, and the validation is not lost."""
+    log = tmp_path / "log"
+    command = SPEECH.command(small_data, processes=2)
+    kill_in_second_epoch(SPEECH, start_ranks([*command, HOLD], tmp_path, 2, log), tmp_path)
+    # Three steps of the second epoch are in the checkpoint; the fourth and fifth were lost with the processes.
+    kept = []
+    for rank in (0, 1):
+        steps = [batch for split, epoch, batch in read_batches(tmp_path, rank) if (split, epoch) == ("train", 1)]
+        assert len(steps) == 5
+        kept += [index for batch in steps[:3] for index in batch]
+        (tmp_path / f"{rank}.jsonl").unlink()
+    finish([start([*command, "--ckpt_path=last"], tmp_path, log=log)], log)
+    resumed = read_batches(tmp_path, 0)
+    rest = [index for split, epoch, batch in resumed if (split, epoch) == ("train", 1) for index in batch]
+    assert sorted(kept + rest) == list(range(14))
+    assert sorted(
+        index for split, epoch, batch in resumed if (split, epoch) == ("train", 2) for index in batch
+    ) == list(range(14))
+    for epoch in (1, 2):
+        validated = [index for split, of, batch in resumed if (split, of) == ("val", epoch) for index in batch]
+        assert sorted(validated) == list(range(6))
+    assert torch.load(SPEECH.last(tmp_path), weights_only=True)["LibriSpeech"] == {"epoch": 3, "done": []}
+
+
+def test_dynamic_batches_give_two_processes_each_utterance_once_an_epoch(whole_runs: Runs) -> None:
+    ranks = [read_batches(whole_runs.folder(SPEECH, 2), rank) for rank in (0, 1)]
+    assert [batch[:2] for batch in ranks[0]] == [batch[:2] for batch in ranks[1]]
+    orders = set()
+    for epoch in range(3):
+        both = [[batch for split, of, batch in rank if (split, of) == ("train", epoch)] for rank in ranks]
+        assert [len(steps) for steps in both] == [5, 5]
+        assert sorted(itertools.chain(*both[0], *both[1])) == list(range(14))
+        validated = [
+            index for rank in ranks for split, of, batch in rank if (split, of) == ("val", epoch) for index in batch
+        ]
+        assert sorted(validated) == list(range(6))
+        orders.add(str(both))
+    assert len(orders) == 3
 
 
 def test_rate_that_was_cut_at_the_end_of_an_epoch_is_in_its_checkpoint(whole_runs: Runs) -> None:

@@ -49,6 +49,20 @@ def words(seconds: float, generator: np.random.Generator) -> list[str]:
     return drawn
 
 
+def write_subset(folder: Path, lengths: np.ndarray, generator: np.random.Generator) -> None:
+    """Write utterances of about so many seconds, float (N,), by four speakers."""
+    for speaker in range(4):
+        chapter = folder / str(speaker) / "1"
+        chapter.mkdir(parents=True)
+        lines = []
+        for number in range(speaker, len(lengths), 4):
+            spelt = words(lengths[number], generator)
+            name = f"{speaker}-1-{number // 4:04d}"
+            soundfile.write(chapter / f"{name}.flac", record(spelt, generator), RATE, subtype="PCM_16")
+            lines.append(f"{name} {' '.join(spelt)}\n")
+        (chapter / f"{speaker}-1.trans.txt").write_text("".join(lines), encoding="ascii")
+
+
 def make(destination: Path, train: int = 600, dev: int = 60, test: int = 60) -> None:
     """Write the sample set unless it is there.
 
@@ -64,16 +78,7 @@ def make(destination: Path, train: int = 600, dev: int = 60, test: int = 60) -> 
             generator = np.random.default_rng([seed, 1])
             # Many short ones and few long ones, as people speak.
             lengths = SHORTEST + (LONGEST - SHORTEST) * generator.beta(1.2, 2.5, count)
-            for speaker in range(4):
-                chapter = folder / f"{subset}-tones" / str(speaker) / "1"
-                chapter.mkdir(parents=True)
-                lines = []
-                for number in range(speaker, count, 4):
-                    spelt = words(lengths[number], generator)
-                    name = f"{speaker}-1-{number // 4:04d}"
-                    soundfile.write(chapter / f"{name}.flac", record(spelt, generator), RATE, subtype="PCM_16")
-                    lines.append(f"{name} {' '.join(spelt)}\n")
-                (chapter / f"{speaker}-1.trans.txt").write_text("".join(lines), encoding="ascii")
+            write_subset(folder / f"{subset}-tones", lengths, generator)
         return folder
 
     make_folder(destination, fill)
