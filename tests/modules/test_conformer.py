@@ -1,0 +1,203 @@
+"""Speech recognition's commands, end to end on a few utterances in tones."""
+
+import csv
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torchmetrics.functional.text import char_error_rate, word_error_rate
+
+from datamodules.librispeech import LibriSpeech
+from modules.conformer import SpeechRecognizer
+from modules.networks.ctc import Spelled, best_path, ctc_losses
+from train import main
+from trainer.errors import InputError
+
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "conformer_librispeech.yaml"
+TINY: dict[str, Any] = {"num_features": 16, "dim": 16, "num_heads": 2, "num_layers": 1}
+TINY |= {"feedforward_dim": 16, "kernel_size": 3, "dropout": 0.0}
+
+
+@pytest.fixture(scope="module")
+def words(small_data: dict[str, list[str]]) -> list[str]:
+    """What all commands have in common."""
+    return [
+        *(f"--config={CONFIG}", *small_data["LibriSpeech"], "--data.num_workers=0"),
+        *("--trainer.max_epochs=2", "--trainer.log_every_n_steps=2", "--trainer.enable_progress_bar=false"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Run commands in one folder, one after the other, as a user does."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["train.py"])
+        yield lambda command, *more: main([command, *words, *more])
+
+
+@pytest.fixture(scope="module")
+def trained(run: Any) -> Path:
+    """The folder of a finished run of two epochs."""
+    return Path(run("fit").trainer.log_dir).resolve()
+
+
+def test_board_has_losses_error_rates_padding_speed_batches_and_pictures(trained: Path) -> None:
+    board = EventAccumulator(str(trained), size_guidance={"tensors": 0}).Reload()
+    for name in ("train/loss", "train/unalignable", "val/loss", "val/unalignable", "val/wer", "val/cer"):
+        assert [point.step for point in board.Scalars(name)] == [1, 2], name
+    steps = [1, 3, 5, 7, 9]
+    speeds = ["throughput/audio_seconds_per_second", "throughput/utterances_per_second", "throughput/data_wait"]
+    for name in ("train/loss_step", "train/padding", "gradient_norm", *speeds):
+        assert [point.step for point in board.Scalars(name)] == steps, name
+    assert all(0 <= point.value < 1 for point in board.Scalars("train/padding"))
+    assert [picture.step for picture in board.Images("val/speech")] == [1, 2]
+    assert len(board.Images("batches/lengths")) == 1
+    summary = board.Tensors("batches/summary/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "5 batches of" in summary
+    assert "14 in all" in summary
+
+
+def test_measured_error_rates_and_loss_are_those_of_all_utterances_one_by_one(
+    trained: Path, run: Any, librispeech: Path, cache: Path
+) -> None:
+    measured = run("test", "--ckpt_path=best").trainer.callback_metrics
+    model = SpeechRecognizer(**TINY).eval()
+    checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    model.load_state_dict(checkpoint["state_dict"])
+    model.vocabulary = checkpoint["vocabulary"]
+    data = LibriSpeech(str(librispeech), cache=str(cache), test=["test-small"], num_features=16)
+    data.setup("test")
+    losses, labels, said, heard = 0.0, 0, [], []
+    with torch.no_grad():
+        for index in range(4):
+            batch = data.transform(data._sets["test"][[index]], training=False)
+            log_probs, frames = model(*batch["features"])
+            losses += ctc_losses(log_probs, frames, *batch["labels"]).sum().item()
+            labels += batch["labels"][1].sum().item()
+            said += batch["text"]
+            heard.append(model.text(best_path(log_probs, frames)[0].labels))
+    assert measured["test/loss"].item() == pytest.approx(losses / labels, rel=1e-4)
+    assert measured["test/wer"].item() == pytest.approx(word_error_rate(heard, said).item())
+    assert measured["test/cer"].item() == pytest.approx(char_error_rate(heard, said).item())
+    assert measured["test/unalignable"] == 0
+
+
+def test_any_audio_is_transcribed_into_rows_with_times_and_confidence(
+    trained: Path, run: Any, librispeech: Path, tmp_path: Path
+) -> None:
+    audio = tmp_path / "audio"
+    audio.mkdir()
+    samples, rate = soundfile.read(next((librispeech / "test-small").rglob("*.flac")))
+    soundfile.write(audio / "a.wav", np.stack([samples, samples], 1), rate)
+    soundfile.write(audio / "b.ogg", np.tile(samples, 4), 8000)
+    common = ["--ckpt_path=best", f"--data.audio={audio}", "--data.longest_segment=2"]
+    lines, table = tmp_path / "found.jsonl", tmp_path / "found.csv"
+    run("predict", *common, f"--predictions.output={lines}")
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert {row["file"] for row in rows} == {str(audio / "a.wav"), str(audio / "b.ogg")}
+    assert all(list(row) == ["file", "start", "end", "text", "confidence", "words"] for row in rows)
+    places = [(row["start"], row["end"]) for row in rows if row["file"].endswith("b.ogg")]
+    assert places[0][0] == 0
+    assert places[-1][1] == pytest.approx(4 * len(samples) / 8000, abs=1e-3)
+    assert all(end == start for (_, end), (start, _) in itertools.pairwise(places))
+    for row in rows:
+        assert 0 <= row["confidence"] <= 1
+        assert [word["word"] for word in row["words"]] == row["text"].split()
+        assert all(row["start"] <= w["start"] < w["end"] <= row["end"] + 0.04 for w in row["words"])
+    run("predict", *common, f"--predictions.output={table}")
+    with table.open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [json.loads(row["words"]) for row in written] == [row["words"] for row in rows]
+    assert [float(row["start"]) for row in written] == [row["start"] for row in rows]
+
+
+def test_decoding_may_differ_from_the_checkpoints(trained: Path, run: Any) -> None:
+    measured = run("validate", "--ckpt_path=best", "--model.decoding.beam_size=4").trainer.callback_metrics
+    assert 0 <= measured["val/cer"] < 10
+
+
+def test_words_have_the_times_and_the_mean_confidence_of_their_labels() -> None:
+    model = SpeechRecognizer(**TINY)
+    model.vocabulary = ["<blank>", "\u2581", "A", "B", "\u2581CA", "B"]
+    spelled = Spelled([2, 3, 1, 3, 4, 5], [0, 2, 3, 5, 8, 9], [0.5, 1.0, 0.9, 0.25, 0.5, 1.0])
+    assert model.text(spelled.labels) == "AB B CAB"
+    assert model._words(spelled, 10.0, 0.04) == [
+        {"word": "AB", "start": 10.0, "end": 10.12, "confidence": 0.75},
+        {"word": "B", "start": 10.2, "end": 10.24, "confidence": 0.25},
+        {"word": "CAB", "start": 10.32, "end": 10.4, "confidence": 0.75},
+    ]
+
+
+def test_utterance_too_short_for_its_labels_is_left_out_counted_and_named() -> None:
+    torch.manual_seed(0)
+    model = SpeechRecognizer(**TINY).eval()
+    features = torch.randn(2, 40, 16)
+    labels = torch.tensor([[2, 3, 4, 5, 6], [2, 2, 2, 2, 2]])
+    both = {
+        "features": (features, torch.tensor([40, 28])),
+        "labels": (labels, torch.tensor([5, 5])),  # the second one needs 9 frames and has 7
+        "id": ["good", "bad"],
+    }
+    with pytest.warns(UserWarning, match="Too short for their labels, so left out of the loss: bad"):
+        loss, _, _ = model._step(both, model.train_metrics)
+    alone = {"features": (features[:1], torch.tensor([40])), "labels": (labels[:1], torch.tensor([5])), "id": ["good"]}
+    expected, _, _ = model._step(alone, model.val_metrics)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert model.train_metrics["unalignable"].compute() == 1
+    assert model.train_metrics["loss"].compute() == pytest.approx(expected.item(), rel=1e-5)
+    model.zero_grad()
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_batch_of_nothing_but_too_short_utterances_costs_nothing() -> None:
+    model = SpeechRecognizer(**TINY)
+    batch = {
+        "features": (torch.randn(1, 8, 16), torch.tensor([8])),
+        "labels": (torch.tensor([[2, 3, 4, 5, 6]]), torch.tensor([5])),
+        "id": ["bad"],
+    }
+    with pytest.warns(UserWarning, match="bad"):
+        loss, _, _ = model._step(batch, model.train_metrics)
+    loss.backward()
+    assert loss == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--model.dim=18", r"model\.dim is 18; it must be a multiple of twice model\.num_heads \(2\)"),
+        ("--model.kernel_size=4", r"model\.kernel_size is 4; it must be odd"),
+        ("--model.dropout=1", r"model\.dropout is 1\.0"),
+        ("--model.vocab_size=1", r"model\.vocab_size is 1"),
+        ("--model.num_layers=0", r"model\.num_layers is 0"),
+        ("--model.vocab_size=30", r"model\.vocab_size is 30, but the data has a vocabulary of 29"),
+        ("--model.decoding.language_model=x.arpa", "needs a beam"),
+        ("--data.max_batch_length=1", r"longer than the budget of 1: .*max_batch_length.*seconds"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(run: Any, word: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run("fit", word)
+
+
+def test_predicting_needs_audio_and_a_checkpoint(trained: Path, run: Any, librispeech: Path) -> None:
+    with pytest.raises(InputError, match=r"give an audio file or a folder with --data\.audio"):
+        run("predict", "--ckpt_path=best")
+    with pytest.raises(InputError, match="Give a checkpoint"):
+        run("predict", f"--data.audio={librispeech / 'test-small'}")
+
+
+def test_checkpoint_of_another_alphabet_is_refused(trained: Path, run: Any) -> None:
+    with pytest.raises(InputError, match=r"another vocabulary.*number 3 is 'A' there and 'B' here"):
+        run("validate", "--ckpt_path=best", '--data.alphabet="\'BACDEFGHIJKLMNOPQRSTUVWXYZ "')
