@@ -202,6 +202,24 @@ def report(name: str, figures: dict[str, Figures]) -> None:
             print(f"at the randomness of {method}: ours has {100 * padding:.2f} % padding, {padding / f.padding:.2f} x")
 
 
+def draw(sets: dict[str, dict[str, Figures]], file: Path) -> None:
+    """Draw padding against randomness, one picture for each set of lengths, with a point for each method."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((7 * len(sets), 5), layout="constrained")
+    for axes, (name, figures) in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets.items(), strict=True):
+        for family, marker in (("ours, padding", "o-"), ("SpeechBrain", "s--"), ("lhotse", "^:"), ("fixed", "x")):
+            chosen = {method: f for method, f in figures.items() if method.startswith(family)}
+            points = [(100 * f.repeat, 100 * f.padding) for f in chosen.values()]
+            axes.plot(*zip(*sorted(points), strict=True) if points else ([], []), marker, label=family, markersize=5)
+            for method, point in zip(chosen, points, strict=True):
+                axes.annotate(method.split(", ")[1].removeprefix("padding "), point, fontsize=7)
+        axes.set(xscale="log", yscale="log", title=name)
+        axes.set(xlabel="batch-mates met again in the next epoch (%), lower is more random", ylabel="padding (%)")
+        axes.legend()
+    figure.savefig(file)
+
+
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -213,6 +231,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--texts", type=positive, default=1_000_000, help="how many text lengths to draw (default: %(default)s)"
     )
+    parser.add_argument("--picture", type=Path, help="draw padding against randomness into this file, .png or .svg")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="which to compare")
     return parser.parse_args(args)
 
@@ -232,13 +251,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sets[f"{len(real):,} utterances, 600 s a batch"] = real, 600.0
     sets[f"{args.texts:,} texts, 16,384 tokens a batch"] = draw_texts(args.texts), 16_384.0
     print(describe(f"real ({args.durations})" if args.durations else "SAMPLE (drawn lengths)"), flush=True)
+    measured: dict[str, dict[str, Figures]] = {}
     for name, (lengths, budget) in sets.items():
-        figures = {}
+        figures = measured[name] = {}
         for method in args.methods:
             with multiprocessing.get_context("spawn").Pool(1) as process:
                 figures[method] = process.apply(measure, (method, lengths, budget))
             print(".", end="", flush=True)
         report(name, figures)
+    if args.picture:
+        draw(measured, args.picture)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ COLUMNS = [
     "seconds",
     "peak_memory_mb",
 ]
-METRIC = re.compile(r"(train|val|test|throughput|trainer_overhead|language_model|dynamic_batching)/[a-z][a-z0-9_]*")
+METRIC = re.compile(
+    r"(train|val|test|throughput|trainer_overhead|language_model|dynamic_batching|speech_training)/[a-z][a-z0-9_]*"
+)
 
 
 def run(module: str, *words: str, folder: Path) -> str:
@@ -115,7 +117,9 @@ def test_throughput_prints_a_row_for_each_device(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_dynamic_batching_prints_a_row_for_each_method(tmp_path: Path) -> None:
     methods = ["fixed size, sorted", "ours, padding 3.0%"]
-    out = run("dynamic_batching", "--texts=20000", "--methods", *methods, folder=tmp_path)
+    picture = tmp_path / "padding.png"
+    out = run("dynamic_batching", "--texts=20000", f"--picture={picture}", "--methods", *methods, folder=tmp_path)
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert_first_line(out)
     rows = {}
     for method in methods:
@@ -128,7 +132,21 @@ def test_dynamic_batching_prints_a_row_for_each_method(tmp_path: Path) -> None:
     assert rows["ours, padding 3.0%"][3:] == [0, 0, 0]  # over the budget, left out, repeated
 
 
-@pytest.mark.parametrize("module", ["trainer_overhead", "throughput", "language_model", "dynamic_batching"])
+@pytest.mark.slow
+def test_speech_training_times_an_epoch_of_each_method(tmp_path: Path) -> None:
+    durations = tmp_path / "durations.csv"
+    durations.write_text("length\n" + "\n".join(str(16_000 * (2 + i % 9)) for i in range(24)) + "\n")
+    out = run("speech_training", f"--durations={durations}", "--budget=6", "--rounds=1", "--layers=1", folder=tmp_path)
+    assert_first_line(out)
+    rows = re.findall(r"^(\S.*?) +([\d.]+) +[\d.]+ to [\d.]+ +([\d.]+) +(\d+)$", out, re.MULTILINE)
+    assert [row[0] for row in rows] == ["fixed size, random", "fixed size, sorted", "ours, padding 3%"], out
+    assert float(rows[0][2]) == 1
+    assert all(float(seconds) > 0 and int(peak) > 0 for _, seconds, _, peak in rows)
+
+
+@pytest.mark.parametrize(
+    "module", ["trainer_overhead", "throughput", "language_model", "dynamic_batching", "speech_training"]
+)
 @pytest.mark.parametrize("words", [["--steps=0"], ["--steps=many"], ["--no-such-option"]])
 def test_benchmarks_refuse_what_they_cannot_do(
     module: str, words: list[str], capsys: pytest.CaptureFixture[str]
