@@ -122,7 +122,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         "dynamic batches, on noise as long as real utterances; the longest batch is the same for all.",
     )
     parser.add_argument(
-        "--durations", type=Path, required=True, help="CSV with a column 'length', in samples at 16 kHz"
+        "--durations", type=Path, help="CSV with a column 'length', in samples at 16 kHz; without it they are drawn"
     )
     parser.add_argument("--utterances", type=positive, default=400, help="how many to draw (default: %(default)s)")
     parser.add_argument("--shorten", type=float, default=4.0, help="divide durations by this (default: %(default)s)")
@@ -139,13 +139,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words of the command line; those of this process if None.
     """
     args = parse(arguments)
-    real = read_durations(args.durations)
-    lengths = np.random.default_rng(0).choice(real, min(args.utterances, len(real)), replace=False) / args.shorten
+    generator = np.random.default_rng(0)
+    durations = read_durations(args.durations) if args.durations else generator.triangular(2, 15, 17, 10_000)
+    lengths = generator.choice(durations, min(args.utterances, len(durations)), replace=False) / args.shorten
     if args.budget < lengths.max():
         raise InputError(f"--budget is {args.budget:g}; it must hold the longest utterance, of {lengths.max():.2f} s.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     setup = Setup(lengths, args.budget, args.layers, device)
-    print(describe(f"real durations ({args.durations}), noise in place of speech"), flush=True)
+    print(
+        describe(f"real durations ({args.durations}), noise for speech" if args.durations else "SAMPLE (drawn)"),
+        flush=True,
+    )
     seconds = measure(setup, args.rounds)
     print(f"\n{len(lengths):,} utterances, {lengths.sum():,.0f} s in all, {args.budget:g} s a batch")
     print(f"{'method':20} {'s/epoch':>8} {'rounds':>15} {'times faster':>12} {'peak MB':>8}")
