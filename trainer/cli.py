@@ -170,6 +170,8 @@ class SextantCLI(LightningCLI):
         warnings.filterwarnings("ignore", message=".*CUDA is not available.*[Dd]isabling.*")
         # The order of samples and the position in it are the DataModule's, not the loader's.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+        # Epoch metrics are torchmetrics', which reduce over the processes themselves.
+        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
         # Lightning tells at each checkpoint what it would do with weights_only; AtomicCheckpointIO decides that.
         logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
         command = self.config.subcommand
