@@ -1,5 +1,6 @@
 """Folders that are whole or absent, however a process that makes them ends."""
 
+import glob
 import hashlib
 import os
 import re
@@ -52,7 +53,7 @@ def make_current(stem: Path, fingerprint: str, make: Callable[[Path], Path]) -> 
     folder = stem.parent / f"{stem.name}-{fingerprint}"
     if not folder.exists():
         make_folder(folder, make)
-        for outdated in stem.parent.glob(f"{stem.name}-*"):
+        for outdated in stem.parent.glob(f"{glob.escape(stem.name)}-*"):
             if outdated != folder:
                 shutil.rmtree(outdated, ignore_errors=True)
     return folder

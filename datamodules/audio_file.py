@@ -1,10 +1,14 @@
 """Audio files as arrays."""
 
+import os
+import re
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+CUT_OFF = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
+STREAMED = 0x7FFFFFFF  # from here on, a length stands for one that was not known when the header was written
 SUFFIXES = {".flac", ".wav", ".ogg", ".opus", ".mp3", ".aiff", ".aif"}
 
 
@@ -27,12 +31,21 @@ def read_audio(file: Path, start: int = 0, stop: int | None = None) -> tuple[np.
         UnreadableAudioError: it is no audio file, or it ends before its header says, or before ``stop``.
     """
     try:
-        with soundfile.SoundFile(file) as opened:
+        with soundfile.SoundFile(os.fsencode(file)) as opened:
+            # Of an uncompressed file that is cut off, libsndfile gives what there is, and says so in its log only.
+            for stated, found in CUT_OFF.findall(opened.extra_info):
+                if int(found) < int(stated) < STREAMED:
+                    raise UnreadableAudioError(f"it is cut off: {int(found):,} of {int(stated):,} bytes")
             expected = (opened.frames if stop is None else stop) - start
             opened.seek(start)
             samples = opened.read(expected, dtype="float32", always_2d=True)
             if len(samples) < expected:
                 raise UnreadableAudioError(f"it is cut off: {start + len(samples):,} of {opened.frames:,} samples")
-            return samples, opened.samplerate
+            rate = opened.samplerate
     except (soundfile.SoundFileError, OSError) as error:
-        raise UnreadableAudioError(str(error).replace(str(file), "it")) from error
+        raise UnreadableAudioError(getattr(error, "error_string", None) or str(error)) from error
+    except (MemoryError, ValueError) as error:
+        raise UnreadableAudioError(f"its header is wrong ({error})") from error
+    if not np.isfinite(samples).all():
+        raise UnreadableAudioError("it has samples that are no numbers")
+    return samples, rate

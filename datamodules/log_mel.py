@@ -71,7 +71,7 @@ class SpeechAugmentation(nn.Module):
         speeds: factors of speed, of which each batch draws one; empty for none.
         time_masks: masks over time, drawn for each utterance.
         time_mask_width: the most frames in such a mask.
-        time_mask_share: the largest share of the frames in such a mask.
+        time_mask_share: the largest share of the frames of the longest utterance in such a mask.
         feature_masks: masks over features.
         feature_mask_width: the most features in such a mask.
     """

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from tqdm import tqdm
@@ -20,6 +20,7 @@ from trainer.errors import InputError
 
 FORMAT = 1  # of the manifest; another number makes it anew
 NAMED = 10  # files that a message names
+TEXT: Any = {"encoding": "utf-8", "errors": "surrogateescape"}  # paths need not be UTF-8
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def read_subset(
             f"{cache}: the manifest of {folder} could not be written ({error}). Free some space, or choose another "
             "place with --data.cache."
         ) from error
-    faults: dict[str, str] = json.loads((made / "unreadable.json").read_text(encoding="utf-8"))
-    with (made / "manifest.jsonl").open(encoding="utf-8") as lines:
+    faults: dict[str, str] = json.loads((made / "unreadable.json").read_text(**TEXT))
+    with (made / "manifest.jsonl").open(**TEXT) as lines:
         utterances = [Utterance(**json.loads(line)) for line in lines]
     if faults:
         named = "".join(f"\n  {folder / path}: {why}" for path, why in list(faults.items())[:NAMED])
@@ -107,7 +108,7 @@ def list_files(folder: Path) -> tuple[dict[str, Path], list[Path]]:
     """
     audio: dict[str, Path] = {}
     tables = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
         for name in sorted(names):
             stem, suffix = os.path.splitext(name)
@@ -167,7 +168,7 @@ def _write_manifest(
             )
     measure = partial(_measure, sample_rate, shortest)
     faults: dict[str, str] = {}
-    with ThreadPoolExecutor() as pool, (made / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
+    with ThreadPoolExecutor() as pool, (made / "manifest.jsonl").open("w", **TEXT) as manifest:
         measured = zip(audio.items(), pool.map(measure, audio.values()), strict=True)
         bar = tqdm(measured, desc=f"Checking {folder.name}", total=len(audio), unit="recording", delay=1)
         for (name, path), found in bar:
@@ -177,7 +178,7 @@ def _write_manifest(
                 continue
             utterance = Utterance(name, str(place), found, transcripts[name], place.parts[0])
             manifest.write(json.dumps(asdict(utterance), ensure_ascii=False) + "\n")
-    (made / "unreadable.json").write_text(json.dumps(faults, ensure_ascii=False), encoding="utf-8")
+    (made / "unreadable.json").write_text(json.dumps(faults, ensure_ascii=False), **TEXT)
     return made
 
 
@@ -192,5 +193,5 @@ def _measure(sample_rate: int, shortest: int, file: Path) -> int | str:
     if samples.shape[1] != 1:
         return f"it has {samples.shape[1]} channels, not one: convert it"
     if len(samples) < shortest:
-        return f"it has {len(samples):,} samples, fewer than a frame ({shortest:,})"
+        return f"it has {len(samples):,} samples, and must have {shortest:,} at least"
     return len(samples)

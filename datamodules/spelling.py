@@ -1,13 +1,14 @@
 """How transcripts are spelled in labels: by characters, or by pieces of words."""
 
 import hashlib
+import io
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import sentencepiece
 
-from datamodules.atomic_folder import make_current
+from datamodules.atomic_folder import make_folder
 from trainer.errors import InputError
 
 BLANK = "<blank>"  # label 0, CTC's own
@@ -48,17 +49,25 @@ class Pieces:
 
     Args:
         transcripts: of the training split.
-        size: how many pieces, every character of the transcripts among them.
+        size: how many pieces, every character of the transcripts and of the alphabet among them.
         cache: where the model is kept.
+        alphabet: characters that have a piece even where no training transcript has them.
 
     Raises:
         InputError: the transcripts cannot be cut into so many pieces.
     """
 
-    def __init__(self, transcripts: Sequence[str], size: int, cache: Path) -> None:
-        digest = hashlib.sha256("\n".join(transcripts).encode()).hexdigest()[:16]
-        folder = make_current(cache / f"pieces-{size}", digest, partial(_train, transcripts, size))
-        self._model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "pieces.model"))
+    def __init__(self, transcripts: Sequence[str], size: int, cache: Path, alphabet: str = "") -> None:
+        digest = hashlib.sha256("\n".join([alphabet, *transcripts]).encode()).hexdigest()[:16]
+        folder = cache / f"pieces-{size}-{digest}"
+        try:
+            make_folder(folder, partial(_train, transcripts, size, alphabet))
+        except OSError as error:
+            raise InputError(
+                f"{cache}: the pieces of words could not be written ({error}). Free some space, or choose another "
+                "place with --data.cache."
+            ) from error
+        self._model = sentencepiece.SentencePieceProcessor(model_proto=(folder / "pieces.model").read_bytes())
         #: The labels, by number.
         self.vocabulary = [BLANK, *(self._model.id_to_piece(number) for number in range(self._model.get_piece_size()))]
 
@@ -74,13 +83,16 @@ class Pieces:
         return [number + 1 for number in numbers]
 
 
-def _train(transcripts: Sequence[str], size: int, folder: Path) -> Path:
+def _train(transcripts: Sequence[str], size: int, alphabet: str, folder: Path) -> Path:
+    model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(transcripts),
-            model_prefix=str(folder / "pieces"),
+            model_writer=model,
+            max_sentence_length=max(len(transcript.encode()) for transcript in transcripts) + 1,
             vocab_size=size,
             character_coverage=1.0,
+            required_chars=alphabet.replace(" ", ""),
             normalization_rule_name="identity",
             bos_id=-1,
             eos_id=-1,
@@ -90,4 +102,5 @@ def _train(transcripts: Sequence[str], size: int, folder: Path) -> Path:
     except RuntimeError as error:
         reason = str(error).rsplit("] ", 1)[-1].strip()
         raise InputError(f"data.pieces is {size}, which the training transcripts do not give: {reason}") from error
+    (folder / "pieces.model").write_bytes(model.getvalue())
     return folder

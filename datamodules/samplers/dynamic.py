@@ -197,9 +197,10 @@ class DynamicBatchSampler(Sampler[list[int]]):
         self.epoch = epoch
         self.done = list(done)
         if not len(self):
+            advice = "" if len(self._examples) < world_size else ", or a higher max_batch_length"
             raise InputError(
                 f"{len(self._examples)} examples in {natural} batches are too few for {world_size} processes. Use "
-                "fewer processes, or a lower max_batch_length."
+                f"fewer processes{advice}."
             )
 
     @classmethod

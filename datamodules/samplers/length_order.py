@@ -47,7 +47,7 @@ class LengthOrder:
         """
         none = np.zeros(len(lengths), np.int64)
         low, high = lengths.min(), lengths.max()
-        if low == high:
+        if high - low <= 1e-9 * high:  # no bins fit in between
             return cls(np.zeros(len(lengths)), 1.0, none)
         bins = int(np.clip(np.sqrt(len(lengths)), 8, BINS))
         counts, edges = np.histogram(lengths, bins)
