@@ -57,6 +57,27 @@ def test_language_model_comes_close_to_the_entropy_of_its_sample_text(tmp_path: 
 
 
 @pytest.mark.slow
+def test_speech_recognition_learns_the_tones_of_its_sample_recordings(tmp_path: Path) -> None:
+    name = "conformer_librispeech.yaml"
+    words = ["--config", f"configs/{name}", "--config", f"configs/sample/{name}"]
+    words += [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
+    output = train("fit", *words)
+    assert "SAMPLE DATA" in output
+    error_rate = re.search(r"Best val/cer: ([\d.]+)", output)
+    assert error_rate is not None
+    assert float(error_rate[1]) < 0.05
+
+    chapter = next((tmp_path / "cache" / "sample-librispeech" / "test-tones").glob("*/*"))
+    transcripts = dict(line.split(" ", 1) for line in next(chapter.glob("*.trans.txt")).read_text().splitlines())
+    predictions = tmp_path / "predictions.csv"
+    train("predict", *words, "--ckpt_path=best", f"--data.audio={chapter}", f"--predictions.output={predictions}")
+    rows = list(csv.DictReader(predictions.open()))
+    assert len(rows) == len(transcripts)
+    right = sum(row["text"] == transcripts[Path(row["file"]).stem] for row in rows)
+    assert right >= 0.8 * len(rows)
+
+
+@pytest.mark.slow
 def test_two_processes_started_by_lightning_train_and_predict(tiny_imagenet: Path, tmp_path: Path) -> None:
     words = [
         *WORKLOAD,
