@@ -50,7 +50,7 @@ def list_audio(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise InputError(f"{place}: there is no such file or folder (data.audio).")
-    found = sorted(Path(parent, name) for parent, _, names in os.walk(place) for name in names)
+    found = sorted(Path(parent, name) for parent, _, names in os.walk(place, followlinks=True) for name in names)
     files = [file for file in found if file.suffix.lower() in SUFFIXES]
     if not files:
         raise InputError(f"{place}: no audio file was found under it ({', '.join(sorted(SUFFIXES))}; data.audio).")

@@ -61,7 +61,8 @@ class Pieces:
         digest = hashlib.sha256("\n".join([alphabet, *transcripts]).encode()).hexdigest()[:16]
         folder = cache / f"pieces-{size}-{digest}"
         try:
-            make_folder(folder, partial(_train, transcripts, size, alphabet))
+            if not folder.exists():  # a cache that may only be read will do
+                make_folder(folder, partial(_train, transcripts, size, alphabet))
         except OSError as error:
             raise InputError(
                 f"{cache}: the pieces of words could not be written ({error}). Free some space, or choose another "
@@ -89,7 +90,7 @@ def _train(transcripts: Sequence[str], size: int, alphabet: str, folder: Path) -
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(transcripts),
             model_writer=model,
-            max_sentence_length=max(len(transcript.encode()) for transcript in transcripts) + 1,
+            max_sentence_length=max(4192, *(len(transcript.encode()) + 1 for transcript in transcripts)),
             vocab_size=size,
             character_coverage=1.0,
             required_chars=alphabet.replace(" ", ""),

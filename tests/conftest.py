@@ -47,7 +47,7 @@ def wikitext2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def librispeech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in LibriSpeech's layout: 14 training, 6 validation, 4 test utterances of 0.5 to 2.3 s."""
+    """A small data set in LibriSpeech's layout: 14 training, 6 validation, 4 test utterances of 0.7 to 2.7 s."""
     root = tmp_path_factory.mktemp("speech") / "LibriSpeech"
     for seed, (subset, count) in enumerate({"train-small": 14, "dev-small": 6, "test-small": 4}.items()):
         librispeech_sample.write_subset(root / subset, np.linspace(0.4, 1.6, count), np.random.default_rng([seed, 2]))

@@ -49,6 +49,11 @@ def pin(path: Path) -> Archive:
     return Archive(path.as_uri(), len(content), hashlib.sha256(content).hexdigest())
 
 
+def pin_md5(path: Path) -> Archive:
+    content = path.read_bytes()
+    return Archive(path.as_uri(), len(content), md5=hashlib.md5(content).hexdigest())
+
+
 def assert_whole(destination: Path) -> None:
     for name, content in CONTENT.items():
         assert (destination / name.removeprefix("top/")).read_bytes() == content
@@ -101,6 +106,45 @@ def test_file_of_the_right_length_with_one_wrong_byte_is_replaced(published: Pat
     assert f"instead of {archive.sha256}" in str(why_damaged(archive, path))
     download(archive, path)
     assert path.read_bytes() == published.read_bytes()
+
+
+def test_file_that_is_pinned_by_its_md5_alone_is_fetched_and_kept(published: Path, path: Path) -> None:
+    archive = pin_md5(published)
+    download(archive, path)
+    assert path.read_bytes() == published.read_bytes()
+    published.unlink()
+    download(archive, path)
+    assert listing(path.parent) == ["data.zip"]
+
+
+def test_file_with_another_md5_is_replaced_or_refused(published: Path, path: Path) -> None:
+    archive = pin_md5(published)
+    whole = published.read_bytes()
+    content = bytearray(whole)
+    content[100] ^= 1
+    path.parent.mkdir()
+    path.write_bytes(content)
+    assert why_damaged(archive, path) == f"its MD5 is {hashlib.md5(content).hexdigest()} instead of {archive.md5}"
+    download(archive, path)
+    assert path.read_bytes() == whole
+    path.unlink()
+    published.write_bytes(content)
+    with pytest.raises(InputError, match=f"not the pinned file, since its MD5 is .* instead of {archive.md5}"):
+        download(archive, path)
+    assert listing(path.parent) == []
+
+
+def test_sha256_decides_where_both_hashes_are_pinned(published: Path) -> None:
+    right, md5 = pin(published), pin_md5(published).md5
+    assert why_damaged(Archive(right.url, right.size, right.sha256, md5="0" * 32), published) is None
+    why = why_damaged(Archive(right.url, right.size, "0" * 64, md5), published)
+    assert why == f"its SHA-256 is {right.sha256} instead of {'0' * 64}"
+
+
+def test_file_for_which_no_hash_is_pinned_is_never_trusted(published: Path, path: Path) -> None:
+    with pytest.raises(InputError, match="not the pinned file"):
+        download(Archive(published.as_uri(), published.stat().st_size), path)
+    assert listing(path.parent) == []
 
 
 def test_other_file_from_the_server_is_refused_and_nothing_is_kept(published: Path, path: Path) -> None:
