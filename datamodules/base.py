@@ -29,8 +29,21 @@ class ResumableSampler(Protocol):
         """The steps of a whole epoch."""
 
 
+class ResumableStream(Protocol):
+    """Gives the batches of an epoch to one rank, from a position on; how many they are is known at the end only."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to an epoch."""
+
+
 class TimedDataLoader(DataLoader):
-    """A DataLoader that adds up the seconds for which the training loop waited for it, in ``waited``."""
+    """A DataLoader that adds up the seconds for which the training loop waited for it, in ``waited``.
+
+    Raises:
+        InputError: as a worker raised it, without the traceback that torch puts before the message.
+    """
 
     waited: float = 0.0
 
@@ -39,7 +52,10 @@ class TimedDataLoader(DataLoader):
         batches = super().__iter__()
         while True:
             start = time.perf_counter()
-            batch = next(batches, None)
+            try:
+                batch = next(batches, None)
+            except InputError as error:
+                raise InputError(str(error).rpartition(f"{InputError.__name__}: ")[2].rstrip()) from None
             self.waited += time.perf_counter() - start
             if batch is None:
                 return
@@ -96,24 +112,45 @@ class ResumableDataModule(LightningDataModule):
             order: makes the sampler from ``seed``, ``rank``, ``world_size``, ``epoch`` and ``done`` by name; without
                 it, batches of ``batch_size`` are in random order for training and in plain order elsewhere.
         """
-        trainer = self.trainer
         size: int = len(dataset)  # type: ignore[arg-type]
         sampler = (order or partial(ShuffledBatches, size, self.batch_size, shuffle=training))(
-            seed=self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-            epoch=self._epoch if training else 0,
-            done=self._done if training else (),
+            **self._position(training)
         )
         if training and self._done:
             self._counted = max(0, len(sampler) - sampler.remaining)
+        return self._timed(dataset, sampler)
+
+    def stream_loader(self, order: Callable[..., ResumableStream]) -> TimedDataLoader:
+        """Make the training loader of a stream: it has no length, and begins at the resumed position.
+
+        Args:
+            order: makes the stream, an ``IterableDataset`` of whole batches, from ``seed``, ``rank``, ``world_size``,
+                ``epoch`` and ``done`` by name.
+        """
+        stream: Any = order(**self._position(training=True))
+        self._counted = sum(steps for steps, _ in self._done)
+        loader = self._timed(stream, None)
+        # Lightning tells the epoch to a loader's sampler, which for a stream is one of torch's own.
+        loader.sampler.set_epoch = stream.set_epoch  # type: ignore[attr-defined]
+        return loader
+
+    def _position(self, training: bool) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "rank": self.trainer.global_rank if self.trainer else 0,
+            "world_size": self.trainer.world_size if self.trainer else 1,
+            "epoch": self._epoch if training else 0,
+            "done": self._done if training else (),
+        }
+
+    def _timed(self, dataset: Dataset, sampler: ResumableSampler | None) -> TimedDataLoader:
         return TimedDataLoader(
             dataset,
             sampler=sampler,
             batch_size=None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 
     def begun_steps(self) -> int:
@@ -166,11 +203,11 @@ class ResumableDataModule(LightningDataModule):
         if self.trainer is None:
             return self._state(self._epoch, self._done)
         epochs: Any = self.trainer.fit_loop.epoch_progress.current
-        batch_progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        batches = batch_progress.processed
+        batch_progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
+        batches = batch_progress.current.processed
         if epochs.started == epochs.processed:  # between two epochs, the count of batches is the last epoch's
             return self._state(epochs.processed, [])
-        if batches >= self.trainer.num_training_batches:
+        if batch_progress.is_last_batch and batches == batch_progress.current.ready:
             return self._state(epochs.processed + 1, [])
         ranks = self.trainer.world_size
         if epochs.processed != self._epoch or not self._done:
@@ -187,5 +224,8 @@ class ResumableDataModule(LightningDataModule):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self.trainer is not None:
+            # Where max_steps is given, Lightning takes an epoch that is over for a begun one, and ends it once more.
+            self.trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         self._epoch = state_dict["epoch"]
         self._done = [(steps, ranks) for steps, ranks in state_dict["done"]]

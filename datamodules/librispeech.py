@@ -1,5 +1,6 @@
 """LibriSpeech and Mini LibriSpeech as they were published, in dynamic batches."""
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,11 +20,15 @@ from datamodules.base import ResumableDataModule, TimedDataLoader
 from datamodules.log_mel import HOP, LogMel, SpeechAugmentation
 from datamodules.padding import Padded, pad_right
 from datamodules.samplers.dynamic import DynamicBatchSampler, TooLong
+from datamodules.samplers.stream import DynamicBatchStream
 from datamodules.samples import librispeech as sample_set
 from datamodules.speech_corpus import Utterance, read_subset
+from datamodules.speech_shards import ShardedUtterance, SpeechShards
 from datamodules.spelling import ALPHABET, Characters, Pieces
 from trainer.errors import InputError
 
+IN_SECONDS = "(Settings of data, in seconds at the slowest of data.speeds.)"
+FASTEST = 2  # of data.speeds: a recording has at least a frame at it
 TOP = "LibriSpeech"
 URL = "https://www.openslr.org/resources"
 # Panayotov et al. 2015. Sizes and SHA-256 as torchaudio and TensorFlow Datasets pin them; MD5 from openslr.org/31.
@@ -92,16 +97,9 @@ class Utterances(Dataset):
 
     def __init__(self, utterances: list[tuple[Path, Utterance]], spelling: Characters | Pieces) -> None:
         self.utterances = utterances
-        self.labels: list[list[int]] = []
-        for folder, utterance in utterances:
-            try:
-                self.labels.append(spelling.spell(utterance.transcript))
-            except KeyError as error:
-                raise InputError(
-                    f"{folder / utterance.path}: its transcript has {error.args[0]!r}, which is not in the vocabulary: "
-                    f"{utterance.transcript!r}. Correct the transcript, or give an alphabet that has it with "
-                    "--data.alphabet (and its size with --model.vocab_size)."
-                ) from error
+        self.labels = [
+            _spell(spelling, utterance.transcript, folder / utterance.path) for folder, utterance in utterances
+        ]
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -134,6 +132,52 @@ class Utterances(Dataset):
         }
 
 
+class ShardedUtterances:
+    """Batches of utterances in shards, as :class:`Utterances` has them; their ``index`` says where an utterance is.
+
+    Args:
+        shards: where they are.
+        spelling: how transcripts become labels.
+    """
+
+    def __init__(self, shards: SpeechShards, spelling: Characters | Pieces) -> None:
+        self.shards = shards
+        self.spelling = spelling
+
+    def batch(self, utterances: list[ShardedUtterance]) -> dict[str, Any]:
+        """Decode utterances and put them together.
+
+        Raises:
+            InputError: a recording is damaged, or a transcript cannot be spelt.
+        """
+        return pad_right(
+            [
+                {
+                    "audio": torch.from_numpy(utterance.decode()),
+                    "labels": torch.tensor(_spell(self.spelling, utterance.transcript, utterance)),
+                    "text": utterance.transcript,
+                    "id": utterance.id,
+                    "index": utterance.index,
+                }
+                for utterance in utterances
+            ]
+        )
+
+
+def _spell(spelling: Characters | Pieces, transcript: str, where: object) -> list[int]:
+    try:
+        return spelling.spell(transcript)
+    except KeyError as error:
+        raise InputError(
+            f"{where}: its transcript has {error.args[0]!r}, which is not in the vocabulary: {transcript!r}. Correct "
+            "the transcript, or add it to --data.alphabet (labels that are characters become more: --model.vocab_size)."
+        ) from error
+
+
+def _length(per_second: float, utterance: ShardedUtterance) -> float:
+    return utterance.samples / per_second
+
+
 class LibriSpeech(ResumableDataModule):
     """LibriSpeech (Panayotov et al. 2015, https://www.openslr.org/12), Mini LibriSpeech, or recordings in their layout.
 
@@ -151,6 +195,10 @@ class LibriSpeech(ResumableDataModule):
         train: subsets for training.
         val: subsets for validation.
         test: subsets for ``test``.
+        shards: read the training utterances from WebDataset tar shards instead of ``train``, such as
+            ``data/shards/train-clean-5-{000000..000031}.tar``; ``python -m datamodules.speech_shards`` writes them.
+            Their batches (:class:`~datamodules.samplers.stream.DynamicBatchStream`) are not counted beforehand.
+        shard_buffer: how many utterances of shards are held to choose those of like length from.
         audio: for ``predict``, an audio file, or a folder of such: any sample rate and number of channels.
         longest_segment: for ``predict``, seconds; longer files are cut where they are quiet.
         unreadable: what to do about recordings that are damaged, too short or of another format: stop (``error``) or
@@ -162,7 +210,8 @@ class LibriSpeech(ResumableDataModule):
             characters.
         max_batch_length: seconds of audio in a batch of one process, padding included, at the slowest of ``speeds``.
         max_batch_ex: the most utterances in a batch.
-        padding: the share of padding to aim at in training, in [0, 1); 0.03 if neither this nor buckets are given.
+        padding: the share of padding to aim at in training, in [0, 1); 0.03 if neither this nor buckets are given. For
+            shards it follows from ``shard_buffer`` instead.
         num_buckets: so many buckets of lengths instead, fitted to the data; 1 is fully random.
         bucket_boundaries: such buckets by their upper edges in seconds.
         quadratic: seconds at which attention costs as much as everything else; evens the ranks' work out.
@@ -171,10 +220,10 @@ class LibriSpeech(ResumableDataModule):
             warning (``drop``), make each a batch of its own with a warning (``warn``) or without (``alone``).
         num_workers: processes that read recordings ahead, per training process; 0 reads in the training process.
         seed: seed of the order and of what is changed at random; set by ``seed_everything``.
-        speeds: factors of speed, of which each training batch draws one; empty for none.
+        speeds: factors of speed between 0.5 and 2, of which each training batch draws one; empty for none.
         time_masks: masks over time in each training utterance (SpecAugment).
         time_mask_width: the most frames of 10 ms in such a mask.
-        time_mask_share: the largest share of an utterance in such a mask.
+        time_mask_share: the largest share of the batch's longest utterance in such a mask.
         feature_masks: masks over mel filters in each training utterance.
         feature_mask_width: the most filters in such a mask.
 
@@ -196,6 +245,8 @@ class LibriSpeech(ResumableDataModule):
         train: Sequence[str] = ("train-clean-5",),
         val: Sequence[str] = ("dev-clean-2",),
         test: Sequence[str] = ("test-clean",),
+        shards: str | None = None,
+        shard_buffer: int = 2000,
         audio: str | None = None,
         longest_segment: float = 30.0,
         unreadable: Literal["error", "skip"] = "error",
@@ -228,13 +279,17 @@ class LibriSpeech(ResumableDataModule):
         self.subsets = {"train": train, "val": val, "test": test}
         if sample:
             self.subsets = {"train": ["train-tones"], "val": ["dev-tones"], "test": ["test-tones"]}
+        self.shards = shards
+        self.shard_buffer = shard_buffer
+        if shards is not None:
+            self.subsets["train"] = []
         self.audio = None if audio is None else Path(audio)
         self.longest_segment = longest_segment
         self.unreadable = unreadable
         self.sample_rate = sample_rate
         self.alphabet = alphabet
         self.pieces = pieces
-        self.max_batch_length = max_batch_length
+        self.max_batch_length = self._given_batch_length = max_batch_length
         self.batching: dict[str, Any] = {
             "max_batch_ex": max_batch_ex,
             "padding": padding,
@@ -245,31 +300,44 @@ class LibriSpeech(ResumableDataModule):
             "too_long": too_long,
         }
         for key, value, allowed in (
-            ("sample_rate", sample_rate, sample_rate > 0),
             ("num_features", num_features, num_features > 0),
-            ("longest_segment", longest_segment, longest_segment >= 1),
             ("max_batch_length", max_batch_length, max_batch_length > 0),
-            ("speeds", list(speeds), all(speed > 0 for speed in speeds)),
         ):
             if not allowed:
-                least = "1 or more" if key == "longest_segment" else "above 0"
-                raise InputError(f"data.{key} is {value}; it must be {least}.")
+                raise InputError(f"data.{key} is {value}; it must be above 0.")
+        for key, number, least, most in (
+            ("sample_rate", sample_rate, 4000, 192_000),
+            ("longest_segment", longest_segment, 1, 3600),
+            *(("speeds", speed, 1 / FASTEST, FASTEST) for speed in speeds),
+        ):
+            if not least <= number <= most:
+                raise InputError(f"data.{key} is {number}; it must be between {least:g} and {most:g}.")
         for key, count in (("pieces", pieces), ("time_masks", time_masks), ("feature_masks", feature_masks)):
             if count < 0:
                 raise InputError(f"data.{key} is {count}; it must be 0 (none) or more.")
         for key, width in (("time_mask_width", time_mask_width), ("feature_mask_width", feature_mask_width)):
             if width < 1:
                 raise InputError(f"data.{key} is {width}; it must be 1 or more.")
+        if shard_buffer < 1:
+            raise InputError(f"data.shard_buffer is {shard_buffer}; it must be 1 or more.")
+        for key, default in (("num_buckets", None), ("bucket_boundaries", None), ("batch_ordering", "random")):
+            if shards is not None and self.batching[key] != default:
+                raise InputError(
+                    f"data.{key} is {self.batching[key]}; it does not go with data.shards, whose lengths are not known "
+                    "beforehand. Leave it out."
+                )
         if not 0 < time_mask_share <= 1:
             raise InputError(f"data.time_mask_share is {time_mask_share}; it must be above 0 and at most 1.")
         self.slowest = min(speeds, default=1.0)
         #: The labels, by number; empty until transcripts were read.
         self.vocabulary: list[str] = []
         self._sets: dict[str, Utterances | Segments] = {}
+        self._sharded: ShardedUtterances | None = None
         self._log_mel = LogMel(sample_rate, num_features)
-        self._augmentation = SpeechAugmentation(
-            sample_rate, speeds, time_masks, time_mask_width, time_mask_share, feature_masks, feature_mask_width
-        )
+        masks = (time_masks, time_mask_width, time_mask_share, feature_masks, feature_mask_width)
+        self._shortest = FASTEST * self._log_mel.window
+        self._augmentation = SpeechAugmentation(sample_rate, speeds, *masks)
+        self._slowest_augmentation = SpeechAugmentation(sample_rate, [self.slowest] if speeds else [], *masks)
 
     @override
     def prepare_data(self) -> None:
@@ -301,14 +369,23 @@ class LibriSpeech(ResumableDataModule):
             parts = segments(list_audio(self.audio), self.longest_segment, shortest)
             self._sets["predict"] = Segments(parts, self.sample_rate)
             return
-        train = self._read("train") if stage == "fit" or self.pieces else []
+        train: list[tuple[Path, Utterance]] = []
+        shards: SpeechShards | None = None
+        if stage == "fit" or self.pieces:
+            if self.shards is None:
+                train = self._read("train")
+            else:
+                shards = SpeechShards(self.shards, self.sample_rate, self._shortest)
         spelling: Characters | Pieces
         if self.pieces:
-            spelling = Pieces([utterance.transcript for _, utterance in train], self.pieces, self.cache)
+            transcripts = shards.transcripts() if shards else [utterance.transcript for _, utterance in train]
+            spelling = Pieces(transcripts, self.pieces, self.cache, self.alphabet)
         else:
             spelling = Characters(self.alphabet)
         self.vocabulary = spelling.vocabulary
-        if stage == "fit":
+        if shards:
+            self._sharded = ShardedUtterances(shards, spelling)
+        elif stage == "fit":
             self._sets["train"] = Utterances(train, spelling)
         split = "test" if stage == "test" else "val"
         self._sets[split] = Utterances(self._read(split), spelling)
@@ -317,7 +394,7 @@ class LibriSpeech(ResumableDataModule):
         found = []
         for subset in self.subsets[split]:
             folder = self.root / subset
-            listed = read_subset(folder, self.cache, self.sample_rate, self._log_mel.window, self.unreadable)
+            listed = read_subset(folder, self.cache, self.sample_rate, self._shortest, self.unreadable)
             hours = sum(utterance.samples for utterance in listed) / self.sample_rate / 3600
             rank_zero_info(f"{folder}: {len(listed):,} utterances, {hours:.2f} hours")
             found += [(folder, utterance) for utterance in listed]
@@ -327,6 +404,11 @@ class LibriSpeech(ResumableDataModule):
 
     def _seconds(self, split: str) -> np.ndarray:
         """The lengths of a split's utterances, float64 (N,)."""
+        if split == "train" and self._sharded:
+            raise InputError(
+                "The lengths of utterances in shards (data.shards) are not known beforehand, so no budget can be found "
+                "for them. Give data.max_batch_length, and take BatchLengthFinder out of trainer.callbacks."
+            )
         dataset = self._sets[split]
         if isinstance(dataset, Segments):
             return dataset.seconds
@@ -334,7 +416,24 @@ class LibriSpeech(ResumableDataModule):
 
     @override
     def train_dataloader(self) -> TimedDataLoader:
+        if self._sharded:
+            return self.stream_loader(partial(self._stream, self._sharded))
         return self.loader(self._sets["train"], training=True, order=self.training_batches)
+
+    def _stream(self, dataset: ShardedUtterances, **position: Any) -> DynamicBatchStream[ShardedUtterance]:
+        """The training batches of shards, as :meth:`training_batches` has them of subsets."""
+        try:
+            return DynamicBatchStream(
+                partial(dataset.shards.stream, self.seed),
+                partial(_length, self.sample_rate * self.slowest),
+                dataset.batch,
+                self.max_batch_length,
+                buffer=self.shard_buffer,
+                **{key: self.batching[key] for key in ("max_batch_ex", "quadratic", "too_long")},
+                **position,
+            )
+        except InputError as error:
+            raise InputError(f"{error} {IN_SECONDS}") from None
 
     def training_batches(self, **position: Any) -> DynamicBatchSampler:
         """The sampler of the training utterances.
@@ -347,17 +446,32 @@ class LibriSpeech(ResumableDataModule):
                 self._seconds("train") / self.slowest, self.max_batch_length, **self.batching | position
             )
         except InputError as error:
-            raise InputError(f"{error} (Settings of data, in seconds at the slowest of data.speeds.)") from None
+            raise InputError(f"{error} {IN_SECONDS}") from None
 
-    def longest_batches(self, max_batch_length: float) -> Iterator[list[int]]:
-        """Training batches that a budget would make, those with the longest utterances first.
+    @property
+    def batch_length_range(self) -> tuple[float, float]:
+        """The least ``max_batch_length`` that every training utterance fits into, and the most that is ever filled."""
+        longest = float(self._seconds("train").max() / self.slowest)
+        if quadratic := self.batching["quadratic"]:
+            longest += longest**2 / quadratic
+        return longest, longest * min(len(self._sets["train"]), self.batching["max_batch_ex"] or math.inf)
+
+    def probe_batches(self, max_batch_length: float, device: torch.device) -> Iterator[dict[str, Any]]:
+        """The training batches of a budget that take the most memory, as :meth:`transform` gives them.
+
+        They are those with the most seconds times length (attention), seconds, and utterances, at the slowest speed.
 
         Args:
-            max_batch_length: the budget in seconds.
+            max_batch_length: the budget.
+            device: where to.
         """
         lengths = self._seconds("train") / self.slowest
-        options = {"batch_ordering": "descending", "too_long": "drop"}
-        return iter(DynamicBatchSampler(lengths, max_batch_length, **self.batching | options, shuffle=False))
+        batches = list(DynamicBatchSampler(lengths, max_batch_length, **self.batching, shuffle=False))
+        sizes = np.array([len(batch) for batch in batches])
+        longest = np.array([lengths[batch].max() for batch in batches])
+        for place in dict.fromkeys(int((sizes * longest**power).argmax()) for power in (2, 1, 0)):
+            batch = self.transfer_batch_to_device(self._sets["train"][batches[place]], device, 0)
+            yield self._features(batch, self._slowest_augmentation)
 
     @override
     def val_dataloader(self) -> TimedDataLoader:
@@ -372,19 +486,21 @@ class LibriSpeech(ResumableDataModule):
         return self._evaluation_loader("predict")
 
     def _evaluation_loader(self, split: str) -> TimedDataLoader:
-        order = partial(
-            DynamicBatchSampler, self._seconds(split), self.max_batch_length, shuffle=False, too_long="alone"
-        )
+        options = {"max_batch_ex": self.batching["max_batch_ex"], "shuffle": False, "too_long": "alone"}
+        order = partial(DynamicBatchSampler, self._seconds(split), self.max_batch_length, **options)
         return self.loader(self._sets[split], order=order)
 
     @override
     def transform(self, batch: dict[str, Any], training: bool) -> dict[str, Any]:
+        return self._features(batch, self._augmentation if training else None)
+
+    def _features(self, batch: dict[str, Any], augmentation: SpeechAugmentation | None) -> dict[str, Any]:
         audio, lengths = batch["audio"]
-        log_mel, augmentation = self._log_mel.to(audio.device), self._augmentation.to(audio.device)
-        if training:
-            audio, lengths = augmentation.change_speed(audio, lengths)
+        log_mel = self._log_mel.to(audio.device)
+        if augmentation:
+            audio, lengths = augmentation.to(audio.device).change_speed(audio, lengths)
         features, frames = log_mel(audio, lengths)
-        if training:
+        if augmentation:
             features = augmentation.mask(features)
         rest = {key: value for key, value in batch.items() if key != "audio"}
         return rest | {"features": Padded(features, frames), "frame_seconds": log_mel.hop / self.sample_rate}
@@ -401,6 +517,26 @@ class LibriSpeech(ResumableDataModule):
             found = self._sets["predict"]
             assert isinstance(found, Segments)
             return [str(found.parts[i].file) for i in batch["index"].tolist()]
+        if self.trainer.training and self._sharded:
+            return [str(self._sharded.shards.path(i)) for i in batch["index"].tolist()]
         dataset = self._sets["train" if self.trainer.training else "test" if self.trainer.testing else "val"]
         assert isinstance(dataset, Utterances)
         return [str(dataset.path(i)) for i in batch["index"].tolist()]
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        """The position, and where another budget is used than was given, both of them in ``max_batch_length``."""
+        if self.max_batch_length == self._given_batch_length:
+            return super().state_dict()
+        budgets = {"given": self._given_batch_length, "used": self.max_batch_length}
+        return super().state_dict() | {"max_batch_length": budgets}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        budgets = state_dict.get("max_batch_length", {})
+        # A command that gives another budget than the one before, and says that its settings hold, is followed.
+        used = budgets.get("given") == self._given_batch_length
+        self.max_batch_length = budgets["used"] if used else self._given_batch_length
+        if used:
+            rank_zero_info(f"max_batch_length is {self.max_batch_length}, as was found at the start of the run.")

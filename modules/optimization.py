@@ -93,14 +93,25 @@ class Optimization:
         return self
 
     def configure(self, module: LightningModule, groups: list[dict[str, Any]]) -> Any:
-        """Build what :meth:`LightningModule.configure_optimizers` returns."""
+        """Build what :meth:`LightningModule.configure_optimizers` returns.
+
+        Raises:
+            InputError: the schedule spans the run, and the run has no number of steps.
+        """
         optimizer = self.optimizer(groups)
         if self.scheduler is None:
             return optimizer
         scheduler = self.scheduler(optimizer)
         config: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
         if isinstance(scheduler, WarmupCosine):
-            scheduler.total_steps = int(module.trainer.estimated_stepping_batches)
+            steps = module.trainer.estimated_stepping_batches
+            if steps in (-1, math.inf):
+                raise InputError(
+                    "model.scheduler is WarmupCosine, which spans the run, but how many steps the run has is not known "
+                    "beforehand: there is no limit to its epochs, or its training data is a stream. Give "
+                    "--trainer.max_steps."
+                )
+            scheduler.total_steps = int(steps)
             for group, rate in zip(optimizer.param_groups, scheduler.get_lr(), strict=True):
                 group["lr"] = rate  # it was set from the total_steps of the constructor
             config["interval"] = "step"
