@@ -250,9 +250,9 @@ def largest_fitting(load: Callable[[float], float], least: float, most: float, t
         if low == most or low >= (1 - tolerance) * high:
             break
         if high == math.inf:
-            # Memory is a constant and what grows with the budget: go on in a straight line to where it is full.
+            # Memory is a constant and what grows with the budget: go on in a straight line to just before it is full.
             full = low + (1 - used) / slope if slope > 0 else math.inf
-            budget = min(2 * low, max((1 + tolerance) * low, full))
+            budget = min(2 * low, max((1 + tolerance) * low, (1 - tolerance / 2) * full))
         else:
             budget = (low + high) / 2
         budget = min(most, _rounded(budget))

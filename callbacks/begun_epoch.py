@@ -8,16 +8,19 @@ from typing_extensions import override
 
 
 class BegunEpoch(Callback):
-    """Let Lightning count the steps of a begun epoch so that they end with the data.
+    """Let an epoch that a checkpoint left begun end once, and with the data.
 
     For Lightning an epoch ends when as many steps are counted as the loader has. Where dynamic batches are dealt anew
-    to another number of processes, the steps that were done and those that remain are not that many.
+    to another number of processes, the steps that were done and those that remain are not that many. And where
+    ``max_steps`` is given, Lightning takes an epoch that is over for a begun one, and would end it once more.
     """
 
     @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        begun = trainer.datamodule.begun_steps() if trainer.state.fn == "fit" else 0  # type: ignore[attr-defined]
-        if begun:
+        if trainer.state.fn != "fit":
+            return
+        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
+        if begun := trainer.datamodule.begun_steps():  # type: ignore[attr-defined]
             current = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
             shift = begun - current["processed"]
             current.update({stage: count + shift for stage, count in current.items()})

@@ -224,8 +224,5 @@ class ResumableDataModule(LightningDataModule):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self.trainer is not None:
-            # Where max_steps is given, Lightning takes an epoch that is over for a begun one, and ends it once more.
-            self.trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         self._epoch = state_dict["epoch"]
         self._done = [(steps, ranks) for steps, ranks in state_dict["done"]]

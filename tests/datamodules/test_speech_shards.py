@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from typing_extensions import override
 
+from callbacks.begun_epoch import BegunEpoch
 from datamodules import speech_shards
 from datamodules.librispeech import LibriSpeech
 from datamodules.speech_shards import SpeechShards, find_shards, main
@@ -670,7 +671,7 @@ def fit(data: LibriSpeech, folder: Path, checkpoint: Path | None = None, **optio
     recorder = Recorder()
     trainer = Trainer(
         accelerator="cpu",
-        callbacks=[] if checkpoint else [EveryCheckpoint(folder)],
+        callbacks=[BegunEpoch(), *([] if checkpoint else [EveryCheckpoint(folder)])],
         default_root_dir=folder,
         logger=False,
         enable_checkpointing=False,

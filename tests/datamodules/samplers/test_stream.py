@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -340,6 +341,25 @@ def test_too_long_examples_are_kept_alone_or_left_out_with_a_warning(choice: Any
         batches = list(made)
     assert examples([batches]) == seen
     assert all(len(batch) == 1 for batch in batches if {1, 3} & set(batch))
+
+
+def test_warning_names_a_few_and_counts_the_others() -> None:
+    with pytest.warns(
+        UserWarning, match=r"8 of 9 examples are longer .*: (word \d \(11\), ){4}word \d \(11\) and 3 more\."
+    ):
+        list(stream([11.0] * 8 + [1.0], 10, too_long="drop"))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_one_of_the_workers_warns(num_workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(message: str) -> None:
+        with (tmp_path / "warnings").open("a") as file:
+            file.write(f"{message}\n")
+
+    monkeypatch.setattr("datamodules.samplers.stream.rank_zero_warn", write)  # in the workers too, which are forks
+    dropping = stream([1, 2, 11, 3], 10, too_long="drop")
+    assert len(list(DataLoader(dropping, batch_size=None, collate_fn=list, num_workers=num_workers))) == 1
+    assert (tmp_path / "warnings").read_text().count("1 of 4 examples are longer") == 1
 
 
 def test_too_long_examples_can_be_kept_alone_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
