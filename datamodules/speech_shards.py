@@ -77,8 +77,8 @@ class ShardedUtterance:
             with self.shard.open("rb") as file:
                 file.seek(self.start)
                 audio, _ = soundfile.read(BytesIO(file.read(self.size)), dtype="float32")
-            if len(audio) < self.samples:
-                raise ValueError(f"it is cut off: {len(audio):,} of {self.samples:,} samples")
+            if audio.shape != (self.samples,):
+                raise ValueError(f"the shard has changed: {len(audio):,} samples instead of {self.samples:,}")
             if not np.isfinite(audio).all():
                 raise ValueError("it has samples that are no numbers")
         except (soundfile.SoundFileError, OSError, MemoryError, ValueError) as error:

@@ -402,6 +402,14 @@ def test_damage_behind_the_header_is_found_where_the_recording_is_decoded(tmp_pa
         utterance.decode()
 
 
+def test_shard_that_was_written_again_in_the_meantime_is_named(tmp_path: Path) -> None:
+    shard = pack(tmp_path / "x.tar", [("a.wav", recording(0.3, kind="WAV")), ("a.txt", b"YES")])
+    (utterance,) = read(shard)
+    pack(shard, [("a.wav", recording(0.2, kind="WAV") + bytes(9000)), ("a.txt", b"YES")])
+    with pytest.raises(InputError, match=r"a\.wav: .* \(the shard has changed: 3,200 samples instead of 4,800\)"):
+        utterance.decode()
+
+
 def test_samples_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     file = io.BytesIO()
     soundfile.write(file, np.array([0.0] * 2000 + [np.nan]), RATE, format="WAV", subtype="FLOAT")
