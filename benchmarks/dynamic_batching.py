@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.command import run_benchmark
 from benchmarks.machine import describe, peak_memory
 from benchmarks.steps import positive
 from datamodules.samplers.dynamic import DynamicBatchSampler
+from trainer.command import run_command
 from trainer.errors import InputError
 
 Lengths = NDArray[np.float64]
@@ -265,6 +265,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 if __name__ == "__main__":
     try:
-        run_benchmark(main)
+        run_command(main, "no figures")
     except ModuleNotFoundError as error:
         sys.exit(f"\nerror: {error}. The peers come with: uv run --group peers python -m benchmarks.dynamic_batching")

@@ -24,12 +24,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
-from benchmarks.command import run_benchmark
 from benchmarks.machine import describe, peak_memory
 from benchmarks.steps import Clock, StepClock, make, positive, shared_trainer
 from datamodules.wikitext2 import WikiText2
 from modules.networks.sampling import write
 from modules.transformer_lm import WordLanguageModel
+from trainer.command import run_command
 from trainer.errors import InputError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -337,4 +337,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_benchmark(main)
+    run_command(main, "no figures")

@@ -17,12 +17,12 @@ import yaml
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from benchmarks.command import run_benchmark
 from benchmarks.dynamic_batching import Batches, Lengths, fixed, ours, read_durations
 from benchmarks.machine import describe, peak_memory
 from benchmarks.steps import CONFIGS, make, positive
 from modules.conformer import SpeechRecognizer
 from modules.networks.ctc import ctc_losses
+from trainer.command import run_command
 from trainer.errors import InputError
 
 FRAMES_PER_SECOND = 100
@@ -163,4 +163,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_benchmark(main)
+    run_command(main, "no figures")

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from benchmarks.command import run_benchmark
 from benchmarks.machine import describe
+from trainer.command import run_command
 from trainer.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -168,4 +168,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_benchmark(main)
+    run_command(main, "no figures")

@@ -18,13 +18,13 @@ import torch.nn.functional as F
 import yaml
 from lightning.pytorch import Trainer
 
-from benchmarks.command import run_benchmark
 from benchmarks.machine import describe
 from benchmarks.steps import Clock, StepClock, make, positive, shared_trainer
 from datamodules.samples import tiny_imagenet as sample_set
 from datamodules.tiny_imagenet import TinyImageNet
 from modules.optimization import parameter_groups
 from modules.resnet import ImageClassifier
+from trainer.command import run_command
 from trainer.errors import InputError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -241,4 +241,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_benchmark(main)
+    run_command(main, "no figures")

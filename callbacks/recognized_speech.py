@@ -3,18 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import Trainer
 from typing_extensions import override
 
-from callbacks.epoch_axis import validation_axis
+from callbacks.first_validation_batch import FirstValidationBatch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class RecognizedSpeech(Callback):
+class RecognizedSpeech(FirstValidationBatch):
     """Write features of validation utterances, with both texts, to TensorBoard after each validation.
 
     Needs ``validation_step`` to return ``text``, a list of B texts, and batches with ``features`` (a pair of features
@@ -29,23 +27,7 @@ class RecognizedSpeech(Callback):
         self.count = count
 
     @override
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: dict[str, Any],
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        logger = trainer.logger
-        if (
-            batch_idx
-            or trainer.sanity_checking
-            or not trainer.is_global_zero
-            or not isinstance(logger, TensorBoardLogger)
-        ):
-            return
+    def show(self, trainer: Trainer, outputs: Any, batch: dict[str, Any], board: Any, step: int) -> None:
         features, frames = batch["features"]
         shown = np.unique(np.linspace(0, len(features) - 1, self.count).round().astype(int)).tolist()
         figure = draw_utterances(
@@ -55,7 +37,7 @@ class RecognizedSpeech(Callback):
             [batch["text"][i] for i in shown],
             [outputs["text"][i] for i in shown],
         )
-        logger.experiment.add_figure("val/speech", figure, validation_axis(trainer))
+        board.add_figure("val/speech", figure, step)
 
 
 def draw_utterances(

@@ -3,20 +3,18 @@
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import Trainer
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.epoch_axis import validation_axis
+from callbacks.first_validation_batch import FirstValidationBatch
 
 TILE = 160  # pixels of a picture's side on the board
 CAPTION = 34  # pixels of height for the two lines under it
 
 
-class ValidationPictures(Callback):
+class ValidationPictures(FirstValidationBatch):
     """Write a grid of validation pictures to TensorBoard after each validation.
 
     Needs ``validation_step`` to return ``prediction`` int64 (B,), a module with ``classes`` (id -> name), and a
@@ -32,25 +30,9 @@ class ValidationPictures(Callback):
         self.columns = columns
 
     @override
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: dict[str, Tensor],
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        logger = trainer.logger
-        if (
-            batch_idx
-            or trainer.sanity_checking
-            or not trainer.is_global_zero
-            or not isinstance(logger, TensorBoardLogger)
-        ):
-            return
+    def show(self, trainer: Trainer, outputs: Any, batch: dict[str, Tensor], board: Any, step: int) -> None:
         shown = np.unique(np.linspace(0, len(batch["label"]) - 1, self.count).round().astype(int))
-        names = list(pl_module.classes.values())  # type: ignore[operator]
+        names = list(trainer.lightning_module.classes.values())  # type: ignore[operator]
         pictures = trainer.datamodule.to_pictures(batch["image"][shown]).cpu()  # type: ignore[attr-defined]
         grid = draw_grid(
             pictures.permute(0, 2, 3, 1).numpy(),
@@ -58,7 +40,7 @@ class ValidationPictures(Callback):
             [names[i] for i in batch["label"][shown].tolist()],
             self.columns,
         )
-        logger.experiment.add_image("val/pictures", grid, validation_axis(trainer), dataformats="HWC")
+        board.add_image("val/pictures", grid, step, dataformats="HWC")
 
 
 def draw_grid(pictures: np.ndarray, predicted: list[str], true: list[str], columns: int) -> np.ndarray:

@@ -11,17 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from datamodules.atomic_folder import fingerprint, make_current
+from datamodules.unreadable import report_unreadable
 from trainer.errors import InputError
 
 CHUNK = 1024  # pictures decoded between two writes: 12 MB at 64x64
-NAMED = 10  # unreadable files that a message names
 
 
 class PictureArray(Dataset):
@@ -63,13 +62,8 @@ class PictureArray(Dataset):
             ) from error
         contents = json.loads((self.folder / "contents.json").read_text())
         skipped: dict[str, str] = contents["unreadable"]
-        if skipped:
-            named = "".join(f"\n  {files[int(i)]}: {why}" for i, why in list(skipped.items())[:NAMED])
-            more = f"\n  ... and {len(skipped) - NAMED} more" if len(skipped) > NAMED else ""
-            message = f"{len(skipped)} of {len(files)} pictures cannot be read:{named}{more}"
-            if unreadable == "error":
-                raise InputError(f"{message}\nReplace them, or leave them out with --data.unreadable=skip.")
-            rank_zero_warn(f"{message}\nThey are left out.")
+        faults = {files[int(i)]: why for i, why in skipped.items()}
+        report_unreadable(faults, len(files), "pictures", unreadable)
         #: The files that could be read, in the order of the array.
         self.files = [f for i, f in enumerate(files) if str(i) not in skipped]
         #: For each picture of the array, its position in the ``files`` that were given, int64 (N,).

@@ -10,16 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from tqdm import tqdm
 
 from datamodules.atomic_folder import fingerprint, make_current
 from datamodules.audio_file import UnreadableAudioError, read_audio
 from datamodules.text_source import utf8_lines
+from datamodules.unreadable import report_unreadable
 from trainer.errors import InputError
 
 FORMAT = 1  # of the manifest; another number makes it anew
-NAMED = 10  # files that a message names
 TEXT: Any = {"encoding": "utf-8", "errors": "surrogateescape"}  # paths need not be UTF-8
 
 
@@ -88,13 +87,8 @@ def read_subset(
     faults: dict[str, str] = json.loads((made / "unreadable.json").read_text(**TEXT))
     with (made / "manifest.jsonl").open(**TEXT) as lines:
         utterances = [Utterance(**json.loads(line)) for line in lines]
-    if faults:
-        named = "".join(f"\n  {folder / path}: {why}" for path, why in list(faults.items())[:NAMED])
-        more = f"\n  ... and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
-        message = f"{len(faults)} of {len(faults) + len(utterances)} recordings cannot be used:{named}{more}"
-        if unreadable == "error":
-            raise InputError(f"{message}\nReplace them, or leave them out with --data.unreadable=skip.")
-        rank_zero_warn(f"{message}\nThey are left out.")
+    unusable = {folder / path: why for path, why in faults.items()}
+    report_unreadable(unusable, len(faults) + len(utterances), "recordings", unreadable)
     if not utterances:
         raise InputError(f"{folder}: none of its recordings can be used.")
     return utterances

@@ -28,6 +28,7 @@ from datamodules.atomic_folder import make_folder
 from datamodules.audio_file import CUT_OFF, STREAMED
 from datamodules.log_mel import LogMel
 from datamodules.speech_corpus import Utterance, read_subset
+from trainer.command import run_command
 from trainer.errors import InputError
 
 COMMAND = "python -m datamodules.speech_shards"
@@ -347,10 +348,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"\nerror: {error}")
-    except KeyboardInterrupt:
-        print("\nInterrupted: no shards were written.")
-        sys.exit(130)
+    run_command(main, "no shards were written")

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
 from datamodules.base import ResumableDataModule, TimedDataLoader
 from datamodules.samplers.shuffled import ShuffledBatches
 from datamodules.tiny_imagenet import TinyImageNet
+from tests.datamodules.recorder import Recorder, bare_trainer
 
 NAP = 0.02
 
@@ -59,50 +59,28 @@ class NumbersData(ResumableDataModule):
         return batch | {"drawn": torch.rand(1)}
 
 
-class Recorder(LightningModule):
-    """Learns nothing; keeps the batches, what is drawn for them, and the position after each."""
+class DrawRecorder(Recorder):
+    """Keeps what is drawn for the batches as well."""
 
     def __init__(self, extra_draws: int = 0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
         self.extra_draws = extra_draws
-        self.batches: list[list[int]] = []
         self.drawn: list[float] = []
-        self.positions: list[dict[str, Any]] = []
 
     @override
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         torch.rand(self.extra_draws)
-        self.batches.append(batch["index"].tolist())
         self.drawn.append(batch["drawn"].item())
-        return self.weight.sum()
+        return super().training_step(batch, batch_idx)
 
     @override
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         torch.rand(self.extra_draws)
 
-    @override
-    def on_train_batch_end(self, *args: Any) -> None:
-        self.positions.append(self.trainer.datamodule.state_dict())  # type: ignore[attr-defined]
 
-    @override
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def fit(data: NumbersData, folder: Path, epochs: int = 3, extra_draws: int = 0) -> Recorder:
-    recorder = Recorder(extra_draws)
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-    trainer.fit(recorder, datamodule=data)
+def fit(data: NumbersData, folder: Path, epochs: int = 3, extra_draws: int = 0) -> DrawRecorder:
+    recorder = DrawRecorder(extra_draws)
+    bare_trainer(folder, max_epochs=epochs).fit(recorder, datamodule=data)
     return recorder
 
 

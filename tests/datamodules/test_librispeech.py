@@ -21,8 +21,7 @@ import torch
 import torchaudio.datasets.librispeech as peer
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from datamodules import librispeech as published
@@ -33,6 +32,7 @@ from datamodules.log_mel import LogMel
 from datamodules.samples import librispeech as sample_set
 from datamodules.spelling import ALPHABET, BLANK, BOUNDARY
 from tests.datamodules.faults import cut_in_half, listing, snapshot
+from tests.datamodules.recorder import Recorder, bare_trainer
 from trainer.errors import InputError
 
 RATE = 16000
@@ -450,50 +450,29 @@ def test_epoch_that_was_done_by_several_numbers_of_ranks_is_gone_on_with(
     assert sorted(everything) == list(range(COUNTS["train"]))
 
 
-class Recorder(LightningModule):
-    """Learns nothing; keeps what comes in each step, and the position after it."""
+class BatchRecorder(Recorder):
+    """Keeps what comes in each step."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
         self.training_batches: list[dict[str, Any]] = []
         self.validation_batches: list[dict[str, Any]] = []
-        self.positions: list[dict[str, Any]] = []
         self.names: list[list[str]] = []
 
     @override
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         self.training_batches.append(batch)
         self.names.append(self.trainer.datamodule.sample_names(batch))  # type: ignore[attr-defined]
-        return self.weight.sum()
+        return super().training_step(batch, batch_idx)
 
     @override
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self.validation_batches.append(batch)
 
-    @override
-    def on_train_batch_end(self, *args: Any) -> None:
-        self.positions.append(self.trainer.datamodule.state_dict())  # type: ignore[attr-defined]
 
-    @override
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def fit(data: LibriSpeech, folder: Path, epochs: int) -> Recorder:
-    recorder = Recorder()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-    )
-    trainer.fit(recorder, datamodule=data)
+def fit(data: LibriSpeech, folder: Path, epochs: int) -> BatchRecorder:
+    recorder = BatchRecorder()
+    bare_trainer(folder, max_epochs=epochs, num_sanity_val_steps=0).fit(recorder, datamodule=data)
     return recorder
 
 

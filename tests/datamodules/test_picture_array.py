@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.picture_array import NAMED, PictureArray
+from datamodules.picture_array import PictureArray
+from datamodules.unreadable import NAMED
 from tests.datamodules.faults import cut_in_half, in_fork, listing, noise, save_pictures, snapshot
 from trainer.errors import InputError
 
@@ -178,7 +179,7 @@ def damage(files: list[Path]) -> None:
 
 def test_unreadable_pictures_are_counted_and_named_in_the_error(files: list[Path], cache: Path) -> None:
     damage(files)
-    with pytest.raises(InputError, match="3 of 6 pictures cannot be read") as error:
+    with pytest.raises(InputError, match="3 of 6 pictures cannot be used") as error:
         array_of(files, cache)
     message = str(error.value)
     assert [str(file) in message for file in files] == [False, True, False, True, True, False]
@@ -203,7 +204,7 @@ def test_unreadable_pictures_can_be_left_out_with_a_warning(files: list[Path], c
     if again:  # the second run finds the array and must warn all the same
         with pytest.warns(UserWarning, match="3 of 6 pictures"):
             array_of(files, cache, skip=True)
-    with pytest.warns(UserWarning, match="3 of 6 pictures cannot be read") as warned:
+    with pytest.warns(UserWarning, match="3 of 6 pictures cannot be used") as warned:
         array = array_of(files, cache, skip=True)
     assert str(files[3]) in str(warned[0].message)
     readable = [files[0], files[2], files[5]]
@@ -217,7 +218,7 @@ def test_array_that_was_built_while_skipping_is_an_error_when_not_skipping(files
     damage(files)
     with pytest.warns(UserWarning, match="left out"):
         array_of(files, cache, skip=True)
-    with pytest.raises(InputError, match="3 of 6 pictures cannot be read"):
+    with pytest.raises(InputError, match="3 of 6 pictures cannot be used"):
         array_of(files, cache)
 
 
@@ -241,7 +242,7 @@ def test_error_when_no_picture_can_be_read_even_if_they_may_be_left_out(files: l
 def test_link_that_leads_nowhere_is_named_as_unreadable(files: list[Path], cache: Path) -> None:
     files[2].unlink()
     files[2].symlink_to("moved-away.JPEG")
-    with pytest.raises(InputError, match="1 of 6 pictures cannot be read") as error:
+    with pytest.raises(InputError, match="1 of 6 pictures cannot be used") as error:
         array_of(files, cache)
     assert str(files[2]) in str(error.value)
 

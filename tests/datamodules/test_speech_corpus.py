@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules import atomic_folder, speech_corpus
-from datamodules.speech_corpus import NAMED, Utterance, read_subset, read_transcripts
+from datamodules.speech_corpus import Utterance, read_subset, read_transcripts
+from datamodules.unreadable import NAMED
 from tests.datamodules.faults import cut_in_half, in_fork, listing, snapshot
 from trainer.errors import InputError
 

@@ -21,7 +21,7 @@ import soundfile
 import torch
 import webdataset
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from typing_extensions import override
 
@@ -30,6 +30,7 @@ from datamodules import speech_shards
 from datamodules.librispeech import LibriSpeech
 from datamodules.speech_shards import SpeechShards, find_shards, main
 from tests.datamodules.faults import cut_in_half, in_fork, listing
+from tests.datamodules.recorder import Recorder, bare_trainer
 from tests.recording import read_batches
 from train import main as train
 from trainer.errors import InputError
@@ -617,37 +618,27 @@ def test_transcript_that_cannot_be_spelt_is_named(
         indices(prepared(shards=str(shard), num_workers=num_workers))
 
 
-class Recorder(LightningModule):
-    """Learns nothing; keeps epoch, batch and then the position of each step, and the epoch of each validation."""
+class EpochRecorder(Recorder):
+    """Keeps the epoch of each step beside its samples, and that of each validation."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
         self.seen: list[tuple[int, list[int]]] = []
-        self.positions: list[dict[str, Any]] = []
         self.validated: list[int] = []
 
     @override
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         self.seen.append((self.trainer.current_epoch, batch["index"].tolist()))
-        return self.weight.sum()
-
-    @override
-    def on_train_batch_end(self, *args: Any) -> None:
-        self.positions.append(self.trainer.datamodule.state_dict())  # type: ignore[attr-defined]
-
-    @override
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        pass
+        return super().training_step(batch, batch_idx)
 
     @override
     def on_validation_epoch_end(self) -> None:
         if not self.trainer.sanity_checking:
             self.validated.append(self.trainer.current_epoch)
 
-    @override
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+#: A run, the folder of its checkpoints, and how its Trainer was made.
+Whole = tuple[EpochRecorder, Path, dict[str, Any]]
 
 
 class EveryCheckpoint(Callback):
@@ -675,19 +666,10 @@ class EveryCheckpoint(Callback):
         trainer.save_checkpoint(self.folder / f"epoch-{trainer.global_step}.ckpt")
 
 
-def fit(data: LibriSpeech, folder: Path, checkpoint: Path | None = None, **options: Any) -> Recorder:
-    recorder = Recorder()
-    trainer = Trainer(
-        accelerator="cpu",
-        callbacks=[BegunEpoch(), *([] if checkpoint else [EveryCheckpoint(folder)])],
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        **options,
-    )
+def fit(data: LibriSpeech, folder: Path, checkpoint: Path | None = None, **options: Any) -> EpochRecorder:
+    recorder = EpochRecorder()
+    callbacks = [BegunEpoch(), *([] if checkpoint else [EveryCheckpoint(folder)])]
+    trainer = bare_trainer(folder, callbacks=callbacks, **options)
     trainer.fit(recorder, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     return recorder
 
@@ -697,14 +679,14 @@ def fit(data: LibriSpeech, folder: Path, checkpoint: Path | None = None, **optio
 )
 def whole(
     request: pytest.FixtureRequest, make: Callable[..., LibriSpeech], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Recorder, Path, dict[str, Any]]:
+) -> Whole:
     """An undisturbed run, its checkpoints, and how long it was to be."""
     folder = tmp_path_factory.mktemp("whole")
     return fit(make(), folder, **request.param), folder, request.param
 
 
 def test_every_epoch_has_each_utterance_once_in_an_order_of_its_own(
-    whole: tuple[Recorder, Path, dict[str, Any]],
+    whole: Whole,
 ) -> None:
     recorder, _, _ = whole
     epochs = [[batch for of, batch in recorder.seen if of == epoch] for epoch in range(2)]
@@ -714,7 +696,9 @@ def test_every_epoch_has_each_utterance_once_in_an_order_of_its_own(
     assert recorder.validated[:2] == [0, 1]
 
 
-def test_position_after_each_batch_says_what_is_left_to_train_on(whole: tuple[Recorder, Path, dict[str, Any]]) -> None:
+def test_position_after_each_batch_says_what_is_left_to_train_on(
+    whole: Whole,
+) -> None:
     recorder, folder, _ = whole
     for epoch in range(2):
         positions = [
@@ -731,7 +715,10 @@ def test_position_after_each_batch_says_what_is_left_to_train_on(whole: tuple[Re
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_run_that_is_gone_on_with_anywhere_is_the_undisturbed_one(
-    whole: tuple[Recorder, Path, dict[str, Any]], make: Callable[..., LibriSpeech], num_workers: int, tmp_path: Path
+    whole: Whole,
+    make: Callable[..., LibriSpeech],
+    num_workers: int,
+    tmp_path: Path,
 ) -> None:
     recorder, folder, options = whole
     checkpoints = sorted(folder.glob("*.ckpt"))

@@ -348,7 +348,7 @@ def test_pictures_without_annotation_are_no_validation_pictures(root: Path) -> N
 def test_unreadable_picture_stops_the_run_and_is_named(root: Path) -> None:
     picture = root / "val" / "images" / "val_7.JPEG"
     cut_in_half(picture)
-    with pytest.raises(InputError, match="1 of 40 pictures cannot be read") as error:
+    with pytest.raises(InputError, match="1 of 40 pictures cannot be used") as error:
         prepared(root, "validate")
     assert str(picture) in str(error.value)
 

@@ -13,9 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor, nn
-from typing_extensions import override
 
 from datamodules.samplers.shuffled import ShuffledBatches
 from datamodules.samples import wikitext2 as sample_set
@@ -24,6 +21,7 @@ from datamodules.text_windows import IGNORED
 from datamodules.token_stream import EOS, UNK
 from datamodules.wikitext2 import WikiText2
 from tests.datamodules.faults import listing, snapshot
+from tests.datamodules.recorder import Recorder, bare_trainer
 from trainer.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -239,46 +237,9 @@ def test_seed_changes_the_windows_and_columns_have_no_order_to_change(prepared: 
 # Resuming
 
 
-class Recorder(LightningModule):
-    """Learns nothing; keeps the samples of the training batches, and the position after each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
-        self.batches: list[list[int]] = []
-        self.positions: list[dict[str, Any]] = []
-
-    @override
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        self.batches.append(batch["index"].tolist())
-        return self.weight.sum()
-
-    @override
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        pass
-
-    @override
-    def on_train_batch_end(self, *args: Any) -> None:
-        self.positions.append(self.trainer.datamodule.state_dict())  # type: ignore[attr-defined]
-
-    @override
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
 def fit(data: WikiText2, folder: Path, epochs: int) -> Recorder:
     recorder = Recorder()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-    trainer.fit(recorder, datamodule=data)
+    bare_trainer(folder, max_epochs=epochs).fit(recorder, datamodule=data)
     return recorder
 
 

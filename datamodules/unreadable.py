@@ -1,0 +1,33 @@
+"""What is done about files of a data set that cannot be read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from trainer.errors import InputError
+
+NAMED = 10  # files that a message names
+
+
+def report_unreadable(faults: Mapping[Path, str], total: int, kind: str, unreadable: Literal["error", "skip"]) -> None:
+    """Stop at files that cannot be read, or warn that they are left out; without any, do nothing.
+
+    Args:
+        faults: why each of them cannot be read.
+        total: how many files there are.
+        kind: what they are, in the plural.
+        unreadable: ``error`` stops, ``skip`` warns.
+
+    Raises:
+        InputError: there are such files, and they are to stop the run.
+    """
+    if not faults:
+        return
+    named = "".join(f"\n  {file}: {why}" for file, why in list(faults.items())[:NAMED])
+    more = f"\n  ... and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
+    message = f"{len(faults)} of {total} {kind} cannot be used:{named}{more}"
+    if unreadable == "error":
+        raise InputError(f"{message}\nReplace them, or leave them out with --data.unreadable=skip.")
+    rank_zero_warn(f"{message}\nThey are left out.")
