@@ -43,7 +43,8 @@ def read_audio(file: Path, start: int = 0, stop: int | None = None) -> tuple[np.
                 raise UnreadableAudioError(f"it is cut off: {start + len(samples):,} of {opened.frames:,} samples")
             rate = opened.samplerate
     except (soundfile.SoundFileError, OSError) as error:
-        raise UnreadableAudioError(getattr(error, "error_string", None) or str(error)) from error
+        reason = getattr(error, "error_string", None) or str(error)
+        raise UnreadableAudioError(reason.removeprefix("Error : ")) from error
     except (MemoryError, ValueError) as error:
         raise UnreadableAudioError(f"its header is wrong ({error})") from error
     if not np.isfinite(samples).all():

@@ -7,7 +7,6 @@ import json
 import os
 import runpy
 import shutil
-import signal
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
@@ -202,7 +201,11 @@ def test_command_ends_with_one_line_and_no_traceback(
     with pytest.raises(SystemExit, match=rf"^\nerror: {tmp_path}: it exists\. .* with --output\.$"):
         runpy.run_module("datamodules.speech_shards", run_name="__main__")
     monkeypatch.setattr(sys, "argv", ["speech_shards", *command(librispeech, tmp_path / "a")])
-    monkeypatch.setattr(webdataset.TarWriter, "write", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(webdataset.TarWriter, "write", interrupt)
     with pytest.raises(SystemExit, match=r"^130$"):
         runpy.run_module("datamodules.speech_shards", run_name="__main__")
     assert capsys.readouterr().out == "\nInterrupted: no shards were written.\n"
