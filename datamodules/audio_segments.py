@@ -82,14 +82,14 @@ def segments(files: Sequence[Path], longest: float, shortest: float) -> list[Seg
 def _cut(longest: float, shortest: float, file: Path) -> list[Segment] | str:
     """The segments of a file, or why it cannot be used."""
     try:
-        rate = soundfile.info(file).samplerate
+        header = soundfile.info(file)
+        rate, frames = header.samplerate, header.frames
+        if frames < shortest * rate:
+            return f"it has {frames:,} samples, which is no speech"
         window = round(longest * rate)
         start = 0
         parts: list[Segment] = []
         while True:
-            frames = soundfile.info(file).frames
-            if frames < shortest * rate:
-                return f"it has {frames:,} samples, which is no speech"
             if frames - start <= window:
                 read_audio(file, start, frames)
                 return [*parts, Segment(file, start, frames, rate)]

@@ -243,7 +243,7 @@ class LibriSpeech(ResumableDataModule):
         masks = (time_masks, time_mask_width, time_mask_share, feature_masks, feature_mask_width)
         self._shortest = FASTEST * self._log_mel.window
         self._augmentation = SpeechAugmentation(sample_rate, speeds, *masks)
-        self._slowest_augmentation = SpeechAugmentation(sample_rate, [self.slowest] if speeds else [], *masks)
+        self._masks = masks
 
     @override
     def prepare_data(self) -> None:
@@ -371,13 +371,14 @@ class LibriSpeech(ResumableDataModule):
             max_batch_length: the budget.
             device: where to.
         """
+        slowest = SpeechAugmentation(self.sample_rate, [self.slowest], *self._masks)
         lengths = self._seconds("train") / self.slowest
         batches = list(DynamicBatchSampler(lengths, max_batch_length, **self.batching, shuffle=False))
         sizes = np.array([len(batch) for batch in batches])
         longest = np.array([lengths[batch].max() for batch in batches])
         for place in dict.fromkeys(int((sizes * longest**power).argmax()) for power in (2, 1, 0)):
             batch = self.transfer_batch_to_device(self._sets["train"][batches[place]], device, 0)
-            yield self._features(batch, self._slowest_augmentation)
+            yield self._features(batch, slowest)
 
     @override
     def val_dataloader(self) -> TimedDataLoader:
