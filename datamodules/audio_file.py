@@ -32,10 +32,7 @@ def read_audio(file: Path, start: int = 0, stop: int | None = None) -> tuple[np.
     """
     try:
         with soundfile.SoundFile(os.fsencode(file)) as opened:
-            # Of an uncompressed file that is cut off, libsndfile gives what there is, and says so in its log only.
-            for stated, found in CUT_OFF.findall(opened.extra_info):
-                if int(found) < int(stated) < STREAMED:
-                    raise UnreadableAudioError(f"it is cut off: {int(found):,} of {int(stated):,} bytes")
+            refuse_cut_off(opened.extra_info)
             expected = (opened.frames if stop is None else stop) - start
             opened.seek(start)
             samples = opened.read(expected, dtype="float32", always_2d=True)
@@ -43,10 +40,28 @@ def read_audio(file: Path, start: int = 0, stop: int | None = None) -> tuple[np.
                 raise UnreadableAudioError(f"it is cut off: {start + len(samples):,} of {opened.frames:,} samples")
             rate = opened.samplerate
     except (soundfile.SoundFileError, OSError) as error:
-        reason = getattr(error, "error_string", None) or str(error)
-        raise UnreadableAudioError(reason.removeprefix("Error : ")) from error
+        raise UnreadableAudioError(reason(error).removeprefix("Error : ")) from error
     except (MemoryError, ValueError) as error:
         raise UnreadableAudioError(f"its header is wrong ({error})") from error
     if not np.isfinite(samples).all():
         raise UnreadableAudioError("it has samples that are no numbers")
     return samples, rate
+
+
+def refuse_cut_off(log: str) -> None:
+    """Refuse an uncompressed file that is cut off: libsndfile gives what there is, and says so in its log only.
+
+    Args:
+        log: what libsndfile noted while it opened the file, ``extra_info`` of soundfile.
+
+    Raises:
+        UnreadableAudioError: there are fewer bytes than the header says.
+    """
+    for stated, found in CUT_OFF.findall(log):
+        if int(found) < int(stated) < STREAMED:
+            raise UnreadableAudioError(f"it is cut off: {int(found):,} of {int(stated):,} bytes")
+
+
+def reason(error: Exception) -> str:
+    """What libsndfile has to say of an error, without the name of the file or file object."""
+    return getattr(error, "error_string", None) or str(error)

@@ -25,7 +25,7 @@ from webdataset import TarWriter
 from webdataset.tariterators import group_by_keys
 
 from datamodules.atomic_folder import make_folder
-from datamodules.audio_file import CUT_OFF, STREAMED
+from datamodules.audio_file import UnreadableAudioError, reason, refuse_cut_off
 from datamodules.log_mel import LogMel
 from datamodules.speech_corpus import Utterance, read_subset
 from trainer.command import run_command
@@ -83,9 +83,7 @@ class ShardedUtterance:
             if not np.isfinite(audio).all():
                 raise ValueError("it has samples that are no numbers")
         except (soundfile.SoundFileError, OSError, MemoryError, ValueError) as error:
-            raise InputError(
-                f"{self}: it cannot be decoded ({_reason(error)}). Leave it out, or replace it."
-            ) from error
+            raise InputError(f"{self}: it cannot be decoded ({reason(error)}). Leave it out, or replace it.") from error
         return audio
 
 
@@ -159,11 +157,11 @@ class SpeechShards:
         """The length of a recording, from its header."""
         try:
             header = soundfile.info(content)
+            refuse_cut_off(header.extra_info)
         except soundfile.SoundFileError as error:
-            raise InputError(f"{where}: it is no recording ({_reason(error)}). Leave it out, or replace it.") from error
-        for stated, found in CUT_OFF.findall(header.extra_info):
-            if int(found) < int(stated) < STREAMED:
-                raise InputError(f"{where}: it is cut off: {int(found):,} of {int(stated):,} bytes. Replace it.")
+            raise InputError(f"{where}: it is no recording ({reason(error)}). Leave it out, or replace it.") from error
+        except UnreadableAudioError as error:
+            raise InputError(f"{where}: {error}. Replace it.") from error
         if header.samplerate != self.sample_rate:
             raise InputError(
                 f"{where}: it has {header.samplerate:,} samples a second, not {self.sample_rate:,}. Convert it, or set "
@@ -178,11 +176,6 @@ class SpeechShards:
         if header.frames == sys.maxsize:  # as libsndfile has it where the encoder wrote to a pipe
             raise InputError(f"{where}: its header does not say how long it is. Encode it again, into a file.")
         return header.frames
-
-
-def _reason(error: Exception) -> str:
-    """What libsndfile has to say, without the name of a file object."""
-    return getattr(error, "error_string", None) or str(error)
 
 
 def _refuse(shard: Path, error: Exception) -> NoReturn:
