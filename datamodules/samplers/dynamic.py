@@ -156,20 +156,15 @@ class DynamicBatchSampler(Sampler[list[int]]):
     ) -> None:
         self._lengths = _checked_lengths(lengths)
         self._budgets = _checked_budgets(max_batch_length, self._lengths.shape[1])
-        if max_batch_ex is not None and max_batch_ex < 1:
-            raise InputError(f"max_batch_ex is {max_batch_ex}; it must be 1 or more.")
+        check_options(max_batch_ex, quadratic, rank, world_size)
         if sum(given is not None for given in (padding, num_buckets, bucket_boundaries)) > 1:
             raise InputError("Give one of padding, num_buckets and bucket_boundaries: each says how like lengths are.")
         if padding is not None and not 0 <= padding < 1:
             raise InputError(f"padding is {padding}; it is a share, 0 or more and below 1.")
         if num_buckets is not None and num_buckets < 1:
             raise InputError(f"num_buckets is {num_buckets}; it must be 1 or more.")
-        if quadratic is not None and not 0 < quadratic < math.inf:
-            raise InputError(f"quadratic is {quadratic}; it is a length, above 0.")
         if batch_ordering not in ("random", "ascending", "descending"):
             raise InputError(f"batch_ordering is {batch_ordering!r}; it must be random, ascending or descending.")
-        if not 0 <= rank < world_size:
-            raise InputError(f"rank is {rank}; with a world_size of {world_size} it must be 0 to {world_size - 1}.")
         self.max_batch_ex = max_batch_ex
         self.shuffle = shuffle
         self.batch_ordering = batch_ordering
@@ -387,6 +382,20 @@ class DynamicBatchSampler(Sampler[list[int]]):
         if len(beyond) == len(everything):
             raise InputError(f"{message} Nothing is left; raise max_batch_length.")
         return np.setdiff1d(everything, beyond), len(beyond)
+
+
+def check_options(max_batch_ex: int | None, quadratic: float | None, rank: int, world_size: int) -> None:
+    """Refuse options that make no sense, of those that the sampler and the stream have in common.
+
+    Raises:
+        InputError: an option is out of its range.
+    """
+    if max_batch_ex is not None and max_batch_ex < 1:
+        raise InputError(f"max_batch_ex is {max_batch_ex}; it must be 1 or more.")
+    if quadratic is not None and not 0 < quadratic < math.inf:
+        raise InputError(f"quadratic is {quadratic}; it is a length, above 0.")
+    if not 0 <= rank < world_size:
+        raise InputError(f"rank is {rank}; with a world_size of {world_size} it must be 0 to {world_size - 1}.")
 
 
 def _generator(*key: int) -> np.random.Generator:

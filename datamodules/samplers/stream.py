@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import IterableDataset, get_worker_info
 from typing_extensions import override
 
-from datamodules.samplers.dynamic import NAMED, TooLong
+from datamodules.samplers.dynamic import NAMED, TooLong, check_options
 from datamodules.samplers.packing import halve_largest
 from trainer.errors import InputError
 
@@ -84,12 +84,7 @@ class DynamicBatchStream(IterableDataset[Any], Generic[Example]):
             raise InputError(f"max_batch_length is {max_batch_length}; it must be above 0.")
         if buffer < 1:
             raise InputError(f"buffer is {buffer}; it must be 1 or more.")
-        if max_batch_ex is not None and max_batch_ex < 1:
-            raise InputError(f"max_batch_ex is {max_batch_ex}; it must be 1 or more.")
-        if quadratic is not None and not 0 < quadratic < math.inf:
-            raise InputError(f"quadratic is {quadratic}; it is a length, above 0.")
-        if not 0 <= rank < world_size:
-            raise InputError(f"rank is {rank}; with a world_size of {world_size} it must be 0 to {world_size - 1}.")
+        check_options(max_batch_ex, quadratic, rank, world_size)
         self.examples = examples
         self.length = length
         self.collate = collate
