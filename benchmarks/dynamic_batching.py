@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.machine import describe, peak_memory
+from benchmarks.machine import describe
 from benchmarks.steps import positive
 from datamodules.samplers.dynamic import DynamicBatchSampler
 from trainer.command import run_command
 from trainer.errors import InputError
+from trainer.memory import peak_memory
 
 Lengths = NDArray[np.float64]
 Batches = list[list[int]]

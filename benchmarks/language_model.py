@@ -24,13 +24,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from typing_extensions import override
 
-from benchmarks.machine import describe, peak_memory
+from benchmarks.machine import describe
 from benchmarks.steps import Clock, StepClock, make, positive, shared_trainer
 from datamodules.wikitext2 import WikiText2
 from modules.networks.sampling import write
 from modules.transformer_lm import WordLanguageModel
 from trainer.command import run_command
 from trainer.errors import InputError
+from trainer.memory import peak_memory
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 VOCABULARY = 33278  # words of WikiText-2

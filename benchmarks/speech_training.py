@@ -18,12 +18,13 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from benchmarks.dynamic_batching import Batches, Lengths, fixed, ours, read_durations
-from benchmarks.machine import describe, peak_memory
+from benchmarks.machine import describe
 from benchmarks.steps import CONFIGS, make, positive
 from modules.conformer import SpeechRecognizer
 from modules.networks.ctc import ctc_losses
 from trainer.command import run_command
 from trainer.errors import InputError
+from trainer.memory import peak_memory
 
 FRAMES_PER_SECOND = 100
 FRAMES_PER_LABEL = 8  # about 12 characters a second, as people read

@@ -20,11 +20,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from trainer.errors import InputError
+from trainer.memory import peak_memory
 from trainer.resume import ConfigurationInCheckpoint
 
 MOST_PROBES = 20
 CLEAR_REFS = Path("/proc/self/clear_refs")
-STATUS = Path("/proc/self/status")
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 LARGE_BLOCK = 2**20  # bytes
 
@@ -226,8 +226,7 @@ class PeakMemory:
         """The peak since the last :meth:`reset`, in MB (2^20 bytes)."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 2**20 - self._before
-        (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM")]
-        return int(line.split()[1]) / 2**10 - self._before
+        return peak_memory() - self._before
 
 
 def largest_fitting(load: Callable[[float], float], least: float, most: float, tolerance: float) -> float:

@@ -26,6 +26,7 @@ from modules.conformer import SpeechRecognizer
 from modules.optimization import Optimization
 from train import main
 from trainer.errors import InputError
+from trainer.memory import STATUS
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "conformer_librispeech.yaml"
 LEAST, MOST = 64.0, 10_000.0
@@ -226,7 +227,7 @@ def test_processes_agree_on_the_smallest_budget(monkeypatch: pytest.MonkeyPatch)
 
 def test_memory_between_blocks_that_are_in_use_is_given_back() -> None:
     def resident() -> float:
-        (line,) = [line for line in batch_length_finder.STATUS.read_text().splitlines() if line.startswith("VmRSS")]
+        (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS")]
         return int(line.split()[1]) / 2**10
 
     PeakMemory(torch.device("cpu"))
