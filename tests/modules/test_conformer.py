@@ -3,8 +3,6 @@
 import csv
 import itertools
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from torchmetrics.functional.text import char_error_rate, word_error_rate
 from datamodules.librispeech import LibriSpeech
 from modules.conformer import SpeechRecognizer
 from modules.networks.ctc import Spelled, best_path, ctc_losses
-from train import main
 from trainer.errors import InputError
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "conformer_librispeech.yaml"
@@ -33,22 +30,6 @@ def words(small_data: dict[str, list[str]]) -> list[str]:
         *(f"--config={CONFIG}", *small_data["LibriSpeech"], "--data.num_workers=0"),
         *("--trainer.max_epochs=2", "--trainer.log_every_n_steps=2", "--trainer.enable_progress_bar=false"),
     ]
-
-
-@pytest.fixture(scope="module")
-def run(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Run commands in one folder, one after the other, as a user does."""
-    folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["train.py"])
-        yield lambda command, *more: main([command, *words, *more])
-
-
-@pytest.fixture(scope="module")
-def trained(run: Any) -> Path:
-    """The folder of a finished run of two epochs."""
-    return Path(run("fit").trainer.log_dir).resolve()
 
 
 def test_board_has_losses_error_rates_padding_speed_batches_and_pictures(trained: Path) -> None:

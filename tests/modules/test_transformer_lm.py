@@ -2,8 +2,6 @@
 
 import csv
 import math
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from callbacks.generated_text import GeneratedText
 from datamodules.wikitext2 import WikiText2
 from modules.transformer_lm import WordLanguageModel, Writing
-from train import main
 from trainer.errors import InputError
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "transformer_wikitext2.yaml"
@@ -26,22 +23,6 @@ CONFIG = Path(__file__).resolve().parents[2] / "configs" / "transformer_wikitext
 def words(small_data: dict[str, list[str]]) -> list[str]:
     """What all commands have in common."""
     return [f"--config={CONFIG}", *small_data["WikiText2"], "--trainer.max_epochs=2", "--trainer.log_every_n_steps=2"]
-
-
-@pytest.fixture(scope="module")
-def run(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Run commands in one folder, one after the other, as a user does."""
-    folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["train.py"])
-        yield lambda command, *more: main([command, *words, *more])
-
-
-@pytest.fixture(scope="module")
-def trained(run: Any) -> Path:
-    """The folder of a finished run of two epochs."""
-    return Path(run("fit").trainer.log_dir).resolve()
 
 
 def test_board_has_loss_perplexity_bits_speed_rate_norm_and_text(trained: Path) -> None:
