@@ -12,6 +12,8 @@ from typing_extensions import override
 
 from trainer.errors import InputError
 
+MAIN_FILE = "checkpoint.ckpt"  # in a folder that is a checkpoint: everything but what several processes wrote
+
 # What torch.load(weights_only=True) gives back without further permission.
 PLAIN_TYPES = {str, bytes, int, float, complex, bool, type(None), torch.Size, torch.dtype, torch.device}
 
@@ -39,6 +41,18 @@ def find_not_plain(value: object, where: str = "checkpoint") -> str | None:
     if isinstance(value, torch.Tensor) or type(value) in PLAIN_TYPES:  # a subclass of str or float is not plain
         return None
     return f"{where} ({type(value).__module__}.{type(value).__qualname__})"
+
+
+def main_file(path: Path) -> Path:
+    """The file of a checkpoint that has its settings: itself, or one in it if it is a folder of sharded tables."""
+    return path / MAIN_FILE if path.is_dir() else path
+
+
+def take_back(path: Path) -> None:
+    """Give a checkpoint its name back where a kill came just when a new one was to take its place."""
+    old = path.with_name(f".{path.name}.old")
+    if old.exists() and not path.exists():
+        old.rename(path)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -96,7 +110,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Load a checkpoint, never executing code from it.
 
         Args:
-            path: a file written by :meth:`save_checkpoint`.
+            path: a file written by :meth:`save_checkpoint`, or a folder of sharded tables, which are put together.
             map_location: as for :func:`torch.load`.
             weights_only: not heeded, always True.
 
@@ -104,6 +118,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             InputError: the file is missing, damaged, or would need more than tensors and plain values.
         """
         path = Path(path)
+        if path.is_dir():
+            from strategies.sharded_checkpoint import read_whole  # which takes TorchRec
+
+            return read_whole(path)
         if not path.is_file():
             raise InputError(f"{path}: there is no such checkpoint. Give the path of a .ckpt file, or 'last'.")
         try:

@@ -17,7 +17,7 @@ from typing_extensions import override
 from callbacks.prediction_writer import PredictionWriter
 from callbacks.recovery_checkpoint import RecoveryCheckpoint
 from datamodules.base import ResumableDataModule
-from trainer.checkpoint_io import AtomicCheckpointIO
+from trainer.checkpoint_io import AtomicCheckpointIO, main_file, take_back
 from trainer.errors import InputError
 from trainer.resume import KEY, ConfigurationInCheckpoint, check_agreement, course
 
@@ -105,15 +105,18 @@ class SextantCLI(LightningCLI):
             return
         path = self._find_checkpoint(config)
         config.ckpt_path = str(path)
-        checkpoint = AtomicCheckpointIO().load_checkpoint(path)
+        checkpoint = AtomicCheckpointIO().load_checkpoint(main_file(path))
         self._agree(path, checkpoint)
         self._continue_log(path, checkpoint["global_step"])
 
     def _find_checkpoint(self, config: Namespace) -> Path:
         """The path that ``--ckpt_path`` means: ``last`` and ``best`` are those of the newest run of the workload."""
         if config.ckpt_path not in ("last", "best"):
+            take_back(Path(config.ckpt_path))
             return Path(config.ckpt_path)
         folder = log_folder(config)
+        for run in folder.glob("*/checkpoints") if folder is not None else ():
+            take_back(run / f"{config.ckpt_path}.ckpt")
         found = [] if folder is None else list(folder.glob(f"*/checkpoints/{config.ckpt_path}.ckpt"))
         if not found:
             raise InputError(

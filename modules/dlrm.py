@@ -1,0 +1,270 @@
+"""Click prediction: dense features and categories in, the probability of a click out."""
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+import torchrec
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor, nn
+from torch.distributed.optim import _apply_optimizer_in_backward
+from torch.optim.lr_scheduler import LRScheduler
+from torchrec.modules.embedding_configs import PoolingType
+from torchrec.modules.embedding_modules import EmbeddingBagCollection
+from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+from typing_extensions import override
+
+from modules.click_metrics import ClickMetrics, ClickRates
+from modules.networks.dlrm import DenseNetwork
+from modules.networks.embedding_tables import fill_table, table_configs
+from modules.optimization import Optimization
+from modules.row_wise_adagrad import RowWiseAdagrad
+from modules.sparse_and_dense import SparseAndDense, SparseAndDenseSchedule
+from trainer.errors import InputError
+
+
+class ClickPredictor(LightningModule):
+    """Predict clicks with a DLRM (Naumov et al. 2019, https://arxiv.org/abs/1906.00091) or a DLRM-DCNv2 (MLPerf).
+
+    Each categorical feature has a table of embeddings; the embeddings of several values are pooled. The tables are
+    trained by an optimizer of their own, which touches the rows of a batch only.
+
+    It is written for one device and runs under any strategy. ``strategies.torchrec.TorchRecStrategy`` shards the tables
+    over the processes, and then puts their optimizer into the backward pass.
+
+    Args:
+        tables: rows of the table of each categorical feature, in the order of the batch.
+        num_dense: dense features.
+        embedding_dim: features of an embedding.
+        bottom: hidden layers of the MLP over the dense features.
+        top: hidden layers of the MLP over the interaction.
+        interaction: how features are combined: ``dot`` products of all pairs, or ``cross`` layers of low rank (DCN V2).
+        cross_layers: how many, for ``cross``.
+        cross_rank: of their matrices, for ``cross``.
+        pooling: what is made of several values of a feature.
+        sparse_optimizer: makes the optimizer of the tables: ``modules.row_wise_adagrad.RowWiseAdagrad``,
+            ``torch.optim.Adagrad`` or ``torch.optim.SGD``, without momentum or weight decay.
+        sparse_scheduler: makes its schedule, stepped after every step; ``modules.optimization.WarmupCosine`` spans the
+            run.
+        optimizer: makes the optimizer of everything else.
+        scheduler: makes its schedule, as ``sparse_scheduler``.
+
+    Batch: ``dense`` float (B, num_dense); ``sparse``, a ``KeyedJaggedTensor`` with the features of ``tables`` as keys;
+    ``label`` float (B,), 1 for a click and 0 for none, absent in ``predict``; ``weight`` float (B,), 0 for rows that
+    fill up a batch and do not count; ``index`` int64 (B,).
+
+    Logged for train, val and test, over all samples of the epoch and of all processes: ``loss`` (log loss in nats),
+    ``normalized_entropy`` (the loss by the entropy of the click rate; He et al. 2014,
+    https://doi.org/10.1145/2648584.2648589) and ``calibration`` (the mean prediction by the click rate); for val and
+    test also ``auc``, the area under the ROC curve.
+    """
+
+    def __init__(
+        self,
+        tables: dict[str, int],
+        num_dense: int = 13,
+        embedding_dim: int = 16,
+        bottom: list[int] = [512, 256],  # noqa: B006
+        top: list[int] = [512, 256],  # noqa: B006
+        interaction: Literal["dot", "cross"] = "dot",
+        cross_layers: int = 3,
+        cross_rank: int = 512,
+        pooling: Literal["sum", "mean"] = "sum",
+        sparse_optimizer: OptimizerCallable = RowWiseAdagrad,
+        sparse_scheduler: LRSchedulerCallable | None = None,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        if not tables:
+            raise InputError("model.tables is empty; name a categorical feature with the rows of its table.")
+        sizes = {f"tables.{feature}": rows for feature, rows in tables.items()}
+        layers = {key: min(sizes, default=1) for key, sizes in (("bottom", bottom), ("top", top))}
+        counts = {"num_dense": num_dense, "embedding_dim": embedding_dim, "cross_layers": cross_layers}
+        for key, value in {**sizes, **layers, **counts, "cross_rank": cross_rank}.items():
+            if value < 1:
+                raise InputError(f"model.{key} is {value}; it must be 1 or more.")
+        self.table_sizes = dict(tables)
+        self.embedding_dim = embedding_dim
+        self.pooling = PoolingType(pooling.upper())
+        self.sparse_optimization = Optimization(sparse_optimizer, sparse_scheduler)
+        self.optimization = Optimization(optimizer, scheduler)
+        self._in_backward = in_backward_settings(sparse_optimizer)
+        self.tables: nn.Module | None = None
+        self.network = DenseNetwork(
+            num_dense, len(tables), embedding_dim, bottom, top, interaction, cross_layers, cross_rank
+        )
+        self.train_metrics, self.val_metrics, self.test_metrics = ClickRates(), ClickMetrics(), ClickMetrics()
+
+    @override
+    def configure_model(self) -> None:
+        """Make the tables, where the strategy wants them.
+
+        On the meta device they have no values yet: who makes shards of them fills these, and takes from the parameters
+        which optimizer is to be put into the backward pass.
+        """
+        if self.tables is not None:
+            return
+        configs = table_configs(self.table_sizes, self.embedding_dim, self.pooling)
+        tables = EmbeddingBagCollection(configs, device=torch.get_default_device())
+        if tables.device.type == "meta":
+            optimizer, settings = self._in_backward
+            _apply_optimizer_in_backward(optimizer, tables.parameters(), settings, register_hook=False)
+        else:
+            for config in configs:
+                bag = tables.embedding_bags[config.name]
+                bag.sparse = True  # a gradient has the rows of the batch only
+                fill_table(bag.weight, config, torch.initial_seed())
+        self.tables = tables
+
+    @override
+    def setup(self, stage: str) -> None:
+        """Compare the tables with the data.
+
+        Raises:
+            InputError: the data has other features, or ids that are beyond a table.
+        """
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        sizes: dict[str, int] = data.table_sizes
+        if list(sizes) != list(self.table_sizes):
+            raise InputError(
+                f"model.tables has the features {', '.join(self.table_sizes)}, but the data has {', '.join(sizes)} "
+                "(data.table_sizes). Give both the same, in the same order."
+            )
+        for feature, rows in self.table_sizes.items():
+            if sizes[feature] > rows:
+                raise InputError(
+                    f"model.tables.{feature} has {rows:,} rows, but the data has {sizes[feature]:,} ids for it "
+                    "(data.table_sizes). Give both the same number."
+                )
+        if len(data.dense_features) != self.network.num_dense:
+            raise InputError(
+                f"model.num_dense is {self.network.num_dense}, but the data has {len(data.dense_features)} dense "
+                "features."
+            )
+
+    @override
+    def forward(self, dense: Tensor, sparse: KeyedJaggedTensor) -> Tensor:
+        """Features of samples to the logits of a click (B,)."""
+        assert self.tables is not None
+        pooled = self.tables(sparse).to_dict()  # the order of a sharded collection is another one
+        embeddings = torch.stack([pooled[feature] for feature in self.table_sizes], 1)
+        return self.network(dense, embeddings)
+
+    def _step(self, batch: dict[str, Any], metrics: ClickRates) -> Tensor:
+        logits, labels, weights = self(batch["dense"], batch["sparse"]).float(), batch["label"], batch["weight"]
+        losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        metrics.update(losses.detach(), logits.detach().sigmoid(), labels, weights)
+        return (losses * weights).sum() / weights.sum()
+
+    def _log_epoch(self, split: str, metrics: ClickRates) -> None:
+        values = metrics.compute()
+        metrics.reset()
+        self.log_dict({f"{split}/{name}": value for name, value in values.items()})
+        if "auc" in values:
+            self.log(f"{split}_auc", values["auc"], prog_bar=True, logger=False)
+
+    @override
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        loss = self._step(batch, self.train_metrics)
+        self.log("train/loss_step", loss)
+        return loss
+
+    @override
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self._step(batch, self.val_metrics)
+
+    @override
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self._step(batch, self.test_metrics)
+
+    @override
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, float] | None]:
+        """For each sample a row: ``click_probability``; None for those that fill up the batch."""
+        chances = self(batch["dense"], batch["sparse"]).float().sigmoid().tolist()
+        return [
+            {"click_probability": chance} if weight else None
+            for chance, weight in zip(chances, batch["weight"].tolist(), strict=True)
+        ]
+
+    @override
+    def on_train_epoch_end(self) -> None:
+        self._log_epoch("train", self.train_metrics)
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        self._log_epoch("val", self.val_metrics)
+
+    @override
+    def on_test_epoch_end(self) -> None:
+        self._log_epoch("test", self.test_metrics)
+
+    @override
+    def on_fit_start(self) -> None:
+        card = self.card()
+        rank_zero_info(card)
+        if self.trainer.is_global_zero and self.logger is not None:
+            self.logger.experiment.add_text("model/card", "    " + card.replace("\n", "\n    "))  # type: ignore[attr-defined]
+
+    def card(self) -> str:
+        """Parameters and bytes of each table and of the rest, as text."""
+        dense = sum(parameter.numel() for parameter in self.network.parameters())
+        rows = [
+            (feature, f"{count:,} x {self.embedding_dim}", count * self.embedding_dim)
+            for feature, count in self.table_sizes.items()
+        ]
+        rows += [("all tables", "", sum(row[2] for row in rows)), ("dense part", "", dense)]
+        lines = [f"{'':12}{'table':>18}{'parameters':>18}{'MB':>12}"]
+        lines += [f"{name:12}{shape:>18}{count:>18,}{4 * count / 2**20:>12,.1f}" for name, shape, count in rows]
+        return "\n".join(lines)
+
+    @override
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip the gradients of the dense part only: a sharded table has none."""
+        self.clip_gradients(optimizer.dense, gradient_clip_val, gradient_clip_algorithm)
+
+    @override
+    def configure_optimizers(self) -> Any:
+        assert self.tables is not None
+        # Tables that a strategy optimizes in the backward pass are left to it.
+        tables = [p for p in self.tables.parameters() if not hasattr(p, "_in_backward_optimizers")]
+        parts = [
+            self.sparse_optimization.configure(self, [{"params": tables}]),
+            self.optimization.configure(self, [{"params": list(self.network.parameters())}]),
+        ]
+        optimizers = [part["optimizer"] if isinstance(part, dict) else part for part in parts]
+        names = {parameter: name for name, parameter in self.named_parameters()}
+        optimizer = SparseAndDense(optimizers[0], optimizers[1], names)
+        schedules = [part["lr_scheduler"]["scheduler"] for part in parts if isinstance(part, dict)]
+        if not schedules:
+            return optimizer
+        schedule = SparseAndDenseSchedule(optimizer, schedules)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @override
+    def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
+        scheduler.step()
+
+
+def in_backward_settings(make: OptimizerCallable) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+    """What an optimizer of tables is called and set to, so that it can be put into the backward pass.
+
+    Raises:
+        InputError: it is none that FBGEMM has, or has settings that FBGEMM does not know.
+    """
+    (optimizer,) = (make([nn.Parameter(torch.empty(0, 1))]),)
+    kind = type(optimizer)
+    if kind not in (RowWiseAdagrad, torch.optim.Adagrad, torch.optim.SGD):
+        raise InputError(
+            f"model.sparse_optimizer is {kind.__name__}; tables are optimized by modules.row_wise_adagrad."
+            "RowWiseAdagrad, torch.optim.Adagrad or torch.optim.SGD."
+        )
+    for key in ("momentum", "weight_decay", "lr_decay", "dampening", "initial_accumulator_value"):
+        if optimizer.defaults.get(key):
+            raise InputError(f"model.sparse_optimizer.{key} is {optimizer.defaults[key]}; for tables it must be 0.")
+    in_backward = torchrec.optim.RowWiseAdagrad if kind is RowWiseAdagrad else kind  # TorchRec knows its own only
+    return in_backward, {key: optimizer.defaults[key] for key in ("lr", "eps") if key in optimizer.defaults}

@@ -1,0 +1,101 @@
+"""The dense part of a DLRM: what is done with the dense features and the embeddings of the sparse ones."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchrec.modules.crossnet import LowRankCrossNet
+from torchrec.modules.mlp import MLP
+from typing_extensions import override
+
+
+class DotInteraction(nn.Module):
+    """The dot products of all pairs of vectors, after the first vector itself.
+
+    Source: Naumov et al. 2019 (https://arxiv.org/abs/1906.00091), section 2.1.3.
+
+    Args:
+        vectors: how many vectors a sample has.
+        dim: their features.
+    """
+
+    pairs: Tensor
+
+    def __init__(self, vectors: int, dim: int) -> None:
+        super().__init__()
+        self.out_features = dim + vectors * (vectors - 1) // 2
+        self.register_buffer("pairs", torch.triu_indices(vectors, vectors, offset=1), persistent=False)
+
+    @override
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Vectors (B, V, D) to (B, D + V (V - 1) / 2)."""
+        products = vectors @ vectors.transpose(1, 2)
+        return torch.cat([vectors[:, 0], products[:, self.pairs[0], self.pairs[1]]], 1)
+
+
+class CrossInteraction(nn.Module):
+    """Cross layers of low rank over all vectors side by side: DCN V2.
+
+    Source: Wang et al. 2021 (https://arxiv.org/abs/2008.13535), as in MLPerf's DLRM-DCNv2.
+
+    Args:
+        vectors: how many vectors a sample has.
+        dim: their features.
+        layers: cross layers.
+        rank: of their matrices.
+    """
+
+    def __init__(self, vectors: int, dim: int, layers: int, rank: int) -> None:
+        super().__init__()
+        self.out_features = vectors * dim
+        self.cross = LowRankCrossNet(vectors * dim, layers, rank)
+
+    @override
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Vectors (B, V, D) to (B, V D)."""
+        return self.cross(vectors.flatten(1))
+
+
+class DenseNetwork(nn.Module):
+    """Bottom MLP, interaction and top MLP (Naumov et al. 2019, https://arxiv.org/abs/1906.00091).
+
+    Args:
+        num_dense: dense features.
+        num_sparse: sparse features.
+        dim: features of an embedding.
+        bottom: hidden layers of the bottom MLP; one of ``dim`` features follows them.
+        top: hidden layers of the top MLP; one of a single feature follows them.
+        interaction: ``dot`` products, or ``cross`` layers.
+        cross_layers: of ``cross``.
+        cross_rank: of ``cross``.
+    """
+
+    def __init__(
+        self,
+        num_dense: int,
+        num_sparse: int,
+        dim: int,
+        bottom: list[int],
+        top: list[int],
+        interaction: Literal["dot", "cross"],
+        cross_layers: int,
+        cross_rank: int,
+    ) -> None:
+        super().__init__()
+        self.num_dense = num_dense
+        self.bottom = MLP(num_dense, [*bottom, dim])
+        vectors = 1 + num_sparse
+        self.interaction: DotInteraction | CrossInteraction = (
+            DotInteraction(vectors, dim)
+            if interaction == "dot"
+            else CrossInteraction(vectors, dim, cross_layers, cross_rank)
+        )
+        width = self.interaction.out_features
+        self.top = MLP(width, top) if top else nn.Identity()
+        self.output = nn.Linear(top[-1] if top else width, 1)
+
+    @override
+    def forward(self, dense: Tensor, embeddings: Tensor) -> Tensor:
+        """Dense features (B, N) and embeddings (B, F, D) to the logit of a click (B,)."""
+        vectors = torch.cat([self.bottom(dense).unsqueeze(1), embeddings], 1)
+        return self.output(self.top(self.interaction(vectors))).squeeze(1)

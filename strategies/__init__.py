@@ -1,0 +1,1 @@
+"""Where a model runs: strategies beside those of Lightning."""

@@ -1,0 +1,397 @@
+"""Embedding tables that are sharded over the processes by TorchRec."""
+
+import os
+import shutil
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.fabric.utilities.optimizer import _optimizers_to_device
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.optim import Optimizer
+from torchrec.distributed.model_parallel import DefaultDataParallelWrapper, DistributedModelParallel
+from torchrec.distributed.types import ShardingEnv
+from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+from typing_extensions import override
+
+from modules.networks.embedding_tables import fill_table
+from strategies.sharded_checkpoint import TABLES, TableReader, describe, put_in_place, save_tables, state_of_sums
+from strategies.sharded_tables import LocalTable, Table, find_tables, local_tables, set_learning_rate
+from strategies.table_plan import (
+    GB,
+    Allowed,
+    AnyTypeSharder,
+    ComputeKernel,
+    Devices,
+    Plan,
+    ShardingType,
+    collections,
+    make_plan,
+    read_plan,
+)
+from trainer.checkpoint_io import MAIN_FILE, main_file
+from trainer.errors import InputError
+
+SHARE = 0.85  # of a device's memory that tables may take where nothing is said
+PLAN_FILE = "table_plan.json"
+
+
+class TorchRecStrategy(DDPStrategy):
+    """Shard embedding tables over the processes; everything else is copied to each and kept the same, as ddp does.
+
+    Every ``EmbeddingBagCollection`` that the module makes in ``configure_model`` is sharded. Its parameters are on the
+    meta device there; ``_apply_optimizer_in_backward`` says which optimizer updates them, within the backward pass.
+    Their learning rate is that of the group named "sparse" of the module's optimizer, where it has one.
+
+    Checkpoints are folders, and can be read with any number of processes and any plan, by ordinary strategies too.
+
+    All processes need the same number of steps, and the same number of samples in each. Runs on GPUs (nccl) and on the
+    CPU (gloo), on several nodes with torchrun.
+
+    Args:
+        sharding_types: how tables may be cut; the planner chooses what it estimates to be fastest. All if not given:
+            ``table_wise`` keeps tables whole, ``row_wise`` and ``column_wise`` cut them over all devices,
+            ``table_row_wise`` over those of one node, ``grid_shard`` both ways, ``table_column_wise`` cuts columns and
+            keeps the parts on one node, ``data_parallel`` copies tables to all devices.
+        compute_kernels: where tables may be kept: ``fused`` in the device's memory, ``fused_uvm`` and
+            ``fused_uvm_caching`` (CUDA only) in the host's.
+        min_columns: the fewest columns of a shard where columns are cut, a multiple of 4.
+        tables: the three settings above for single tables, by name.
+        memory_gb: GB (2^30 bytes) on each device for tables, with their optimizer's state and buffers. If not given,
+            85 % of the device's; of the host's by the number of processes on the CPU.
+        plan: a file with a plan, as a run writes it, to be used as it is.
+        batch_size: samples of a process per step, for the planner's estimates.
+        async_checkpoints: write checkpoints in the background, from a copy of the tables in the host's memory.
+        reset_sums: where a checkpoint's sums of Adagrad do not fit to this run's plan or optimizer, begin with 0.
+        timeout_minutes: how long a process waits for the others.
+
+    Raises:
+        InputError: a setting makes no sense; at the start of a run, something is asked for that would go wrong silently
+            with tables that are updated in the backward pass.
+    """
+
+    def __init__(
+        self,
+        sharding_types: list[ShardingType] | None = None,
+        compute_kernels: list[ComputeKernel] | None = None,
+        min_columns: int = 32,
+        tables: dict[str, Allowed] | None = None,
+        memory_gb: float | None = None,
+        plan: str | None = None,
+        batch_size: int = 512,
+        async_checkpoints: bool = False,
+        reset_sums: bool = False,
+        timeout_minutes: float = 30.0,
+    ) -> None:
+        if memory_gb is not None and memory_gb <= 0:
+            raise InputError(f"TorchRecStrategy.memory_gb is {memory_gb:g}; it must be above 0.")
+        if batch_size < 1:
+            raise InputError(f"TorchRecStrategy.batch_size is {batch_size}; it must be 1 or more.")
+        if timeout_minutes <= 0:
+            raise InputError(f"TorchRecStrategy.timeout_minutes is {timeout_minutes:g}; it must be above 0.")
+        super().__init__(timeout=timedelta(minutes=timeout_minutes))
+        self.allowed = Allowed(sharding_types, compute_kernels, min_columns)
+        self.tables = tables or {}
+        self.memory_gb = memory_gb
+        self.plan_file = None if plan is None else Path(plan)
+        self.batch_size = batch_size
+        self.async_checkpoints = async_checkpoints
+        self.reset_sums = reset_sums
+        self._plan: Plan | None = None
+        self._sharded: DistributedModelParallel | None = None
+        self._mesh: DeviceMesh | None = None
+        self._tables: dict[str, Table] = {}  # as they were before they were sharded
+        self._reader: TableReader | None = None
+        self._sums_of_copies: dict[str, Tensor] = {}
+        self._background: Any = None
+        self._writing: Callable[[], None] | None = None
+
+    # --- the processes -----------------------------------------------------------------------------------------------
+
+    @override
+    def setup_distributed(self) -> None:
+        # TorchRec takes 8, or all, for the processes of a node where nothing is said, and cuts tables by that.
+        os.environ["LOCAL_WORLD_SIZE"] = str(self.num_processes)
+        super().setup_distributed()
+        self._mesh = init_device_mesh(self.root_device.type, (self.world_size,))
+
+    @override
+    @contextmanager
+    def model_sharded_context(self) -> Generator[None, None, None]:
+        """Modules that ``configure_model`` makes take no memory until they are sharded."""
+        with torch.device("meta"):
+            yield
+
+    @override
+    def setup(self, trainer: Trainer) -> None:
+        assert self.accelerator is not None
+        assert self.model is not None
+        self._refuse(trainer)
+        self.accelerator.setup(trainer)
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        module = self.lightning_module
+        assert module is not None
+        if self._sharded is None or self._sharded.module is not module:
+            self._sharded = self._shard(trainer)
+        self.model = self._sharded
+        if fitting:
+            self.setup_optimizers(trainer)
+        self.setup_precision_plugin()
+        if fitting:
+            _optimizers_to_device(self.optimizers, self.root_device)
+        if self._reader is not None:
+            self._sums_of_copies = self._reader.read(self._local_tables(), self._require_mesh(), fitting)
+            self._reader = None
+
+    def _refuse(self, trainer: Trainer) -> None:
+        """Refuse what would go wrong silently."""
+        precision = self.precision_plugin.precision
+        if precision not in ("32-true", "bf16-mixed"):
+            why = "scaled gradients would go straight into them" if precision == "16-mixed" else "they stay in float32"
+            raise InputError(
+                f"TorchRecStrategy: precision {precision} cannot be used with tables that are updated in the backward "
+                f"pass: {why}. Use --trainer.precision=32-true or bf16-mixed."
+            )
+        if trainer.accumulate_grad_batches != 1:
+            raise InputError(
+                f"TorchRecStrategy: accumulate_grad_batches is {trainer.accumulate_grad_batches}, but tables are "
+                "updated in every backward pass. Use 1, and a larger batch_size."
+            )
+
+    def _shard(self, trainer: Trainer) -> DistributedModelParallel:
+        module: Any = self.lightning_module
+        plan = self._make_plan()
+        self._plan = plan
+        self._tables = find_tables(module)
+        self._report(trainer, plan)
+        seed = torch.initial_seed()
+        wrapper = DefaultDataParallelWrapper(static_graph=False)
+        environment = ShardingEnv(self.world_size, self.global_rank, dist.group.WORLD, output_dtensor=True)
+        sharded = DistributedModelParallel(
+            module,
+            env=environment,
+            device=self.root_device,
+            plan=plan.to_torchrec(),
+            sharders=[AnyTypeSharder()],
+            data_parallel_wrapper=wrapper,
+        )
+        for table in self._local_tables():
+            for shard in table.shards:
+                fill_table(shard.weight, table.whole.config, seed, shard.row, shard.column)
+        return sharded
+
+    def _make_plan(self) -> Plan:
+        """Plan on the first process, so that all have the same plan, or the same error."""
+        found: list[Any] = [None, None]
+        module = self.lightning_module
+        assert module is not None
+        if self.is_global_zero:
+            try:
+                found[0] = self.plan_for(module, self.devices()).to_json()
+            except InputError as error:
+                found[1] = str(error)
+        text, why_not = self.broadcast(found)
+        if why_not is not None:
+            raise InputError(why_not)
+        return Plan.from_json(text)
+
+    def plan_for(self, module: torch.nn.Module, devices: Devices) -> Plan:
+        """Plan the tables of a module for some devices, whether they are there or not.
+
+        Args:
+            module: with its tables on the meta device.
+            devices: what is planned for.
+
+        Raises:
+            InputError: the module has no tables, they do not fit, or the given plan is for others.
+        """
+        collections(module)
+        if self.plan_file is not None:
+            return read_plan(self.plan_file, module, devices)
+        return make_plan(module, devices, self.allowed, self.tables, self.batch_size)
+
+    def devices(self) -> Devices:
+        """The devices of this run."""
+        kind = self.root_device.type
+        if self.memory_gb is not None:
+            memory = round(self.memory_gb * GB)
+        elif kind == "cuda":
+            memory = round(SHARE * torch.cuda.get_device_properties(self.root_device).total_memory)
+        else:
+            memory = round(SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / self.num_processes)
+        return Devices(kind, self.world_size, self.num_processes, memory)
+
+    def _report(self, trainer: Trainer, plan: Plan) -> None:
+        rank_zero_info(f"Embedding tables:\n{plan}")
+        log_dir = trainer.log_dir
+        if not self.is_global_zero:
+            return
+        if log_dir is not None:
+            Path(log_dir).mkdir(parents=True, exist_ok=True)
+            (Path(log_dir) / PLAN_FILE).write_text(plan.to_json())
+        if isinstance(trainer.logger, TensorBoardLogger) and trainer.state.fn == TrainerFn.FITTING:
+            trainer.logger.experiment.add_text("tables/plan", "    " + str(plan).replace("\n", "\n    "))
+
+    def _require_mesh(self) -> DeviceMesh:
+        assert self._mesh is not None
+        return self._mesh
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    @override
+    def batch_to_device(self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0) -> Any:
+        batch = apply_to_collection(batch, KeyedJaggedTensor, _with_small_ids)
+        return super().batch_to_device(batch, device, dataloader_idx)
+
+    @override
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        # FBGEMM takes the rate of the backward pass along in the forward pass.
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        rates = [group["lr"] for group in groups if group.get("name") == "sparse"]
+        if rates:
+            set_learning_rate(self._require_module(), float(rates[0]))
+        return super().training_step(*args, **kwargs)
+
+    @override
+    def post_backward(self, closure_loss: Tensor) -> None:
+        """Nothing: gradients are reduced in the backward pass."""
+
+    def _require_module(self) -> torch.nn.Module:
+        assert self.lightning_module is not None
+        return self.lightning_module
+
+    @override
+    def teardown(self) -> None:
+        self._finish_writing()
+        # The tables stay where they are: what is sharded cannot be moved.
+        assert self.cluster_environment is not None
+        assert self.accelerator is not None
+        self.cluster_environment.teardown()
+        self.precision_plugin.teardown()
+        self.accelerator.teardown()
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    def _local_tables(self) -> list[LocalTable]:
+        assert self._plan is not None
+        return list(local_tables(self._require_module(), self._plan, self._tables))
+
+    def _copied_states(self) -> dict[str, dict[str, Tensor]]:
+        """The state of the optimizer for tables of which each process has a copy, by their names."""
+        names = {table.whole.name for table in self._local_tables() if table.copied}
+        states = [optimizer.state_dict()["state"] for optimizer in self.optimizers]
+        return {name: state[name] for state in states for name in names if name in state}
+
+    @override
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """The state of everything but the tables, which :meth:`save_checkpoint` writes."""
+        state = self._require_module().state_dict()
+        return {key: value for key, value in state.items() if key not in self._tables}
+
+    @override
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Tensor]:
+        state: Any = super().optimizer_state(optimizer)
+        kept: Any = {key: value for key, value in state["state"].items() if key not in self._tables}
+        return {**state, "state": kept}
+
+    @override
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint; all processes call it together.
+
+        It is written into a hidden folder, which gets its name when it is whole.
+        """
+        self._finish_writing()
+        path = Path(self.broadcast(str(filepath)))
+        part = path.with_name(f".{path.name}.part")
+        tables = self._local_tables()
+        copied = {name: state["sum"] for name, state in self._copied_states().items() if "sum" in state}
+        if self.is_global_zero:
+            shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
+            part.mkdir(parents=True)
+            assert self._plan is not None
+            about = {
+                TABLES: {table.whole.name: describe(table) for table in tables},
+                "table_plan": self._plan.to_json(),
+            }
+            self.checkpoint_io.save_checkpoint(checkpoint | about, part / MAIN_FILE, storage_options=storage_options)
+        self.barrier("checkpoint folder")
+        if self.async_checkpoints and self._background is None:
+            self._background = dist.new_group(backend="gloo", timeout=self._timeout)
+        background = self._background if self.async_checkpoints else None
+        written = save_tables(part / TABLES, tables, copied, self._require_mesh(), background)
+
+        def finish() -> None:
+            if written is not None:
+                written.result()
+            self.barrier("checkpoint written")
+            if self.is_global_zero:
+                put_in_place(part, path)
+            self.barrier("checkpoint in place")
+
+        if written is None:
+            finish()
+        else:
+            self._writing = finish
+
+    def _finish_writing(self) -> None:
+        """Wait until the checkpoint that is written in the background is whole, and give it its name."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing()
+
+    @override
+    def remove_checkpoint(self, filepath: str | Path) -> None:
+        self._finish_writing()
+        super().remove_checkpoint(filepath)
+
+    @override
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint but its tables, which are read when they are sharded."""
+        path = Path(self.broadcast(str(checkpoint_path)))
+        checkpoint = self.checkpoint_io.load_checkpoint(main_file(path))
+        self._reader = TableReader(path, checkpoint, list(self._known_tables()), self.reset_sums)
+        return checkpoint
+
+    def _known_tables(self) -> dict[str, Table]:
+        """The tables, whether they are sharded already or not."""
+        module = self._require_module()
+        sharded = self._sharded is not None and self._sharded.module is module
+        return self._tables if sharded else find_tables(module)
+
+    @override
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        missing, unexpected = self._require_module().load_state_dict(checkpoint["state_dict"], strict=False)
+        missing = [key for key in missing if key not in self._known_tables()]
+        if strict and (missing or unexpected):
+            raise InputError(
+                f"The checkpoint is of another model: it lacks {missing or 'nothing'}, and has beyond it "
+                f"{unexpected or 'nothing'}."
+            )
+
+    @override
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        for state in checkpoint["optimizer_states"]:
+            for name, sums in self._sums_of_copies.items():
+                state["state"][name] = state_of_sums(sums, checkpoint["global_step"])
+        self._sums_of_copies = {}
+        super().load_optimizer_state_dict(checkpoint)
+
+
+def _with_small_ids(ids: KeyedJaggedTensor) -> KeyedJaggedTensor:
+    """The same with int32: tables cut by rows look up other rows than those asked for with int64 (FBGEMM 1.9, CPU)."""
+    if ids.values().dtype == torch.int32 and ids.lengths().dtype == torch.int32:
+        return ids
+    return KeyedJaggedTensor(ids.keys(), ids.values().int(), ids.weights_or_none(), ids.lengths().int())
