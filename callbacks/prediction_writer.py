@@ -17,7 +17,8 @@ from trainer.errors import InputError
 class PredictionWriter(Callback):
     """Write the rows that ``predict_step`` returns to a file, in the order of the data.
 
-    ``predict_step`` returns a list of dictionaries with the same keys, one per sample of the batch; the DataModule's
+    ``predict_step`` returns a list of dictionaries with the same keys, one per sample of the batch, or None for a sample
+    that only fills the batch up; the DataModule's
     ``sample_names`` gives the column ``file`` in front of them. In a CSV file, lists and dictionaries are written as
     JSON. Each process writes its rows to a file of its own as
     they come; at the end they are merged into a temporary file that is renamed, so that ``output`` is whole or as it
@@ -61,7 +62,8 @@ class PredictionWriter(Callback):
     ) -> None:
         names = trainer.datamodule.sample_names(batch)  # type: ignore[attr-defined]
         for index, name, row in zip(batch["index"].tolist(), names, outputs, strict=True):
-            self._rows.write(json.dumps([index, {"file": name, **row}], ensure_ascii=False) + "\n")
+            if row is not None:
+                self._rows.write(json.dumps([index, {"file": name, **row}], ensure_ascii=False) + "\n")
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,5 +1,6 @@
 """Click prediction: dense features and categories in, the probability of a click out."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -35,8 +36,8 @@ class ClickPredictor(LightningModule):
     over the processes, and then puts their optimizer into the backward pass.
 
     Args:
-        tables: rows of the table of each categorical feature, in the order of the batch.
         num_dense: dense features.
+        num_sparse: categorical features. How many rows their tables have, the DataModule says (``table_sizes``).
         embedding_dim: features of an embedding.
         bottom: hidden layers of the MLP over the dense features.
         top: hidden layers of the MLP over the interaction.
@@ -63,8 +64,8 @@ class ClickPredictor(LightningModule):
 
     def __init__(
         self,
-        tables: dict[str, int],
         num_dense: int = 13,
+        num_sparse: int = 26,
         embedding_dim: int = 16,
         bottom: list[int] = [512, 256],  # noqa: B006
         top: list[int] = [512, 256],  # noqa: B006
@@ -78,15 +79,19 @@ class ClickPredictor(LightningModule):
         scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()
-        if not tables:
-            raise InputError("model.tables is empty; name a categorical feature with the rows of its table.")
-        sizes = {f"tables.{feature}": rows for feature, rows in tables.items()}
-        layers = {key: min(sizes, default=1) for key, sizes in (("bottom", bottom), ("top", top))}
-        counts = {"num_dense": num_dense, "embedding_dim": embedding_dim, "cross_layers": cross_layers}
-        for key, value in {**sizes, **layers, **counts, "cross_rank": cross_rank}.items():
+        for key, value in (
+            ("num_dense", num_dense),
+            ("num_sparse", num_sparse),
+            ("embedding_dim", embedding_dim),
+            ("bottom", min(bottom, default=1)),
+            ("top", min(top, default=1)),
+            ("cross_layers", cross_layers),
+            ("cross_rank", cross_rank),
+        ):
             if value < 1:
                 raise InputError(f"model.{key} is {value}; it must be 1 or more.")
-        self.table_sizes = dict(tables)
+        #: For each categorical feature the rows of its table; empty until data was set up.
+        self.table_sizes: dict[str, int] = {}
         self.embedding_dim = embedding_dim
         self.pooling = PoolingType(pooling.upper())
         self.sparse_optimization = Optimization(sparse_optimizer, sparse_scheduler)
@@ -94,7 +99,7 @@ class ClickPredictor(LightningModule):
         self._in_backward = in_backward_settings(sparse_optimizer)
         self.tables: nn.Module | None = None
         self.network = DenseNetwork(
-            num_dense, len(tables), embedding_dim, bottom, top, interaction, cross_layers, cross_rank
+            num_dense, num_sparse, embedding_dim, bottom, top, interaction, cross_layers, cross_rank
         )
         self.train_metrics, self.val_metrics, self.test_metrics = ClickRates(), ClickMetrics(), ClickMetrics()
 
@@ -121,29 +126,54 @@ class ClickPredictor(LightningModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """Compare the tables with the data.
+        """Take the sizes of the tables from the data.
 
         Raises:
-            InputError: the data has other features, or ids that are beyond a table.
+            InputError: the data has another number of features.
         """
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        sizes: dict[str, int] = data.table_sizes
-        if list(sizes) != list(self.table_sizes):
-            raise InputError(
-                f"model.tables has the features {', '.join(self.table_sizes)}, but the data has {', '.join(sizes)} "
-                "(data.table_sizes). Give both the same, in the same order."
-            )
-        for feature, rows in self.table_sizes.items():
-            if sizes[feature] > rows:
+        self.take_tables(data.table_sizes, data.dense_features)
+
+    def take_tables(self, table_sizes: dict[str, int], dense_features: Sequence[str]) -> None:
+        """Say which features there are.
+
+        Args:
+            table_sizes: for each categorical feature, the rows of its table; ids are below.
+            dense_features: the others.
+
+        Raises:
+            InputError: they are not as many as the model is made for.
+        """
+        for key, count, features, setting in (
+            ("num_sparse", self.network.num_sparse, table_sizes, "table_sizes"),
+            ("num_dense", self.network.num_dense, dense_features, "dense"),
+        ):
+            if len(features) != count:
                 raise InputError(
-                    f"model.tables.{feature} has {rows:,} rows, but the data has {sizes[feature]:,} ids for it "
-                    "(data.table_sizes). Give both the same number."
+                    f"model.{key} is {count}, but the data has {len(features)} such features (data.{setting}). Run "
+                    f"with --model.{key}={len(features)}, or give other data."
                 )
-        if len(data.dense_features) != self.network.num_dense:
-            raise InputError(
-                f"model.num_dense is {self.network.num_dense}, but the data has {len(data.dense_features)} dense "
-                "features."
-            )
+        self.table_sizes = dict(table_sizes)
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["table_sizes"] = self.table_sizes
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Compare the tables with those of the data.
+
+        Raises:
+            InputError: the checkpoint was trained on data with other tables.
+        """
+        trained = checkpoint.get("table_sizes", {})
+        for feature in {**trained, **self.table_sizes}:
+            old, new = trained.get(feature), self.table_sizes.get(feature)
+            if old != new:
+                raise InputError(
+                    f"The checkpoint was trained with a table of {old} rows for {feature}, and the data has {new} "
+                    "(data.table_sizes). Give the settings it was trained with."
+                )
 
     @override
     def forward(self, dense: Tensor, sparse: KeyedJaggedTensor) -> Tensor:

@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not isinstance(strategy, TorchRecStrategy):
         strategy = TorchRecStrategy()
     with torch.device("meta"):
+        cli.model.take_tables(cli.datamodule.table_sizes, cli.datamodule.dense_features)
         cli.model.configure_model()
     devices = Devices(options.kind, options.devices, options.devices_per_node, round(options.memory_gb * GB))
     plan = strategy.plan_for(cli.model, devices)

@@ -83,6 +83,7 @@ class DenseNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.num_dense = num_dense
+        self.num_sparse = num_sparse
         self.bottom = MLP(num_dense, [*bottom, dim])
         vectors = 1 + num_sparse
         self.interaction: DotInteraction | CrossInteraction = (
