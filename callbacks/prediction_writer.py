@@ -17,12 +17,11 @@ from trainer.errors import InputError
 class PredictionWriter(Callback):
     """Write the rows that ``predict_step`` returns to a file, in the order of the data.
 
-    ``predict_step`` returns a list of dictionaries with the same keys, one per sample of the batch, or None for a sample
-    that only fills the batch up; the DataModule's
-    ``sample_names`` gives the column ``file`` in front of them. In a CSV file, lists and dictionaries are written as
-    JSON. Each process writes its rows to a file of its own as
-    they come; at the end they are merged into a temporary file that is renamed, so that ``output`` is whole or as it
-    was before.
+    ``predict_step`` returns a list of dictionaries with the same keys, one per sample of the batch, or None for a
+    sample that only fills the batch up; the DataModule's ``sample_names`` gives the column ``file`` in front of them.
+    In a CSV file, lists and dictionaries are written as JSON. Each process writes its rows to a file of its own as they
+    come; at the end they are merged into a temporary file that is renamed, so that ``output`` is whole or as it was
+    before.
 
     Args:
         output: the file: JSON Lines if its name ends in ``.jsonl``, CSV otherwise. Several processes must see the same
