@@ -1,6 +1,5 @@
 """A random order of any number of rows that takes no memory: every place is computed."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -32,9 +31,7 @@ class KeyedPermutation:
 
     def __init__(self, size: int, key: Sequence[int]) -> None:
         self.size = size
-        bits = max(2, math.ceil(math.log2(size)) if size > 1 else 0)
-        if 1 << bits < size:  # a logarithm that was rounded down
-            bits += 1
+        bits = max(2, (size - 1).bit_length())
         self._low = np.uint64(bits // 2)
         self._low_mask = np.uint64((1 << (bits // 2)) - 1)
         self._high_mask = np.uint64((1 << (bits - bits // 2)) - 1)
@@ -48,9 +45,7 @@ class KeyedPermutation:
         """Where some numbers stand, int64, in the shape of ``numbers``."""
         return self._walk(numbers, self._backward)
 
-    def _walk(
-        self, numbers: ArrayLike, step: Callable[[NDArray[np.uint64]], NDArray[np.uint64]]
-    ) -> NDArray[np.int64]:
+    def _walk(self, numbers: ArrayLike, step: Callable[[NDArray[np.uint64]], NDArray[np.uint64]]) -> NDArray[np.int64]:
         given = np.asarray(numbers, np.int64)
         found = step(given.astype(np.uint64).reshape(-1))
         outside = np.flatnonzero(found >= self.size)
