@@ -111,7 +111,7 @@ class ClickLog(ResumableDataModule):
     #: Whether single values are hexadecimal numbers.
     hexadecimal: ClassVar[bool] = False
     #: What the arrays in the cache are named after.
-    name: ClassVar[str] = "clicks"
+    cache_name: ClassVar[str] = "clicks"
 
     def __init__(
         self,
@@ -213,7 +213,7 @@ class ClickLog(ResumableDataModule):
     def open(self) -> ClickColumns:
         """Open the rows of the training, validation and test files."""
         files = {split: self._found(patterns) for split, patterns in self.files.items() if patterns}
-        return ClickColumns(files, self._preparation, self.columns, True, self.cache, self.name, self.unreadable)
+        return ClickColumns(files, self._preparation, self.columns, True, self.cache, self.cache_name, self.unreadable)
 
     def _open_predicted(self, file: Path) -> Clicks:
         if not file.is_file():
@@ -226,7 +226,7 @@ class ClickLog(ResumableDataModule):
             self.open().folder if counted else None,
         )
         columns = ClickColumns(
-            {"predict": [file]}, preparation, self.columns, False, self.cache, self.name, self.unreadable
+            {"predict": [file]}, preparation, self.columns, False, self.cache, self.cache_name, self.unreadable
         )
         return Clicks(columns, columns.portions["predict"])
 

@@ -62,7 +62,7 @@ class Criteo(ClickLog):
 
     columns: ClassVar[list[str] | None] = [LABEL, *DENSE, *VALUES]
     hexadecimal = True
-    name = "criteo"
+    cache_name = "criteo"
 
     def __init__(
         self,
