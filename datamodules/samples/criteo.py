@@ -20,10 +20,11 @@ CHANCES = "chances.npy"  # of the rows, which the real set does not have
 SEED = 1  # of the model itself, which is the same for all rows
 COUNTS = 13
 CATEGORIES = 26
-VALUES = 8  # of a category, besides being missing; a category of which fewer are known to Criteo has fewer
-FEW = {5: 8, 8: 2, 16: 8, 19: 3}  # values of C6, C9, C17 and C20
+VALUES = 5  # of a category, besides being missing; a category of which fewer are known to Criteo has fewer
+FEW = {8: 2, 19: 3}  # values of C9 and C20
 PAIR = (0, 1)  # the categories whose values act together
 MISSING = 0.1  # share of counts, and of values of the last half of the categories
+BIAS = -1.0  # about a quarter of the rows are clicks, as in the real set
 
 
 def make(destination: Path, rows: int = 60_000, seed: int = 0) -> None:
@@ -80,7 +81,7 @@ def chances_of(counts: NDArray[np.int64], categories: NDArray[np.int64]) -> NDAr
     weights = random.normal(0, 0.25, COUNTS)
     terms = random.normal(0, 0.35, (CATEGORIES, VALUES + 1))
     pairs = random.normal(0, 0.5, (VALUES + 1, VALUES + 1))
-    total = (np.log1p(np.maximum(counts, 0)) - 1.5) @ weights - 1.2
+    total = (np.log1p(np.maximum(counts, 0)) - 1.5) @ weights + BIAS
     total += terms[np.arange(CATEGORIES), categories].sum(1)
     total += pairs[categories[:, PAIR[0]], categories[:, PAIR[1]]]
     return 1 / (1 + np.exp(-total))
