@@ -24,10 +24,10 @@ VALUES = 5  # of a category, besides being missing; a category of which fewer ar
 FEW = {8: 2, 19: 3}  # values of C9 and C20
 PAIR = (0, 1)  # the categories whose values act together
 MISSING = 0.1  # share of counts, and of values of the last half of the categories
-BIAS = -1.0  # about a quarter of the rows are clicks, as in the real set
+BIAS = -0.4  # about a quarter of the rows are clicks, as in the real set
 
 
-def make(destination: Path, rows: int = 60_000, seed: int = 0) -> None:
+def make(destination: Path, rows: int = 100_000, seed: int = 0) -> None:
     """Write the sample set unless it is there.
 
     Args:
@@ -80,7 +80,7 @@ def chances_of(counts: NDArray[np.int64], categories: NDArray[np.int64]) -> NDAr
     random = np.random.default_rng(SEED)
     weights = random.normal(0, 0.25, COUNTS)
     terms = random.normal(0, 0.35, (CATEGORIES, VALUES + 1))
-    pairs = random.normal(0, 0.5, (VALUES + 1, VALUES + 1))
+    pairs = random.normal(0, 0.3, (VALUES + 1, VALUES + 1))
     total = (np.log1p(np.maximum(counts, 0)) - 1.5) @ weights + BIAS
     total += terms[np.arange(CATEGORIES), categories].sum(1)
     total += pairs[categories[:, PAIR[0]], categories[:, PAIR[1]]]
