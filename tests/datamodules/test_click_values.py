@@ -82,7 +82,7 @@ def test_hashes_of_many_texts_collide_as_rarely_as_64_bits_allow() -> None:
 @pytest.mark.parametrize("rows", [2, 3, 10, 1000])
 def test_hashed_rows_are_in_the_table_and_spread_over_all_but_the_first(rows: int) -> None:
     # Values that agree in their low bits, which must not decide alone.
-    keys, _ = hex_keys(column([b"%x00" % i for i in range(1, 50 * rows)] + [None, b""]))
+    keys, _ = hex_keys(column([*(b"%x00" % i for i in range(1, 50 * rows)), None, b""]))
     found = hashed_rows(keys, rows)
     assert found[-2:].tolist() == [0, 0]
     counts = [0] * rows
