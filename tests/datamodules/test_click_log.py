@@ -118,8 +118,9 @@ def test_dictionary_numbers_values_by_how_often_training_rows_have_them(root: Pa
     for split, part in {"val": rows[30:45], "test": rows[45:]}.items():
         for found, (click, price, site, tags, ad) in zip(rows_of(data, split), part, strict=True):
             assert found[:2] == (click, [pytest.approx(price or 0)])
-            for name, ids, values in zip(TABLES, found[2:], ([site], tags, [ad]), strict=True):
-                assert [i > 0 for i in ids] == [str(value) in dictionaries[name] for value in values]
+            by_table: list[list[Any]] = [[site], [*tags], [ad]]
+            for name, ids, of_table in zip(TABLES, found[2:], by_table, strict=True):
+                assert [i > 0 for i in ids] == [str(value) in dictionaries[name] for value in of_table]
     # An id for each value, the lowest for the most frequent one.
     batches = [batch["sparse"]["ad"].values().tolist() for batch in data.train_dataloader()]
     seen: dict[int, set[int]] = {}
@@ -154,8 +155,8 @@ def test_hash_gives_the_same_row_to_the_same_value_alone(root: Path, rows: list[
     found = rows_of(data, "val")
     for place, values in enumerate(values_of(rows).values(), 2):
         ids: set[tuple[Any, int]] = set()
-        for row, given in zip(found, values, strict=True):
-            ids |= set(zip(given, row[place], strict=True))
+        for row, of_row in zip(found, values, strict=True):
+            ids |= set(zip(of_row, row[place], strict=True))
         assert len(ids) == len({value for value, _ in ids}) == len({i for _, i in ids})
         assert all((value is None) == (i == 0) for value, i in ids)
 

@@ -142,7 +142,7 @@ def test_predicted_file_is_kaggles_test_file_without_labels(criteo: Path, tmp_pa
 
 
 def test_missing_files_say_where_criteo_is_to_be_had(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="kaggle.com/c/criteo-display-ad-challenge") as stopped:
+    with pytest.raises(InputError, match=r"kaggle\.com/c/criteo-display-ad-challenge") as stopped:
         open_criteo(tmp_path, tmp_path)
     for part in (f"{tmp_path}/train.txt", "--data.root", "--data.sample=true", "huggingface.co/datasets/criteo"):
         assert part in str(stopped.value)

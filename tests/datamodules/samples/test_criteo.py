@@ -70,9 +70,7 @@ def test_best_auc_is_that_of_the_chances(root: Path, lines: NDArray[np.str_]) ->
     rows = np.arange(1000, 4000)
     chances = np.load(root / sample_set.CHANCES)[rows]
     assert sample_set.best_auc(root, rows) == pytest.approx(area(chances, lines[rows, 0] == "1"), abs=1e-6)
-    assert 0.75 < sample_set.best_auc(root, np.arange(ROWS)) < 0.9, (
-        "there is something to learn, and something by chance"
-    )
+    assert 0.75 < sample_set.best_auc(root, np.arange(ROWS)) < 0.9, "not all is chance, and not all can be learnt"
 
 
 def test_counts_categories_and_pairs_all_matter(root: Path, lines: NDArray[np.str_]) -> None:
