@@ -18,7 +18,7 @@ from typing_extensions import override
 from datamodules.base import ResumableDataModule, TimedDataLoader
 from datamodules.click_columns import ClickColumns
 from datamodules.click_preparation import Preparation
-from datamodules.click_rows import DenseTransform, Kind, Layout
+from datamodules.click_rows import DenseTransform, Layout, ValueMapping
 from datamodules.click_splits import Portion, SplitRule
 from datamodules.samplers.even import EvenBatches
 from trainer.errors import InputError
@@ -126,7 +126,7 @@ class ClickLog(ResumableDataModule):
         predict: str | None = None,
         split: Literal["chronological", "random"] = "chronological",
         fractions: Sequence[float] = (0.8, 0.1, 0.1),
-        mapping: Kind = "hash",
+        mapping: ValueMapping = "hash",
         min_count: int = 1,
         dense_transform: DenseTransform = "none",
         unreadable: Literal["error", "skip"] = "error",

@@ -24,6 +24,7 @@ from trainer.errors import InputError
 
 FORMAT = 1  # of the folder; another number makes it anew
 ROWS = 2**18  # that are mapped through the dictionaries at a time
+TRAINING = "training.bin"  # which rows are for training, while values are counted
 NAMED = 10  # bad lines that a message names
 ADVICE = "Mend the line, or leave such lines out with --data.unreadable=skip."
 
@@ -224,12 +225,15 @@ def _map(folder: Path, preparation: Preparation, total: int, train: Portion | No
     """Count the values of the training rows, and put rows of the tables in the place of keys."""
     layout = preparation.layout
     dictionaries = {}
+    if train is not None and preparation.dictionaries is None:
+        with (folder / TRAINING).open("wb") as out:
+            for start in range(0, total, ROWS):
+                out.write(train.holds(np.arange(start, min(start + ROWS, total))).data)
     for number, name in enumerate(tqdm(layout.table_sizes, desc="Counting values", unit="column", delay=1)):
         if preparation.dictionaries is not None:
             keys = np.load(preparation.dictionaries / f"dictionary-{number}.npy")
         else:
-            assert train is not None
-            chunks = partial(_training_keys, folder, number, name in layout.multi_valued, total, train)
+            chunks = partial(_training_keys, folder, number, name in layout.multi_valued, total)
             keys = frequent_keys(chunks, preparation.min_count, layout.table_sizes[name] - 1)
         np.save(folder / f"dictionary-{number}.npy", keys)
         dictionaries[name] = ValueDictionary(keys)
@@ -246,6 +250,7 @@ def _map(folder: Path, preparation: Preparation, total: int, train: Portion | No
                     out.write(dictionaries[name].rows(keys).data)
                     start += ROWS
         (folder / f"keys-{number}.bin").unlink()
+    (folder / TRAINING).unlink(missing_ok=True)
 
 
 def _keys(folder: Path, number: int, start: int, count: int) -> Keys:
@@ -253,15 +258,14 @@ def _keys(folder: Path, number: int, start: int, count: int) -> Keys:
     return np.fromfile(folder / f"keys-{number}.bin", np.uint64, count, offset=start * 8)
 
 
-def _training_keys(folder: Path, number: int, several: bool, total: int, train: Portion) -> Iterator[Keys]:
+def _training_keys(folder: Path, number: int, several: bool, total: int) -> Iterator[Keys]:
     """The keys of a column in the training rows, some at a time."""
     first = 0
     for start in range(0, total, ROWS):
-        rows = np.arange(start, min(start + ROWS, total))
-        chosen = train.holds(rows)
+        chosen = np.fromfile(folder / TRAINING, np.bool_, ROWS, offset=start)
         if not several:
-            yield _keys(folder, number, start, len(rows))[chosen]
+            yield _keys(folder, number, start, len(chosen))[chosen]
             continue
-        ends = np.fromfile(folder / f"ends-{number}.bin", np.int64, len(rows), offset=start * 8)
+        ends = np.fromfile(folder / f"ends-{number}.bin", np.int64, len(chosen), offset=start * 8)
         yield _keys(folder, number, first, int(ends[-1]) - first)[np.repeat(chosen, np.diff(ends, prepend=first))]
         first = int(ends[-1])

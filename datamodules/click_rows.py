@@ -1,9 +1,9 @@
 """Rows of a click log as numbers: a block of text or of Parquet parsed at once, and what is wrong in it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from trainer.errors import InputError
 
 #: What Arrow reads as a number, or nothing.
 NUMBER = r"^[ \t]*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(?i:nan|inf|infinity))?[ \t]*\r?$"
-Kind = Literal["hash", "dictionary", "ids"]
+ValueMapping = Literal["hash", "dictionary", "ids"]
 DenseTransform = Literal["log1p", "log3", "none"]
 
 
@@ -41,7 +41,7 @@ class Layout:
     table_sizes: Mapping[str, int]
     multi_valued: frozenset[str] = frozenset()
     separator: str = "|"
-    mapping: Kind = "hash"
+    mapping: ValueMapping = "hash"
     hexadecimal: bool = False
     dense_transform: DenseTransform = "none"
 
@@ -232,9 +232,9 @@ class _Checked:
             dict(sorted(self.faults.items())),
         )
 
-    def _note(self, wrong: NDArray[np.bool_], why: Any) -> None:
+    def _note(self, wrong: NDArray[np.bool_], why: Callable[[int], str]) -> None:
         for row in np.flatnonzero(wrong & ~self.bad):
-            self.faults[int(self.lines[row])] = why(row)
+            self.faults[int(self.lines[row])] = why(int(row))
         self.bad |= wrong
 
     def _column(self, name: str) -> pa.Array:
@@ -265,12 +265,13 @@ class _Checked:
         for i, name in enumerate(self.layout.dense):
             column = self._column(name)
             dense[:, i] = column.fill_null(0).to_numpy(zero_copy_only=False)
-        wrong = ~np.isfinite(dense)
-        low = dense <= -3 if self.layout.dense_transform == "log3" else np.zeros_like(wrong)
-        for i, name in enumerate(self.layout.dense):
-            self._note(wrong[:, i], lambda row, i=i, name=name: f"{name} is {dense[row, i]}, not a finite number")
-            self._note(low[:, i], lambda row, i=i, name=name: f"{name} is {dense[row, i]:g}, which has no log(x + 3)")
+            self._note_numbers(name, dense[:, i])
         return dense
+
+    def _note_numbers(self, name: str, numbers: NDArray[np.float64]) -> None:
+        self._note(~np.isfinite(numbers), lambda row: f"{name} is {numbers[row]}, not a finite number")
+        if self.layout.dense_transform == "log3":
+            self._note(numbers <= -3, lambda row: f"{name} is {numbers[row]:g}, which has no log(x + 3)")
 
     def _lengths(self, name: str) -> NDArray[np.int64]:
         return pc.list_value_length(self._column(name)).fill_null(0).to_numpy().astype(np.int64)

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from typing_extensions import override
 
 from datamodules.click_log import ClickLog
-from datamodules.click_rows import DenseTransform, Kind
+from datamodules.click_rows import DenseTransform, ValueMapping
 from datamodules.samples import criteo as sample_set
 
 LABEL = "label"
@@ -75,7 +75,7 @@ class Criteo(ClickLog):
         table_sizes: int | dict[str, int] = 1_000_000,
         split: Literal["chronological", "random"] = "chronological",
         fractions: Sequence[float] = (0.8, 0.1, 0.1),
-        mapping: Kind = "dictionary",
+        mapping: ValueMapping = "dictionary",
         min_count: int = 1,
         dense_transform: DenseTransform = "log1p",
         unreadable: Literal["error", "skip"] = "error",
