@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
@@ -23,7 +24,7 @@ class ResumableSampler(Protocol):
     def remaining(self) -> int:
         """The steps of the present epoch that are to be given."""
 
-    def __iter__(self) -> Iterator[list[int]]: ...
+    def __iter__(self) -> Iterator[list[int] | NDArray[np.int64]]: ...
 
     def __len__(self) -> int:
         """The steps of a whole epoch."""
@@ -107,7 +108,7 @@ class ResumableDataModule(LightningDataModule):
         """Make the loader of a split.
 
         Args:
-            dataset: gives a whole batch for a list of indices.
+            dataset: gives a whole batch for the indices that the sampler gives.
             training: True for the loader that begins at the resumed position.
             order: makes the sampler from ``seed``, ``rank``, ``world_size``, ``epoch`` and ``done`` by name; without
                 it, batches of ``batch_size`` are in random order for training and in plain order elsewhere.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from datamodules.samples import criteo as criteo_sample
 from datamodules.samples import librispeech as librispeech_sample
 from datamodules.samples import tiny_imagenet as tiny_imagenet_sample
 
@@ -55,7 +56,17 @@ def librispeech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_data(tiny_imagenet: Path, wikitext2: Path, librispeech: Path, cache: Path) -> dict[str, list[str]]:
+def criteo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set in Criteo's layout: ``train.txt`` with 70 rows."""
+    root = tmp_path_factory.mktemp("clicks") / "criteo"
+    criteo_sample.make(root, rows=70)
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_data(
+    tiny_imagenet: Path, wikitext2: Path, librispeech: Path, criteo: Path, cache: Path
+) -> dict[str, list[str]]:
     """For each DataModule, the words of a command that fit its configurations to the small data above."""
     return {
         "TinyImageNet": [
@@ -72,5 +83,9 @@ def small_data(tiny_imagenet: Path, wikitext2: Path, librispeech: Path, cache: P
             *("--data.val=[dev-small]", "--data.test=[test-small]", "--data.max_batch_length=6"),
             *("--data.num_features=16", "--model.num_features=16", "--model.dim=16", "--model.num_heads=2"),
             *("--model.num_layers=1", "--model.feedforward_dim=16", "--model.kernel_size=3"),
+        ],
+        "Criteo": [
+            *(f"--data.root={criteo}", f"--data.cache={cache}", "--data.batch_size=8", "--data.eval_batch_size=6"),
+            *("--data.fractions=[0.6,0.2,0.2]", "--data.table_sizes=50"),
         ],
     }

@@ -26,7 +26,7 @@ COLUMNS = [
     "peak_memory_mb",
 ]
 METRIC = re.compile(
-    r"(train|val|test|throughput|trainer_overhead|language_model|dynamic_batching|speech_training)/[a-z][a-z0-9_]*"
+    r"(train|val|test|throughput|trainer_overhead|language_model|dynamic_batching|speech_training|click_log)/[a-z][a-z0-9_]*"
 )
 
 
@@ -143,8 +143,19 @@ def test_speech_training_times_an_epoch_of_each_method(tmp_path: Path) -> None:
     assert all(float(seconds) > 0 and int(peak) > 0 for _, seconds, _, peak in rows)
 
 
+@pytest.mark.slow
+def test_click_log_prints_rates_and_memory_for_each_number_of_rows(tmp_path: Path) -> None:
+    out = run("click_log", "--rows", "500", "1500", "--batch-size=64", "--steps=3", "--gzip", folder=tmp_path)
+    assert_first_line(out)
+    for rows in ("500", "1,500"):
+        row = re.search(rf"^ +{rows} +[\d,]+ +([\d,]+) +[\d,]+ +([\d,]+)$", out, re.MULTILINE)
+        assert row, out
+        assert all(int(rate.replace(",", "")) > 500 for rate in row.groups())
+    assert not list(tmp_path.glob("click_log_*")), "temporary files were left behind"
+
+
 @pytest.mark.parametrize(
-    "module", ["trainer_overhead", "throughput", "language_model", "dynamic_batching", "speech_training"]
+    "module", ["trainer_overhead", "throughput", "language_model", "dynamic_batching", "speech_training", "click_log"]
 )
 @pytest.mark.parametrize("words", [["--steps=0"], ["--steps=many"], ["--no-such-option"]])
 def test_benchmarks_refuse_what_they_cannot_do(

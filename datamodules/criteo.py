@@ -1,0 +1,143 @@
+"""Criteo's click logs as they were published: a week (Kaggle) or 24 days (1TB)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from typing_extensions import override
+
+from datamodules.click_log import ClickLog
+from datamodules.click_rows import DenseTransform, ValueMapping
+from datamodules.samples import criteo as sample_set
+
+LABEL = "label"
+DENSE = [f"I{i}" for i in range(1, 14)]
+#: Different values of each category in Kaggle's ``train.txt``, as facebookresearch/dlrm counts them.
+VALUES = {
+    f"C{i}": values
+    for i, values in enumerate(
+        [
+            *(1460, 583, 10_131_227, 2_202_608, 305, 24, 12_517, 633, 3, 93_145, 5683, 8_351_593, 3194),
+            *(27, 14_992, 5_461_306, 10, 5652, 2173, 4, 7_046_547, 18, 15, 286_181, 105, 142_572),
+        ],
+        1,
+    )
+}
+
+
+class Criteo(ClickLog):
+    """Criteo's click logs: 13 counts and 26 categories, hexadecimal numbers, in files of tab-separated columns.
+
+    Kaggle's ``train.txt`` (https://www.kaggle.com/c/criteo-display-ad-challenge) has 45,840,617 rows of seven days; the
+    1TB set (https://huggingface.co/datasets/criteo/CriteoClickLogs) has a file ``day_0`` to ``day_23`` for each day,
+    gzipped or not. Rows are in the order of time. The files are read as they are, and never written to.
+
+    Args:
+        root: the folder that the files are in.
+        train: training files, as paths or patterns (``day_*``) relative to ``root``, in the order of the log.
+        val: files for validation. Without these and ``test``, the training files are split.
+        test: files for tests.
+        predict: a file for ``predict``, which may lack the labels; without it, the rows for tests are predicted.
+        sample: use generated clicks instead, whose chances are known. Figures from them say nothing about Criteo.
+        table_sizes: rows of the table of each category, C1 to C26; or one number, the most rows of any table: it has
+            then one more than Kaggle's file has values, up to that.
+        split: as of :class:`~datamodules.click_log.ClickLog`.
+        fractions: likewise.
+        mapping: likewise.
+        min_count: likewise.
+        dense_transform: likewise. ``log1p`` is what facebookresearch/dlrm does for Kaggle's set, ``log3`` what torchrec
+            does for the 1TB set.
+        unreadable: likewise.
+        cache: folder for the arrays, and for the sample set.
+        batch_size: training rows per step over all processes.
+        eval_batch_size: rows per step of an evaluation, over all processes.
+        shuffle: whether training rows come in a new random order in each epoch; otherwise in that of the log.
+        num_workers: processes that gather batches ahead, per training process; 0 gathers in the training process.
+        seed: seed of the order and the dropouts; set by ``seed_everything``.
+
+    Batch: as of :class:`~datamodules.click_log.ClickLog`, with 13 dense features and 26 tables.
+    """
+
+    columns: ClassVar[list[str] | None] = [LABEL, *DENSE, *VALUES]
+    hexadecimal = True
+    cache_name = "criteo"
+
+    def __init__(
+        self,
+        root: str = "data/criteo",
+        train: Sequence[str] = ("train.txt",),
+        val: Sequence[str] = (),
+        test: Sequence[str] = (),
+        predict: str | None = None,
+        sample: bool = False,
+        table_sizes: int | dict[str, int] = 1_000_000,
+        split: Literal["chronological", "random"] = "chronological",
+        fractions: Sequence[float] = (0.8, 0.1, 0.1),
+        mapping: ValueMapping = "dictionary",
+        min_count: int = 1,
+        dense_transform: DenseTransform = "log1p",
+        unreadable: Literal["error", "skip"] = "error",
+        cache: str = "data/cache",
+        batch_size: int = 2048,
+        eval_batch_size: int = 16384,
+        shuffle: bool = True,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        sizes = (
+            {name: min(table_sizes, values + 1) for name, values in VALUES.items()}
+            if isinstance(table_sizes, int)
+            else table_sizes
+        )
+        super().__init__(
+            root=str(Path(cache) / sample_set.FOLDER) if sample else root,
+            train=[sample_set.FILE] if sample else list(train),
+            label=LABEL,
+            dense=DENSE,
+            table_sizes=sizes,
+            val=[] if sample else val,
+            test=[] if sample else test,
+            predict=predict,
+            split=split,
+            fractions=fractions,
+            mapping=mapping,
+            min_count=min_count,
+            dense_transform=dense_transform,
+            unreadable=unreadable,
+            cache=cache,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            shuffle=shuffle,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        self.sample = sample
+
+    @override
+    def prepare_data(self) -> None:
+        """Make the sample set, if it is asked for."""
+        if self.sample:
+            sample_set.make(self.root)
+
+    @override
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if self.sample:
+            for split in self._sets.keys() & {"val", "test"}:
+                rows = self._sets[split].portion.rows(np.arange(len(self._sets[split])))
+                rank_zero_info(
+                    f"The chances of the sample clicks are known: no model can have a higher AUC on the {split} rows "
+                    f"than about {sample_set.best_auc(self.root, rows):.4f}."
+                )
+
+    @override
+    def missing(self, pattern: str) -> str:
+        return (
+            f"{self.root / pattern}: there is no such file (data.root, data.train, data.val, data.test). Criteo gives "
+            "its logs to those who accept its terms: a week of it (train.txt) is at "
+            "https://www.kaggle.com/c/criteo-display-ad-challenge, the 1TB set (day_0 to day_23) at "
+            "https://huggingface.co/datasets/criteo/CriteoClickLogs. Say where the files are with --data.root and "
+            "--data.train, or try the program on generated clicks first with --data.sample=true."
+        )
