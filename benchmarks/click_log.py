@@ -21,10 +21,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from benchmarks.machine import describe, peak_memory
+from benchmarks.machine import describe
 from benchmarks.steps import positive
 from datamodules.criteo import DENSE, VALUES, Criteo
 from trainer.command import run_command
+from trainer.memory import peak_memory
 
 PIECE = 100_000  # rows that are drawn together
 HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
