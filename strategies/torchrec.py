@@ -26,6 +26,7 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
 
 from modules.networks.embedding_tables import fill_table
+from strategies.begun_lookups import BegunLookups, OneAhead, begin_lookups
 from strategies.sharded_checkpoint import TABLES, TableReader, describe, put_in_place, save_tables, state_of_sums
 from strategies.sharded_tables import LocalTable, Table, find_tables, local_tables, set_learning_rate
 from strategies.table_plan import (
@@ -72,6 +73,8 @@ class TorchRecStrategy(DDPStrategy):
             85 % of the device's; of the host's by the number of processes on the CPU.
         plan: a file with a plan, as a run writes it, to be used as it is.
         batch_size: samples of a process per step, for the planner's estimates.
+        pipelined: send the ids of the next batch while the present one is computed. A batch holds one
+            ``KeyedJaggedTensor``, which the module gives to its one collection of tables as it is.
         async_checkpoints: write checkpoints in the background, from a copy of the tables in the host's memory.
         reset_sums: where a checkpoint's sums of Adagrad do not fit to this run's plan or optimizer, begin with 0.
         timeout_minutes: how long a process waits for the others.
@@ -90,6 +93,7 @@ class TorchRecStrategy(DDPStrategy):
         memory_gb: float | None = None,
         plan: str | None = None,
         batch_size: int = 512,
+        pipelined: bool = False,
         async_checkpoints: bool = False,
         reset_sums: bool = False,
         timeout_minutes: float = 30.0,
@@ -106,6 +110,7 @@ class TorchRecStrategy(DDPStrategy):
         self.memory_gb = memory_gb
         self.plan_file = None if plan is None else Path(plan)
         self.batch_size = batch_size
+        self.pipelined = pipelined
         self.async_checkpoints = async_checkpoints
         self.reset_sums = reset_sums
         self._plan: Plan | None = None
@@ -114,6 +119,7 @@ class TorchRecStrategy(DDPStrategy):
         self._tables: dict[str, Table] = {}  # as they were before they were sharded
         self._reader: TableReader | None = None
         self._sums_of_copies: dict[str, Tensor] = {}
+        self._lookups: list[BegunLookups] = []
         self._background: Any = None
         self._writing: Callable[[], None] | None = None
 
@@ -189,6 +195,7 @@ class TorchRecStrategy(DDPStrategy):
         for table in self._local_tables():
             for shard in table.shards:
                 fill_table(shard.weight, table.whole.config, seed, shard.row, shard.column)
+        self._lookups = begin_lookups(module) if self.pipelined else []
         return sharded
 
     def _make_plan(self) -> Plan:
@@ -261,7 +268,25 @@ class TorchRecStrategy(DDPStrategy):
         rates = [group["lr"] for group in groups if group.get("name") == "sparse"]
         if rates:
             set_learning_rate(self._require_module(), float(rates[0]))
-        return super().training_step(*args, **kwargs)
+        output = super().training_step(*args, **kwargs)
+        for lookups in self._lookups:
+            lookups.send()  # while the backward pass runs
+        return output
+
+    @override
+    def process_dataloader(self, dataloader: object) -> object:
+        return OneAhead(dataloader, self._begin) if self.pipelined else dataloader
+
+    def _begin(self, batch: Any) -> Any:
+        """Send the ids of a batch on their way."""
+
+        def begin(ids: KeyedJaggedTensor) -> KeyedJaggedTensor:
+            ids = _with_small_ids(ids).to(self.root_device)
+            for lookups in self._lookups:
+                lookups.begin(ids)
+            return ids
+
+        return apply_to_collection(batch, KeyedJaggedTensor, begin)
 
     @override
     def post_backward(self, closure_loss: Tensor) -> None:

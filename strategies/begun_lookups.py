@@ -1,0 +1,90 @@
+"""Send the ids of the next batch to the processes that hold their rows while the present one is computed.
+
+TorchRec does so in its ``TrainPipelineSparseDist``, which takes the whole step over: forward, backward and optimizer.
+Here the Trainer keeps the step. What is begun early is the exchange of ids alone, one batch ahead in the loader.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import nn
+from torchrec.distributed.embeddingbag import ShardedEmbeddingBagCollection
+from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+
+
+class BegunLookups:
+    """The forward pass of sharded tables, which goes on with a lookup where it was begun before.
+
+    Args:
+        tables: whose forward pass it is.
+    """
+
+    def __init__(self, tables: ShardedEmbeddingBagCollection) -> None:
+        self._tables = tables
+        # Of each lookup its ids, TorchRec's context, and what is waited for: first for the numbers of ids that each
+        # process gets, then for the ids. The key is that of a tensor which is kept here, and so stays unique.
+        self._begun: dict[int, tuple[KeyedJaggedTensor, Any, Any]] = {}
+        self._sent: dict[int, tuple[KeyedJaggedTensor, Any, Any]] = {}
+
+    def begin(self, ids: KeyedJaggedTensor) -> None:
+        """Begin to look up ids; all processes do so in the same order."""
+        context = self._tables.create_context()
+        self._begun[id(ids.values())] = ids, context, self._tables.input_dist(context, ids)
+
+    def send(self) -> None:
+        """Send the ids of the lookups that were begun, as soon as their numbers are there."""
+        for key, (ids, context, counted) in self._begun.items():
+            self._sent[key] = ids, context, counted.wait()
+        self._begun.clear()
+
+    def forget(self) -> None:
+        """Forget lookups that nothing came of, at the end of an epoch that was cut short."""
+        self._begun.clear()
+        self._sent.clear()
+
+    def __call__(self, ids: KeyedJaggedTensor) -> Any:
+        """What the tables hold for ids."""
+        self.send()
+        sent = self._sent.pop(id(ids.values()), None)
+        if sent is None:
+            return type(self._tables).forward(self._tables, ids)
+        _, context, arriving = sent
+        return self._tables.compute_and_output_dist(context, arriving.wait())
+
+
+class OneAhead:
+    """A loader that looks at each batch one step before it gives it; in all else the loader that it is made from.
+
+    Args:
+        loader: gives the batches.
+        look: what is done with each batch, and gives it back.
+    """
+
+    def __init__(self, loader: Any, look: Callable[[Any], Any]) -> None:
+        self._loader = loader
+        self._look = look
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = iter(self._loader)
+        ahead = [self._look(batch) for batch in (next(batches, None),) if batch is not None]
+        while ahead:
+            following = next(batches, None)
+            if following is not None:
+                ahead.append(self._look(following))
+            yield ahead.pop(0)
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+
+def begin_lookups(model: nn.Module) -> list[BegunLookups]:
+    """Let all sharded tables of a model go on with lookups that were begun."""
+    lookups = []
+    for module in model.modules():
+        if isinstance(module, ShardedEmbeddingBagCollection):
+            lookups.append(BegunLookups(module))
+            module.forward = lookups[-1]
+    return lookups
