@@ -177,6 +177,10 @@ class SextantCLI(LightningCLI):
         warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
         # Lightning tells at each checkpoint what it would do with weights_only; AtomicCheckpointIO decides that.
         logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
+        # TorchRec's own use of torch, and of itself.
+        warnings.filterwarnings("ignore", message=".*(reduce_scatter_tensor|all_gather_into_tensor).*")
+        for name in ("torch.fx._symbolic_trace", "torchrec.distributed.planner.types"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         command = self.config.subcommand
         self.save_config_kwargs["config_filename"] = "config.yaml" if command == "fit" else f"config_{command}.yaml"
         self.trainer_defaults["callbacks"] = [ConfigurationInCheckpoint(self._plain_config())]
