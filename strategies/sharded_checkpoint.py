@@ -5,6 +5,7 @@ all processes through ``torch.distributed.checkpoint``.
 """
 
 import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -288,7 +289,9 @@ def read_whole(path: Path) -> dict[str, Any]:
         if table.sums != "none":
             state[name + SUMS] = torch.empty(table.rows, len(table.columns) if table.sums == "rows" else table.dim)
     try:
-        dcp.load(state, checkpoint_id=path / TABLES, no_dist=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch.distributed is disabled.*")  # which is as intended
+            dcp.load(state, checkpoint_id=path / TABLES, no_dist=True)
     except (dcp.CheckpointException, OSError, RuntimeError) as error:
         raise InputError(
             f"{path}: its tables cannot be read ({_reason(error)}). The folder is damaged; use another checkpoint."

@@ -41,7 +41,9 @@ def start(
     return process
 
 
-def start_ranks(args: Sequence[str | Path], folder: Path, world_size: int, log: Path) -> list[ForkServerProcess]:
+def start_ranks(
+    args: Sequence[str | Path], folder: Path, world_size: int, log: Path, strategy: str = "ddp"
+) -> list[ForkServerProcess]:
     """Start a command as ``world_size`` processes that find each other as under torchrun."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -51,9 +53,9 @@ def start_ranks(args: Sequence[str | Path], folder: Path, world_size: int, log: 
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(world_size),
     }
-    ddp = ["--trainer.strategy=ddp", f"--trainer.devices={world_size}"]
+    ranks = [f"--trainer.strategy={strategy}", f"--trainer.devices={world_size}"]
     return [
-        start([*args, *ddp], folder, shared | {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}, log)
+        start([*args, *ranks], folder, shared | {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}, log)
         for rank in range(world_size)
     ]
 

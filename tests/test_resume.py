@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from modules.networks.transformer import CausalTransformer
 from tests.launch import finish, start, start_ranks
 from tests.recording import read_batches
+from trainer.checkpoint_io import AtomicCheckpointIO
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -29,6 +30,7 @@ class Workload:
         words: what else the command says.
         alone: what else it says in one process.
         together: what else it says in two.
+        strategy: of two processes.
     """
 
     config: str
@@ -37,6 +39,7 @@ class Workload:
     words: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
     together: tuple[str, ...] = ()
+    strategy: str = "ddp"
 
     def command(self, small_data: dict[str, list[str]], processes: int = 1) -> list[str]:
         return [
@@ -58,8 +61,8 @@ class Workload:
 
 
 # Runs that draw at random wherever they can: order, augmentation, MixUp or CutMix, windows, dropout, speed; with
-# averages of the weights; one whose rate follows the validations, and whose batches are of different lengths; and one
-# with dynamic batches, one for each process.
+# averages of the weights; one whose rate follows the validations, and whose batches are of different lengths; one with
+# dynamic batches, one for each process; and one whose tables are sharded.
 TEXT_METRICS = ("loss", "perplexity", "bits_per_word")
 RESNET = Workload("resnet_tiny_imagenet", "TinyImageNet", ("loss", "accuracy", "top5"))
 MODERN = Workload("transformer_wikitext2", "WikiText2", TEXT_METRICS)
@@ -73,6 +76,7 @@ SPEECH = Workload(
     alone=("--data.max_batch_length=6",),
     together=("--data.max_batch_length=3.5",),
 )
+CLICKS = Workload("dlrm_criteo", "Criteo", ("loss", "normalized_entropy", "calibration"), strategy="TorchRecStrategy")
 
 
 # The run waits before its tenth step, the last of its second epoch; the eighth was the last one saved.
@@ -93,13 +97,13 @@ def kill_in_second_epoch(workload: Workload, processes: list[ForkServerProcess],
     for process in processes:
         process.kill()
         process.join()
-    checkpoint = torch.load(workload.last(folder), weights_only=True)
+    checkpoint = AtomicCheckpointIO().load_checkpoint(workload.last(folder))
     assert checkpoint[workload.data] == {"epoch": 1, "done": [[3, len(processes)]]}
 
 
 def assert_same_training(workload: Workload, a: Path, b: Path) -> None:
     """Weights, averaged weights, the optimizer's state and the metrics on the board are equal bit by bit."""
-    old, new = (torch.load(workload.last(folder), weights_only=True) for folder in (a, b))
+    old, new = (AtomicCheckpointIO().load_checkpoint(workload.last(folder)) for folder in (a, b))
     assert old.keys() == new.keys()
     for part in {"state_dict", "current_model_state"} & old.keys():
         assert old[part].keys() == new[part].keys()
@@ -133,7 +137,7 @@ class Runs:
             finish(
                 [start([*command, "--data.num_workers=0"], folder, log=log)]
                 if processes == 1
-                else start_ranks(command, folder, processes, log),
+                else start_ranks(command, folder, processes, log, workload.strategy),
                 log,
             )
             self._folders[workload, processes] = folder
@@ -147,7 +151,7 @@ def whole_runs(small_data: dict[str, list[str]], tmp_path_factory: pytest.TempPa
 
 @pytest.mark.parametrize(
     ("workload", "num_workers"),
-    [(RESNET, 0), (RESNET, 2), (MODERN, 2), (CLASSIC, 0), (SPEECH, 2)],
+    [(RESNET, 0), (RESNET, 2), (MODERN, 2), (CLASSIC, 0), (SPEECH, 2), (CLICKS, 2)],
     ids=lambda value: getattr(value, "config", value),
 )
 def test_killed_run_ends_as_if_it_had_not_been_killed(
@@ -160,14 +164,14 @@ def test_killed_run_ends_as_if_it_had_not_been_killed(
     assert_same_training(workload, whole_runs.folder(workload), tmp_path)
 
 
-@pytest.mark.parametrize("workload", [RESNET, MODERN, SPEECH], ids=lambda workload: workload.config)
+@pytest.mark.parametrize("workload", [RESNET, MODERN, SPEECH, CLICKS], ids=lambda workload: workload.config)
 def test_killed_run_of_two_processes_ends_as_if_it_had_not_been_killed(
     workload: Workload, small_data: dict[str, list[str]], whole_runs: Runs, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     command = workload.command(small_data, processes=2)
-    kill_in_second_epoch(workload, start_ranks([*command, HOLD], tmp_path, 2, log), tmp_path)
-    finish(start_ranks([*command, "--ckpt_path=last"], tmp_path, 2, log), log)
+    kill_in_second_epoch(workload, start_ranks([*command, HOLD], tmp_path, 2, log, workload.strategy), tmp_path)
+    finish(start_ranks([*command, "--ckpt_path=last"], tmp_path, 2, log, workload.strategy), log)
     assert_same_training(workload, whole_runs.folder(workload, 2), tmp_path)
 
 

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
+import strategies  # noqa: F401 makes their names known
 from callbacks.prediction_writer import PredictionWriter
 from callbacks.recovery_checkpoint import RecoveryCheckpoint
 from datamodules.base import ResumableDataModule
