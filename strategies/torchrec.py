@@ -1,8 +1,10 @@
 """Embedding tables that are sharded over the processes by TorchRec."""
 
 import os
+import re
 import shutil
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +23,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.optim import Optimizer
 from torchrec.distributed.model_parallel import DefaultDataParallelWrapper, DistributedModelParallel
-from torchrec.distributed.types import ShardingEnv
+from torchrec.distributed.types import BoundsCheckMode, ShardingEnv
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
 
@@ -44,6 +46,7 @@ from strategies.table_plan import (
 from trainer.checkpoint_io import MAIN_FILE, main_file
 from trainer.errors import InputError
 
+LOST = re.compile("gloo|nccl|connection|timed out", re.IGNORECASE)  # what torch says where a process is missing
 SHARE = 0.85  # of a device's memory that tables may take where nothing is said
 PLAN_FILE = "table_plan.json"
 
@@ -121,7 +124,7 @@ class TorchRecStrategy(DDPStrategy):
         self._sums_of_copies: dict[str, Tensor] = {}
         self._lookups: list[BegunLookups] = []
         self._background: Any = None
-        self._writing: Callable[[], None] | None = None
+        self._writing: tuple[Future[Any], Path, Path] | None = None  # what is waited for, where it is, its name
 
     # --- the processes -----------------------------------------------------------------------------------------------
 
@@ -189,7 +192,8 @@ class TorchRecStrategy(DDPStrategy):
             env=environment,
             device=self.root_device,
             plan=plan.to_torchrec(),
-            sharders=[AnyTypeSharder()],
+            # An id beyond its table is an error; FBGEMM's default is to take row 0 instead.
+            sharders=[AnyTypeSharder({"bounds_check_mode": BoundsCheckMode.FATAL})],
             data_parallel_wrapper=wrapper,
         )
         for table in self._local_tables():
@@ -274,6 +278,32 @@ class TorchRecStrategy(DDPStrategy):
         return output
 
     @override
+    def on_train_start(self) -> None:
+        self._same_steps("training", self._trainer.num_training_batches)
+
+    @override
+    def on_validation_start(self) -> None:
+        self._same_steps("validation", self._trainer.num_val_batches)
+
+    @override
+    def on_test_start(self) -> None:
+        self._same_steps("test", self._trainer.num_test_batches)
+
+    @override
+    def on_predict_start(self) -> None:
+        self._same_steps("prediction", self._trainer.num_predict_batches)
+
+    def _same_steps(self, what: str, steps: Any) -> None:
+        """Require as many steps on all processes: those that had more would wait for the others for ever."""
+        everyone: list[Any] = [None] * self.world_size
+        dist.all_gather_object(everyone, steps)
+        if any(count != steps for count in everyone):
+            raise InputError(
+                f"TorchRecStrategy: the processes have different numbers of {what} steps: {everyone}. They look up "
+                "embeddings together, so give all the same number of batches."
+            )
+
+    @override
     def process_dataloader(self, dataloader: object) -> object:
         return OneAhead(dataloader, self._begin) if self.pipelined else dataloader
 
@@ -291,6 +321,10 @@ class TorchRecStrategy(DDPStrategy):
     @override
     def post_backward(self, closure_loss: Tensor) -> None:
         """Nothing: gradients are reduced in the backward pass."""
+
+    @property
+    def _trainer(self) -> Any:
+        return self._require_module().trainer
 
     def _require_module(self) -> torch.nn.Module:
         assert self.lightning_module is not None
@@ -358,24 +392,41 @@ class TorchRecStrategy(DDPStrategy):
         background = self._background if self.async_checkpoints else None
         written = save_tables(part / TABLES, tables, copied, self._require_mesh(), background)
 
-        def finish() -> None:
-            if written is not None:
-                written.result()
-            self.barrier("checkpoint written")
-            if self.is_global_zero:
-                put_in_place(part, path)
-            self.barrier("checkpoint in place")
-
-        if written is None:
-            finish()
-        else:
-            self._writing = finish
+        if written is not None:
+            self._writing = written, part, path
+            return
+        if self.is_global_zero:
+            put_in_place(part, path)
+        self.barrier("checkpoint in place")
 
     def _finish_writing(self) -> None:
         """Wait until the checkpoint that is written in the background is whole, and give it its name."""
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing()
+        if self._writing is not None:
+            self._name_written()
+            self.barrier("checkpoint in place")
+
+    def _name_written(self) -> None:
+        assert self._writing is not None
+        (written, part, path), self._writing = self._writing, None
+        written.result()  # on the first process, that is when all have written
+        if self.is_global_zero:
+            put_in_place(part, path)
+
+    @override
+    def on_exception(self, exception: BaseException) -> None:
+        # The other processes may be gone, so nothing is done together any more.
+        if self._writing is not None:
+            path = self._writing[2]
+            try:
+                self._name_written()
+            except Exception as error:
+                print(f"{path}: the checkpoint could not be finished ({error}). The one before it is as it was.")
+        if isinstance(exception, RuntimeError) and self.world_size > 1 and LOST.search(str(exception)):
+            raise InputError(
+                f"Process {self.global_rank} stops: another process of the run was lost, or did not answer within "
+                f"{self._timeout} (hours:minutes:seconds). If it had the time, it said why itself. To go on: the same "
+                f"command with --ckpt_path=last ({str(exception).strip().splitlines()[0]})"
+            ) from exception
 
     @override
     def remove_checkpoint(self, filepath: str | Path) -> None:

@@ -12,8 +12,8 @@ from datamodules.samples import criteo as criteo_sample
 from datamodules.samples import librispeech as librispeech_sample
 from datamodules.samples import tiny_imagenet as tiny_imagenet_sample
 
-# CI tries the same examples each time; on a developer's machine Hypothesis goes on looking for new ones. No example fails
-# because the machine is busy.
+# CI tries the same examples each time; on a developer's machine Hypothesis goes on looking for new ones. No example
+# fails because the machine is busy.
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("developer", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "developer")
@@ -88,6 +88,7 @@ def small_data(
         "Criteo": [
             *(f"--data.root={criteo}", f"--data.cache={cache}", "--data.batch_size=8", "--data.eval_batch_size=6"),
             *("--data.fractions=[0.6,0.2,0.2]", "--data.table_sizes=50", "--data.num_workers=0"),
+            *("--data.train=[train.txt]", "--data.val=[]"),
             *("--model.embedding_dim=8", "--model.bottom=[8]", "--model.top=[8]", "--model.cross_rank=4"),
             "--trainer.val_check_interval=1.0",
         ],
