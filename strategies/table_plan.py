@@ -14,7 +14,15 @@ from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
 from torchrec.distributed.planner import EmbeddingShardingPlanner, Topology
 from torchrec.distributed.planner.enumerators import EmbeddingEnumerator
 from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation
-from torchrec.distributed.planner.types import ParameterConstraints, PlannerError, ShardingOption
+from torchrec.distributed.planner.types import (
+    HardwareConfig,
+    KernelConfig,
+    ParameterConstraints,
+    PlannerError,
+    ShardingOption,
+    TopologyFactory,
+    TrainerConfig,
+)
 from torchrec.distributed.planner.utils import placement
 from torchrec.distributed.types import EmbeddingModuleShardingPlan, ParameterSharding, ShardingPlan
 from torchrec.modules.embedding_modules import EmbeddingBagCollection
@@ -35,8 +43,9 @@ class Allowed:
 
     Args:
         sharding_types: how it may be cut; any way if not given.
-        compute_kernels: where it may be kept: ``fused`` in the device's memory; ``fused_uvm`` and ``fused_uvm_caching``
-            (with CUDA) in the host's. Copies of a ``data_parallel`` table are always kept in the device's.
+        compute_kernels: where it may be kept: ``fused``, also if nothing is given, in the device's memory; ``fused_uvm``
+            and ``fused_uvm_caching`` (with CUDA) in the host's. Copies of a ``data_parallel`` table are always kept in
+            the device's.
         min_columns: the fewest columns of a shard where columns are cut, a multiple of 4.
     """
 
@@ -85,12 +94,10 @@ class Devices:
     def topology(self) -> Topology:
         """As TorchRec's planner wants it."""
         cuda = self.kind == "cuda"
-        return Topology(
-            world_size=self.count,
-            local_world_size=self.per_node,
-            compute_device=self.kind,
-            hbm_cap=self.memory if cuda else 0,
-            **({} if cuda else {"ddr_cap": self.memory}),
+        return TopologyFactory.create_topology(
+            TrainerConfig(world_size=self.count, local_world_size=self.per_node),
+            HardwareConfig(hbm_cap_bytes=self.memory) if cuda else HardwareConfig(ddr_cap_bytes=self.memory),
+            KernelConfig(compute_device=self.kind),
         )
 
 
@@ -260,7 +267,7 @@ def make_plan(
     constraints = {}
     for name in names:
         own = tables.get(name, allowed)
-        kernels = list(own.compute_kernels or get_args(ComputeKernel))
+        kernels = own.compute_kernels or ["fused"]
         constraints[name] = ParameterConstraints(
             sharding_types=list(own.sharding_types or get_args(ShardingType)),
             compute_kernels=[*kernels, "dense"],  # the kernel of copies

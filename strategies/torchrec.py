@@ -68,8 +68,8 @@ class TorchRecStrategy(DDPStrategy):
             ``table_wise`` keeps tables whole, ``row_wise`` and ``column_wise`` cut them over all devices,
             ``table_row_wise`` over those of one node, ``grid_shard`` both ways, ``table_column_wise`` cuts columns and
             keeps the parts on one node, ``data_parallel`` copies tables to all devices.
-        compute_kernels: where tables may be kept: ``fused`` in the device's memory, ``fused_uvm`` and
-            ``fused_uvm_caching`` (CUDA only) in the host's.
+        compute_kernels: where tables may be kept: ``fused``, also if nothing is given, in the device's memory;
+            ``fused_uvm`` and ``fused_uvm_caching`` (CUDA only) in the host's.
         min_columns: the fewest columns of a shard where columns are cut, a multiple of 4.
         tables: the three settings above for single tables, by name.
         memory_gb: GB (2^30 bytes) on each device for tables, with their optimizer's state and buffers. If not given,

@@ -180,8 +180,8 @@ class SextantCLI(LightningCLI):
         logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
         # TorchRec's own use of torch, and of itself.
         warnings.filterwarnings("ignore", message=".*(reduce_scatter_tensor|all_gather_into_tensor).*")
-        for name in ("torch.fx._symbolic_trace", "torchrec.distributed.planner.types"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", message=".*an autograd kernel was not registered.*")
+        logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
         command = self.config.subcommand
         self.save_config_kwargs["config_filename"] = "config.yaml" if command == "fit" else f"config_{command}.yaml"
         self.trainer_defaults["callbacks"] = [ConfigurationInCheckpoint(self._plain_config())]
