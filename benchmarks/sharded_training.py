@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ from modules.row_wise_adagrad import RowWiseAdagrad
 from strategies.table_plan import AnyTypeSharder, make_plan
 from strategies.torchrec import TorchRecStrategy
 from trainer.command import run_command
+from trainer.memory import peak_memory
 
 VARIANTS = ("trainer", "plain", "trainer+pipeline", "plain+pipeline")
 SPARSE_RATE, DENSE_RATE = 0.02, 1e-3
@@ -116,14 +118,27 @@ def measure(args: argparse.Namespace, data: Criteo, folder: Path) -> Iterator[tu
     for done in range(args.rounds):
         turn = done % len(VARIANTS)
         for variant in VARIANTS[turn:] + VARIANTS[:turn]:
+            before = peak_memory()
             clock = Clock(torch.device("cpu"), args.warmup, args.steps)
             pipelined = variant.endswith("pipeline")
             if variant.startswith("trainer"):
                 run_trainer(args, data, clock, folder, pipelined)
             else:
                 run_plain(args, data, clock, pipelined)
+            if done == 0 and variant == VARIANTS[0]:
+                report_memory(args, data, peak_memory() - before)
             dist.barrier()
             yield variant, float(np.median(clock.seconds[:, 0]))
+
+
+def report_memory(args: argparse.Namespace, data: Criteo, megabytes: float) -> None:
+    """Print how much memory the first block took in each process, beside what the tables take."""
+    everyone: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(everyone, megabytes)
+    tables = sum(data.table_sizes.values()) * args.dim * 4 / 2**20
+    if dist.get_rank() == 0:
+        peaks = ", ".join(f"{peak:,.0f}" for peak in everyone)
+        print(f"all tables: {tables:,.0f} MB; peak of resident memory in each process beyond the start: {peaks} MB")
 
 
 def run_rank(args: argparse.Namespace, folder: Path) -> None:
@@ -133,7 +148,13 @@ def run_rank(args: argparse.Namespace, folder: Path) -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(args.threads)
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    data = Criteo(root=str(folder), cache=str(folder / "cache"), mapping="hash", batch_size=args.batch_size)
+    data = Criteo(
+        root=str(folder),
+        cache=str(folder / "cache"),
+        mapping="hash",
+        table_sizes=args.table_rows,
+        batch_size=args.batch_size,
+    )
     strategy = TorchRecStrategy()
     first = Trainer(accelerator="cpu", devices=world_size, strategy=strategy, logger=False)
     strategy.setup_environment()
@@ -169,6 +190,9 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--processes", type=positive, default=2, help="on the CPU (default: %(default)s)")
     parser.add_argument("--sharding-type", default="row_wise", help="default: %(default)s")
     parser.add_argument("--batch-size", type=positive, default=4096, help="of all processes (default: %(default)s)")
+    parser.add_argument(
+        "--table-rows", type=positive, default=1_000_000, help="most rows of a table (default: %(default)s)"
+    )
     parser.add_argument("--dim", type=positive, default=16, help="of an embedding (default: %(default)s)")
     parser.add_argument("--bottom", type=positive, nargs="+", default=[512, 256, 64], help="default: %(default)s")
     parser.add_argument("--top", type=positive, nargs="+", default=[512, 256], help="default: %(default)s")

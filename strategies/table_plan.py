@@ -43,9 +43,9 @@ class Allowed:
 
     Args:
         sharding_types: how it may be cut; any way if not given.
-        compute_kernels: where it may be kept: ``fused``, also if nothing is given, in the device's memory; ``fused_uvm``
-            and ``fused_uvm_caching`` (with CUDA) in the host's. Copies of a ``data_parallel`` table are always kept in
-            the device's.
+        compute_kernels: where it may be kept: ``fused``, also if nothing is given, in the device's memory;
+            ``fused_uvm`` and ``fused_uvm_caching`` (with CUDA) in the host's. Copies of a ``data_parallel`` table are
+            always kept in the device's.
         min_columns: the fewest columns of a shard where columns are cut, a multiple of 4.
     """
 
@@ -340,8 +340,8 @@ def _why_not(options: Sequence[ShardingOption], devices: Devices, names: Sequenc
             return (
                 f"TorchRecStrategy: table {name} does not fit: its largest shard takes {needed:,} bytes, "
                 f"{needed - devices.memory:,} more than the {memory} of a device, even {option.sharding_type} (with "
-                f"its optimizer's state and buffers). It fits with memory_gb={_gb(needed)}, with more devices, or cut "
-                "in another way (sharding_types)."
+                f"its optimizer's state and buffers). It fits with memory_gb={_gb(needed)}, or cut into "
+                "more parts: other sharding_types, or more devices where rows or columns are cut."
             )
     total = sum(min(sum(_bytes(shard) for shard in option.shards) for option in possible) for possible in ways.values())
     largest = max(least, key=lambda name: sum(_bytes(shard) for shard in least[name].shards))
