@@ -78,6 +78,24 @@ def test_speech_recognition_learns_the_tones_of_its_sample_recordings(tmp_path: 
 
 
 @pytest.mark.slow
+def test_click_prediction_comes_close_to_the_chances_of_its_sample_clicks(tmp_path: Path) -> None:
+    """In one process, and sharded over two that Lightning starts."""
+    words = ["--config", "configs/dlrm_criteo.yaml", "--config", "configs/sample/dlrm_criteo.yaml"]
+    words += [f"--data.cache={tmp_path / 'cache'}", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    best = []
+    for name, more in (("alone", []), ("sharded", ["--trainer.strategy=TorchRecStrategy", "--trainer.devices=2"])):
+        output = train("fit", *words, *more, f"--trainer.logger.save_dir={tmp_path / name}")
+        assert "SAMPLE DATA" in output
+        possible = re.search(r"higher AUC on the val rows than about ([\d.]+)", output)
+        reached = re.search(r"Best val/auc: ([\d.]+)", output)
+        assert possible is not None
+        assert reached is not None
+        assert float(possible[1]) - 0.01 <= float(reached[1]) <= float(possible[1]) + 0.001
+        best.append(float(reached[1]))
+    assert abs(best[0] - best[1]) < 0.002
+
+
+@pytest.mark.slow
 def test_two_processes_started_by_lightning_train_and_predict(tiny_imagenet: Path, tmp_path: Path) -> None:
     words = [
         *WORKLOAD,
