@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor, Shard
 from torchrec.distributed.shards_wrapper import LocalShardsWrapper
 
 from strategies.sharded_tables import LocalTable
-from trainer.checkpoint_io import MAIN_FILE, AtomicCheckpointIO
+from trainer.checkpoint_io import MAIN_FILE, AtomicCheckpointIO, take_back
 from trainer.errors import InputError
 
 TABLES = "tables"
@@ -318,6 +318,7 @@ def put_in_place(part: Path, path: Path) -> None:
     A kill in between leaves the previous one as ``.<name>.old``, which :func:`~trainer.checkpoint_io.take_back` finds.
     """
     old = path.with_name(f".{path.name}.old")
+    take_back(path)  # of a run that was killed in here: it is removed only where there is another one
     _remove(old)
     if path.exists():
         path.rename(old)
