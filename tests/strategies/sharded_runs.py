@@ -32,9 +32,10 @@ TABLES = {"large": 4500, "odd": 301, "small": 40, "tiny": 3}
 DIM = 64
 BATCH = 48  # divides by 2, 3 and 4
 DENSE = 4
+# Adagrad makes steps of any gradient that is not exactly 0, also of rounding errors where eps is small.
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "sgd": lambda p: torch.optim.SGD(p, lr=20.0),
-    "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.1),
+    "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.1, eps=1e-4),
     "row_wise_adagrad": lambda p: RowWiseAdagrad(p, lr=0.1),
 }
 LAST = "last.ckpt"

@@ -355,7 +355,7 @@ def test_checkpoint_holds_each_table_once_and_leaves_nothing_beside_it(runs: Res
 
 @pytest.mark.slow
 def test_two_nodes_of_two_processes_learn_what_one_process_does(tmp_path: Path) -> None:
-    kinds = ("table_row_wise", "grid_shard", "table_column_wise", "row_wise", "column_wise")
+    kinds = ("table_row_wise", "grid_shard", "row_wise", "column_wise", "table_column_wise")
     cases = [Case(kind, only(kind), optimizer="sgd") for kind in kinds]
     cases += [
         Case("save", only("grid_shard"), "adagrad", save_at=(7,)),
