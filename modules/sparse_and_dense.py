@@ -71,8 +71,9 @@ class SparseAndDense(Optimizer):
         groups = iter(state_dict["param_groups"])
         for optimizer in (self.sparse, self.dense):
             numbered = {i: state.pop(name) for i, name in self._numbered(optimizer) if name in state}
-            numbers = [group["params"] for group in optimizer.state_dict()["param_groups"]]
-            taken = [{**next(groups), "params": params} for params in numbers]
+            # Another kind of optimizer than that of the checkpoint has settings that are not in there.
+            own = optimizer.state_dict()["param_groups"]
+            taken = [{**group, **next(groups), "params": group["params"]} for group in own]
             optimizer.load_state_dict({"state": numbered, "param_groups": taken})
             # The groups of an optimizer are new dictionaries after this.
         self.param_groups = [*self.sparse.param_groups, *self.dense.param_groups]

@@ -4,6 +4,8 @@
 all processes through ``torch.distributed.checkpoint``.
 """
 
+import io
+import pickle
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -12,18 +14,20 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed import ProcessGroup
+from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 from torchrec.distributed.shards_wrapper import LocalShardsWrapper
+from typing_extensions import override
 
 from strategies.sharded_tables import LocalTable
-from trainer.checkpoint_io import MAIN_FILE, AtomicCheckpointIO
+from trainer.checkpoint_io import MAIN_FILE, AtomicCheckpointIO, take_back
 from trainer.errors import InputError
 
 TABLES = "tables"
@@ -50,6 +54,40 @@ class SavedTable:
     def edges(self) -> list[int]:
         """The columns at which parts begin and end."""
         return [*self.columns, self.dim]
+
+
+class _MetadataUnpickler(pickle.Unpickler):
+    """Reads what ``torch.distributed.checkpoint`` says of its files, and runs no code."""
+
+    ALLOWED: ClassVar[dict[str, set[str]]] = {
+        "torch": {"Size"},
+        "torch.serialization": {"_get_layout"},
+        "pathlib": {"PosixPath", "Path"},
+        "torch.distributed.checkpoint.filesystem": {"_StorageInfo"},
+        "torch.distributed.checkpoint.metadata": {
+            *("Metadata", "MetadataIndex", "StorageMeta", "TensorStorageMetadata", "ChunkStorageMetadata"),
+            *("TensorProperties", "_MEM_FORMAT_ENCODING"),
+        },
+    }
+
+    @override
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        if module_name == "torch" and isinstance(getattr(torch, global_name, None), torch.dtype):
+            return getattr(torch, global_name)
+        if global_name not in self.ALLOWED.get(module_name, ()):
+            raise pickle.UnpicklingError(f"it refers to {module_name}.{global_name}, which could run code")
+        return super().find_class(module_name, global_name)
+
+
+class _DataReader(dcp.FileSystemReader):
+    """Reads tensors only: the metadata of ``torch.distributed.checkpoint`` is a pickle that may hold anything."""
+
+    @override
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        metadata = _MetadataUnpickler(io.BytesIO((Path(self.path) / ".metadata").read_bytes())).load()
+        if not isinstance(metadata, Metadata):
+            raise pickle.UnpicklingError(f"its metadata is a {type(metadata).__name__}")
+        return metadata
 
 
 def describe(table: LocalTable) -> dict[str, Any]:
@@ -213,7 +251,7 @@ class TableReader:
     def _load(self, state: dict[str, Any]) -> None:
         if self._values is None:
             try:
-                dcp.load(state, checkpoint_id=self.path / TABLES)
+                dcp.load(state, storage_reader=_DataReader(self.path / TABLES))
             except (dcp.CheckpointException, OSError, RuntimeError) as error:
                 raise InputError(
                     f"{self.path}: its tables cannot be read ({_reason(error)}). The folder is damaged; use another "
@@ -291,7 +329,7 @@ def read_whole(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch.distributed is disabled.*")  # which is as intended
-            dcp.load(state, checkpoint_id=path / TABLES, no_dist=True)
+            dcp.load(state, storage_reader=_DataReader(path / TABLES), no_dist=True)
     except (dcp.CheckpointException, OSError, RuntimeError) as error:
         raise InputError(
             f"{path}: its tables cannot be read ({_reason(error)}). The folder is damaged; use another checkpoint."
@@ -321,6 +359,7 @@ def put_in_place(part: Path, path: Path) -> None:
     A kill in between leaves the previous one as ``.<name>.old``, which :func:`~trainer.checkpoint_io.take_back` finds.
     """
     old = path.with_name(f".{path.name}.old")
+    take_back(path)  # of a run that was killed in here: it is removed only where there is another one
     _remove(old)
     if path.exists():
         path.rename(old)

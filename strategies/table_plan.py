@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -213,6 +214,15 @@ class Plan:
         """
         plan = json.loads(text)
         tables = [TablePlan(**{**t, "shards": [Shard(**s) for s in t["shards"]]}) for t in plan["tables"]]
+        for table in tables:
+            if table.sharding_type not in get_args(ShardingType):
+                raise ValueError(f"{table.sharding_type!r} is no sharding type")
+            if table.compute_kernel not in (*get_args(ComputeKernel), "dense"):
+                raise ValueError(f"{table.compute_kernel!r} is no kernel")
+            for shard in table.shards:
+                numbers = (shard.rank, shard.row, shard.column, shard.rows, shard.columns)
+                if not all(isinstance(number, int) and number >= 0 for number in numbers):
+                    raise ValueError(f"{asdict(shard)} is no shard")
         return Plan(**{**plan, "tables": tables})
 
     def to_torchrec(self) -> ShardingPlan:
@@ -221,8 +231,10 @@ class Plan:
         for table in self.tables:
             shards = [ShardMetadata([s.row, s.column], [s.rows, s.columns], s.placement) for s in table.shards]
             copies = table.sharding_type == "data_parallel"
+            # The two differ in their ranks only, and TorchRec 1.9 fails on a rank without a shard of the first.
+            kind = "column_wise" if table.sharding_type == "table_column_wise" else table.sharding_type
             modules.setdefault(table.module, EmbeddingModuleShardingPlan())[table.name] = ParameterSharding(
-                sharding_type=table.sharding_type,
+                sharding_type=kind,
                 compute_kernel=table.compute_kernel,
                 ranks=[s.rank for s in table.shards],
                 sharding_spec=None if copies else EnumerableShardingSpec(shards),
@@ -406,6 +418,24 @@ def read_plan(file: Path, model: nn.Module, devices: Devices) -> Plan:
                 f"of {sizes[key][0]:,} x {sizes[key][1]} has {wanted:,}."
             )
         for shard in planned[key].shards:
-            if not 0 <= shard.rank < devices.count:
+            if shard.rank >= devices.count:
                 raise InputError(f"{file}: a shard of {name} is on rank {shard.rank}; there are {devices.count}.")
+        if not _is_whole(planned[key], sizes[key], devices.count):
+            raise InputError(f"{file}: the plan is broken: its shards of {name} do not make up the table.")
     return plan
+
+
+def _is_whole(table: TablePlan, size: tuple[int, int], ranks: int) -> bool:
+    """Whether shards with as many numbers as the table are all of it, or whole copies of it for each rank."""
+    shards = table.shards
+    if table.sharding_type == "data_parallel":
+        wanted = [(rank, 0, 0, *size) for rank in range(ranks)]
+        return sorted((s.rank, s.row, s.column, s.rows, s.columns) for s in shards) == wanted
+    within = all(s.row + s.rows <= size[0] and s.column + s.columns <= size[1] for s in shards)
+    return within and not any(
+        a.row < b.row + b.rows
+        and b.row < a.row + a.rows
+        and a.column < b.column + b.columns
+        and b.column < a.column + a.columns
+        for a, b in combinations(shards, 2)
+    )

@@ -245,8 +245,8 @@ class TorchRecStrategy(DDPStrategy):
 
     def _report(self, trainer: Trainer, plan: Plan) -> None:
         rank_zero_info(f"Embedding tables:\n{plan}")
-        log_dir = trainer.log_dir
-        if not self.is_global_zero:
+        log_dir = trainer.log_dir  # all processes take part in finding it
+        if not self.is_global_zero or trainer.logger is None:
             return
         if log_dir is not None:
             Path(log_dir).mkdir(parents=True, exist_ok=True)

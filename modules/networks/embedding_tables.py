@@ -44,9 +44,12 @@ def fill_table(weight: Tensor, config: EmbeddingBagConfig, seed: int, row: int =
     name = zlib.crc32(config.name.encode())
     with torch.random.fork_rng(devices=[]):
         for block in range(row // BLOCK, -(-(row + rows) // BLOCK)):
-            torch.manual_seed(int(np.random.SeedSequence([seed, name, block]).generate_state(1, np.uint64)[0]))
+            # On the CPU, whatever the default device is: another device draws other numbers.
+            torch.default_generator.manual_seed(
+                int(np.random.SeedSequence([seed, name, block]).generate_state(1, np.uint64)[0])
+            )
             first = block * BLOCK
-            whole = torch.empty(min(BLOCK, config.num_embeddings - first), config.embedding_dim)
+            whole = torch.empty(min(BLOCK, config.num_embeddings - first), config.embedding_dim, device="cpu")
             assert config.init_fn is not None  # the configuration sets it where nothing is given
             config.init_fn(whole)
             begin, end = max(row, first), min(row + rows, first + BLOCK)

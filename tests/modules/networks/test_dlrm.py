@@ -1,0 +1,66 @@
+"""The dense part of a DLRM, against loops."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from modules.networks.dlrm import CrossInteraction, DenseNetwork, DotInteraction
+
+SETTINGS: dict[str, Any] = {"bottom": [5], "top": [6], "cross_layers": 2, "cross_rank": 3}
+
+
+def test_dot_interaction_is_the_first_vector_and_the_products_of_all_pairs() -> None:
+    vectors = torch.randn(3, 4, 5)
+    found = DotInteraction(4, 5)(vectors)
+    for sample, row in zip(vectors, found, strict=True):
+        products = [sample[i] @ sample[j] for i in range(4) for j in range(i + 1, 4)]
+        assert torch.allclose(row, torch.cat([sample[0], torch.stack(products)]), atol=1e-6)
+    assert found.shape == (3, DotInteraction(4, 5).out_features)
+
+
+def test_dot_interaction_has_nothing_to_save() -> None:
+    assert not DotInteraction(4, 5).state_dict()
+
+
+def test_cross_layers_are_those_of_the_paper() -> None:
+    """x_{l+1} = x_0 * (W (V x_l) + b) + x_l, with W V of low rank."""
+    torch.manual_seed(0)
+    interaction = CrossInteraction(3, 4, layers=2, rank=5)
+    vectors = torch.randn(6, 3, 4)
+    state = interaction.cross.state_dict()
+    for name, value in state.items():
+        if "bias" in name:
+            value.normal_()
+    first = x = vectors.flatten(1)
+    for layer in range(2):
+        w, v = state[f"W_kernels.{layer}"], state[f"V_kernels.{layer}"]
+        assert {w.shape, v.shape} == {(12, 5), (5, 12)}
+        x = first * (x @ v.T @ w.T + state[f"bias.{layer}"]) + x
+    assert torch.allclose(interaction(vectors), x, atol=1e-5)
+    assert interaction.out_features == 12
+
+
+@pytest.mark.parametrize("interaction", ["dot", "cross"])
+@pytest.mark.parametrize("top", [[6], []])
+def test_logit_depends_on_every_feature_of_its_own_sample_only(interaction: Any, top: list[int]) -> None:
+    torch.manual_seed(0)
+    network = DenseNetwork(3, 2, 4, **{**SETTINGS, "top": top}, interaction=interaction)
+    dense, embeddings = torch.randn(8, 3, requires_grad=True), torch.randn(8, 2, 4, requires_grad=True)
+    logits = network(dense, embeddings)
+    assert logits.shape == (8,)
+    logits[1].backward()
+    assert dense.grad is not None
+    assert embeddings.grad is not None
+    for gradient in (dense.grad, embeddings.grad):
+        assert (gradient[[0, *range(2, 8)]] == 0).all()
+    assert (embeddings.grad[1].abs().sum(-1) > 0).all()
+    assert (dense.grad[1] != 0).any()
+
+
+def test_dense_features_go_through_the_bottom_alone() -> None:
+    network = DenseNetwork(3, 2, 4, **SETTINGS, interaction="dot")
+    dense, embeddings = torch.randn(8, 3), torch.randn(8, 2, 4)
+    vectors = torch.cat([network.bottom(dense)[:, None], embeddings], 1)
+    expected = network.output(network.top(network.interaction(vectors)))[:, 0]
+    assert torch.equal(network(dense, embeddings), expected)
