@@ -26,7 +26,8 @@ COLUMNS = [
     "peak_memory_mb",
 ]
 METRIC = re.compile(
-    r"(train|val|test|throughput|trainer_overhead|language_model|dynamic_batching|speech_training|click_log)/[a-z][a-z0-9_]*"
+    r"(train|val|test|throughput|trainer_overhead|language_model|dynamic_batching|speech_training|click_log"
+    r"|sharded_training)/[a-z][a-z0-9_]*"
 )
 
 
@@ -186,3 +187,21 @@ def test_every_row_of_the_ledger_is_whole() -> None:
         assert is_number(row["value"]), where
         assert all(is_number(row[name]) for name in ("reference", "seconds", "peak_memory_mb") if row[name]), where
         assert bool(row["reference"]) == bool(row["reference_source"]), where
+
+
+@pytest.mark.slow
+def test_sharded_training_prints_the_step_of_each_variant_and_the_ratios(tmp_path: Path) -> None:
+    words = ["--steps=2", "--warmup=1", "--rounds=1", "--batch-size=64", "--table-rows=100", "--bottom=8", "--top=8"]
+    out = run("sharded_training", *words, folder=tmp_path)
+    assert_first_line(out)
+    assert re.search(r"^all tables: \d+ MB; peak of resident memory in each process .*: [\d,]+, [\d,]+ MB$", out, re.M)
+    steps = {}
+    for variant in ("trainer", "plain", "trainer+pipeline", "plain+pipeline"):
+        row = re.search(rf"^{re.escape(variant)} +([\d.]+) +([\d,]+)$", out, re.MULTILINE)
+        assert row is not None, out
+        steps[variant] = float(row[1])
+        assert float(row[2].replace(",", "")) == pytest.approx(64_000 / steps[variant], rel=0.01)
+    for suffix in ("", "+pipeline"):
+        ratio = re.search(rf"^speed of trainer{re.escape(suffix)} by plain{re.escape(suffix)}: ([\d.]+) ", out, re.M)
+        assert ratio is not None, out
+        assert float(ratio[1]) == pytest.approx(steps[f"plain{suffix}"] / steps[f"trainer{suffix}"], rel=0.02)
