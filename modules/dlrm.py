@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 import torchrec
 from lightning.pytorch import LightningModule
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 from torch.distributed.optim import _apply_optimizer_in_backward
@@ -270,6 +270,11 @@ class ClickPredictor(LightningModule):
         names = {parameter: name for name, parameter in self.named_parameters()}
         optimizer = SparseAndDense(optimizers[0], optimizers[1], names)
         schedules = [part["lr_scheduler"]["scheduler"] for part in parts if isinstance(part, dict)]
+        if any(isinstance(schedule, ReduceLROnPlateau) for schedule in schedules):
+            raise InputError(
+                "model.scheduler is ReduceLROnPlateau, but rates of click prediction follow its steps, not validations. "
+                "Use modules.optimization.WarmupCosine, or a schedule of torch.optim.lr_scheduler that counts steps."
+            )
         if not schedules:
             return optimizer
         schedule = SparseAndDenseSchedule(optimizer, schedules)

@@ -137,6 +137,10 @@ def test_run_of_sharded_processes_goes_on_in_one_and_is_made_one_file(
         (["--model.num_sparse=25"], r"model\.num_sparse is 25, but the data has 26 .*--model\.num_sparse=26"),
         (["--model.num_dense=3"], r"model\.num_dense is 3, but the data has 13"),
         (["--model.embedding_dim=0"], r"model\.embedding_dim is 0; it must be 1 or more"),
+        (
+            ["--model.scheduler=lightning.pytorch.cli.ReduceLROnPlateau", "--model.scheduler.monitor=val/loss"],
+            "ReduceLROnPlateau, but rates of click prediction follow its steps",
+        ),
         (["--model.sparse_optimizer=torch.optim.Adam"], "Adam; tables are optimized by .*RowWiseAdagrad"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
