@@ -54,7 +54,10 @@ def first_cases() -> list[Case]:
     cases = [Case(f"sgd-{kind}", only(kind)) for kind in TYPES]
     cases += [Case(f"{optimizer}-{kind}", only(kind), optimizer) for optimizer, kind in OTHERS]
     cases += [Case(f"mean-{kind}", only(kind), pooling="mean") for kind in ("row_wise", "column_wise")]
-    cases += [Case("mixed", mixed(), "adagrad", save_at=(7,)), Case("mixed-on", mixed(), "adagrad", resume=ckpt("mixed"))]
+    cases += [
+        Case("mixed", mixed(), "adagrad", save_at=(7,)),
+        Case("mixed-on", mixed(), "adagrad", resume=ckpt("mixed")),
+    ]
     cases += [Case("clipped", only("row_wise"), trainer={"gradient_clip_val": 0.01})]
     cases += [Case("validated", only("row_wise"), "adagrad", validate_every=3)]
     cases += [Case("bf16", only("row_wise"), "adagrad", trainer={"precision": "bf16-mixed"})]
@@ -119,9 +122,7 @@ def moved(runs: Results) -> Results:
             for old, new in itertools.product(("three", "one"), ("row_wise", "data_parallel"))
         ]
     back.append(Case("adagrad-one-to-column_wise", only("column_wise"), "adagrad", resume=ckpt("adagrad-one")))
-    back.append(
-        Case("row_wise_adagrad-one-to-column_wise", only("column_wise"), "row_wise_adagrad", resume=rows)
-    )
+    back.append(Case("row_wise_adagrad-one-to-column_wise", only("column_wise"), "row_wise_adagrad", resume=rows))
     finish(start(there, runs.folder, 3), runs.folder / "log")
     finish(start(back, runs.folder, 2), runs.folder / "log")
     return runs
@@ -227,9 +228,7 @@ def test_model_without_tables_is_refused(runs: Results) -> None:
 @pytest.mark.parametrize("kind", ["row_wise", "column_wise"])
 def test_run_goes_on_bit_by_bit_under_the_same_plan(runs: Results, optimizer: str, kind: str) -> None:
     short = kind.removesuffix("_wise") if kind == "row_wise" else "column"
-    assert_same(
-        runs[f"{optimizer}-{short}s-to-{short}s"], runs[f"{optimizer}-save-{kind}"], tolerance=0, begin=7
-    )
+    assert_same(runs[f"{optimizer}-{short}s-to-{short}s"], runs[f"{optimizer}-save-{kind}"], tolerance=0, begin=7)
 
 
 @pytest.mark.parametrize(
@@ -430,4 +429,3 @@ def test_run_that_is_killed_while_it_saves_goes_on_from_its_last_whole_checkpoin
         case = Case("killed", strategy, "adagrad", steps=steps, save_at=range(1, steps + 1), resume=ckpt("killed"))
     assert_same(runs["killed"], expected, tolerance=0, begin=begin)
     assert [file.name for file in path.parent.iterdir()] == [LAST]
-
