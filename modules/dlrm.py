@@ -272,7 +272,7 @@ class ClickPredictor(LightningModule):
         schedules = [part["lr_scheduler"]["scheduler"] for part in parts if isinstance(part, dict)]
         if any(isinstance(schedule, ReduceLROnPlateau) for schedule in schedules):
             raise InputError(
-                "model.scheduler is ReduceLROnPlateau, but rates of click prediction follow its steps, not validations. "
+                "model.scheduler is ReduceLROnPlateau, but rates of click prediction follow steps, not validations. "
                 "Use modules.optimization.WarmupCosine, or a schedule of torch.optim.lr_scheduler that counts steps."
             )
         if not schedules:
@@ -298,7 +298,7 @@ def in_backward_settings(make: OptimizerCallable) -> tuple[type[torch.optim.Opti
             f"model.sparse_optimizer is {kind.__name__}; tables are optimized by modules.row_wise_adagrad."
             "RowWiseAdagrad, torch.optim.Adagrad or torch.optim.SGD."
         )
-    for key in ("momentum", "weight_decay", "lr_decay", "dampening", "initial_accumulator_value"):
+    for key in ("momentum", "weight_decay", "lr_decay", "dampening", "initial_accumulator_value", "maximize"):
         if optimizer.defaults.get(key):
             raise InputError(f"model.sparse_optimizer.{key} is {optimizer.defaults[key]}; for tables it must be 0.")
     in_backward = torchrec.optim.RowWiseAdagrad if kind is RowWiseAdagrad else kind  # TorchRec knows its own only

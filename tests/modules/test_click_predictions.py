@@ -139,7 +139,7 @@ def test_run_of_sharded_processes_goes_on_in_one_and_is_made_one_file(
         (["--model.embedding_dim=0"], r"model\.embedding_dim is 0; it must be 1 or more"),
         (
             ["--model.scheduler=lightning.pytorch.cli.ReduceLROnPlateau", "--model.scheduler.monitor=val/loss"],
-            "ReduceLROnPlateau, but rates of click prediction follow its steps",
+            "ReduceLROnPlateau, but rates of click prediction follow steps",
         ),
         (["--model.sparse_optimizer=torch.optim.Adam"], "Adam; tables are optimized by .*RowWiseAdagrad"),
     ],

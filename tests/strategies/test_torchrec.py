@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 import time
 from pathlib import Path
 from typing import Any, get_args
@@ -9,7 +10,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from strategies.table_plan import Plan, ShardingType
+from strategies.table_plan import Allowed, Plan, ShardingType
 from tests.launch import finish
 from tests.strategies.sharded_runs import DIM, LAST, TABLES, Case, Results, kill, start
 from trainer.checkpoint_io import AtomicCheckpointIO, main_file, take_back
@@ -29,8 +30,6 @@ def only(kind: str, **more: Any) -> dict[str, Any]:
 
 
 def mixed() -> dict[str, Any]:
-    from strategies.table_plan import Allowed
-
     return {"tables": {name: Allowed([kind]) for name, kind in MIXED.items()}}  # type: ignore[list-item]
 
 
@@ -38,7 +37,7 @@ REFUSED = {
     "accumulate": ({}, {"accumulate_grad_batches": 2}, r"accumulate_grad_batches is 2.*Use 1, and a larger batch_size"),
     **{
         f"precision_{precision}": ({}, {"precision": precision}, rf"precision {precision} cannot be used.*bf16-mixed")
-        for precision in ("16-mixed", "16-true", "bf16-true", "64-true")
+        for precision in ("16-true", "bf16-true", "64-true")
     },
     "unknown_table": ({"tables": {"nowhere": None}}, {}, r"there is no table 'nowhere'; there are large, odd, small"),
     "too_small": ({"memory_gb": 0.0001}, {}, r"table large does not fit.*bytes.*It fits with memory_gb="),
@@ -47,8 +46,6 @@ REFUSED = {
 
 def first_cases() -> list[Case]:
     """For two processes: what needs no checkpoint of another number of processes."""
-    from strategies.table_plan import Allowed
-
     cases = [Case(f"sgd-{kind}", only(kind)) for kind in TYPES]
     cases += [Case(f"{optimizer}-{kind}", only(kind), optimizer) for optimizer, kind in OTHERS]
     cases += [Case(f"mean-{kind}", only(kind), pooling="mean") for kind in ("row_wise", "column_wise")]
@@ -211,8 +208,6 @@ def test_bf16_is_close_to_float32(runs: Results) -> None:
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_would_go_wrong_silently_is_refused(runs: Results, name: str) -> None:
-    import re
-
     found = runs[name]
     assert "error" in found, "it was not refused"
     assert re.search(REFUSED[name][2], found["error"]), found["error"]

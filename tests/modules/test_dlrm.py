@@ -1,0 +1,217 @@
+"""The click predictor by itself, without a Trainer."""
+
+from typing import Any
+
+import pytest
+import torch
+import torchrec
+from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+
+from modules.dlrm import ClickPredictor, in_backward_settings
+from modules.networks.embedding_tables import fill_table
+from modules.row_wise_adagrad import RowWiseAdagrad
+from modules.sparse_and_dense import SparseAndDense
+from trainer.errors import InputError
+
+TABLES = {"b": 7, "a": 5}
+DENSE = ["x", "y", "z"]
+TINY: dict[str, Any] = {"num_dense": 3, "num_sparse": 2, "embedding_dim": 4, "bottom": [5], "top": [6]}
+
+
+def make(**more: Any) -> ClickPredictor:
+    torch.manual_seed(0)
+    model = ClickPredictor(**{**TINY, **more})
+    model.take_tables(TABLES, DENSE)
+    model.configure_model()
+    return model
+
+
+def batch(size: int = 4) -> dict[str, Any]:
+    """One value of the first feature; none, one, two and twice the same of the second."""
+    values = torch.tensor([1, 6, 0, 1, 4, 2, 3, 3, 3], dtype=torch.int32)
+    lengths = torch.tensor([1, 1, 1, 1, 0, 1, 2, 2], dtype=torch.int32)
+    return {
+        "dense": torch.arange(12.0).reshape(4, 3) / 12,
+        "sparse": KeyedJaggedTensor(list(TABLES), values, lengths=lengths),
+        "label": torch.tensor([1.0, 0.0, 1.0, 0.0]),
+        "weight": torch.tensor([1.0, 1.0, 1.0, 0.0]),
+        "index": torch.arange(4),
+    }
+
+
+@pytest.mark.parametrize("pooling", ["sum", "mean"])
+def test_logits_are_those_of_pooled_rows_of_each_features_own_table(pooling: str) -> None:
+    model, data = make(pooling=pooling), batch()
+    tables: Any = model.tables
+    rows = [[[1], [6], [0], [1]], [[], [4], [2, 3], [3, 3]]]
+    pooled = []
+    for name, bags in zip(TABLES, rows, strict=True):
+        weight = tables.embedding_bags[name].weight
+        sums = torch.stack([weight[bag].sum(0) for bag in bags])
+        counts = torch.tensor([[max(1, len(bag))] for bag in bags])
+        pooled.append(sums / counts if pooling == "mean" else sums)
+    expected = model.network(data["dense"], torch.stack(pooled, 1))
+    assert torch.allclose(model(data["dense"], data["sparse"]), expected, atol=1e-6)
+
+
+def test_order_of_the_keys_of_a_batch_does_not_matter() -> None:
+    model, data = make(), batch()
+    parts = data["sparse"].to_dict()
+    turned = KeyedJaggedTensor(
+        ["a", "b"],
+        torch.cat([parts[key].values() for key in ("a", "b")]),
+        lengths=torch.cat([parts[key].lengths() for key in ("a", "b")]),
+    )
+    assert torch.allclose(model(data["dense"], turned), model(data["dense"], data["sparse"]), atol=1e-6)
+
+
+def test_rows_that_fill_up_a_batch_do_not_count() -> None:
+    model, data = make(), batch()
+    loss = model._step(data, model.train_metrics)
+    chances = model(data["dense"], data["sparse"]).sigmoid()[:3]
+    expected = -torch.stack([chances[0].log(), (1 - chances[1]).log(), chances[2].log()]).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert model.train_metrics.compute()["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    loss.backward()
+    tables: Any = model.tables
+    gradient = tables.embedding_bags["a"].weight.grad
+    assert gradient.is_sparse
+    assert (gradient.to_dense()[[0, 1]] == 0).all()  # asked for by none
+    assert (gradient.to_dense()[[4, 2]] != 0).any(1).all()
+
+
+def test_predicted_rows_are_chances_and_none_for_rows_that_fill_up() -> None:
+    model, data = make(), batch()
+    del data["label"]
+    rows = model.predict_step(data, 0)
+    chances = model(data["dense"], data["sparse"]).sigmoid().tolist()
+    assert rows == [*({"click_probability": pytest.approx(chance)} for chance in chances[:3]), None]
+
+
+def test_tables_begin_as_the_seed_says_and_are_made_once() -> None:
+    model = make()
+    tables: Any = model.tables
+    for config in tables.embedding_bag_configs():
+        expected = torch.empty(TABLES[config.name], 4)
+        fill_table(expected, config, 0)
+        assert torch.equal(tables.embedding_bags[config.name].weight, expected)
+    model.configure_model()
+    assert model.tables is tables
+
+
+def test_tables_on_the_meta_device_say_how_they_are_to_be_optimized() -> None:
+    torch.manual_seed(0)
+    model = ClickPredictor(**TINY, sparse_optimizer=lambda p: RowWiseAdagrad(p, lr=0.3, eps=1e-3))
+    model.take_tables(TABLES, DENSE)
+    with torch.device("meta"):
+        model.configure_model()
+    assert model.tables is not None
+    for parameter in model.tables.parameters():
+        assert parameter.is_meta
+        assert parameter._optimizer_classes == [torchrec.optim.RowWiseAdagrad]  # type: ignore[attr-defined]
+        assert parameter._optimizer_kwargs == [{"lr": 0.3, "eps": 1e-3}]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("make_optimizer", "settings"),
+    [
+        (lambda p: torch.optim.SGD(p, lr=0.2), {"lr": 0.2}),
+        (lambda p: torch.optim.Adagrad(p, lr=0.2, eps=1e-4), {"lr": 0.2, "eps": 1e-4}),
+    ],
+)
+def test_settings_in_the_backward_pass_are_those_of_the_optimizer(make_optimizer: Any, settings: Any) -> None:
+    assert in_backward_settings(make_optimizer) == (type(make_optimizer([torch.ones(1)])), settings)
+
+
+@pytest.mark.parametrize(
+    ("make_optimizer", "message"),
+    [
+        (lambda p: torch.optim.Adam(p), r"model\.sparse_optimizer is Adam; tables are optimized by"),
+        (lambda p: torch.optim.SGD(p, lr=1, momentum=0.9), r"model\.sparse_optimizer\.momentum is 0\.9"),
+        (lambda p: torch.optim.SGD(p, lr=1, weight_decay=0.1), r"sparse_optimizer\.weight_decay is 0\.1"),
+        (lambda p: torch.optim.SGD(p, lr=1, maximize=True), r"sparse_optimizer\.maximize is True"),
+        (lambda p: torch.optim.Adagrad(p, lr_decay=0.1), r"sparse_optimizer\.lr_decay is 0\.1"),
+        (lambda p: torch.optim.Adagrad(p, initial_accumulator_value=0.1), r"initial_accumulator_value is 0\.1"),
+    ],
+)
+def test_optimizers_that_tables_cannot_have_are_refused(make_optimizer: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ClickPredictor(**TINY, sparse_optimizer=make_optimizer)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_dense": 0}, r"model\.num_dense is 0"),
+        ({"embedding_dim": 0}, r"model\.embedding_dim is 0"),
+        ({"bottom": [4, 0]}, r"model\.bottom is 0"),
+        ({"top": [-1]}, r"model\.top is -1"),
+        ({"cross_rank": 0}, r"model\.cross_rank is 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ClickPredictor(**{**TINY, **settings})
+
+
+def test_data_with_other_features_is_refused() -> None:
+    model = ClickPredictor(**TINY)
+    with pytest.raises(InputError, match=r"model\.num_sparse is 2, but the data has 3.*--model\.num_sparse=3"):
+        model.take_tables({**TABLES, "c": 3}, DENSE)
+    with pytest.raises(InputError, match=r"model\.num_dense is 3, but the data has 1.*--model\.num_dense=1"):
+        model.take_tables(TABLES, ["x"])
+
+
+@pytest.mark.parametrize(
+    ("trained", "message"),
+    [({"b": 7, "a": 6}, "of 6 rows for a, and the data has 5"), ({"b": 7}, "None rows for a"), ({}, "None rows for b")],
+)
+def test_checkpoint_of_other_tables_is_refused(trained: dict[str, int], message: str) -> None:
+    model = make()
+    saved: dict[str, Any] = {}
+    model.on_save_checkpoint(saved)
+    model.on_load_checkpoint(saved)
+    with pytest.raises(InputError, match=message):
+        model.on_load_checkpoint({"table_sizes": trained})
+
+
+def test_gradients_of_the_dense_part_alone_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make()
+    optimizer = model.configure_optimizers()
+    assert isinstance(optimizer, SparseAndDense)
+    clipped: list[Any] = []
+    monkeypatch.setattr(model, "clip_gradients", lambda *settings: clipped.append(settings))
+    model.configure_gradient_clipping(optimizer, 0.5, "norm")
+    ((of, value, algorithm),) = clipped
+    assert (value, algorithm) == (0.5, "norm")
+    parameters = {p for group in of.param_groups for p in group["params"]}
+    assert parameters == set(model.network.parameters())
+
+
+def test_each_parameter_is_optimized_once_by_its_own_optimizer() -> None:
+    model = make(sparse_optimizer=lambda p: torch.optim.SGD(p, lr=0.5), optimizer=lambda p: torch.optim.Adam(p, lr=0.1))
+    optimizer = model.configure_optimizers()
+    assert model.tables is not None
+    groups = {group["name"]: (group["lr"], set(group["params"])) for group in optimizer.param_groups}
+    assert groups == {
+        "sparse": (0.5, set(model.tables.parameters())),
+        "dense": (0.1, set(model.network.parameters())),
+    }
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    model._step(batch(), model.train_metrics).backward()
+    optimizer.step()
+    for name, value in model.named_parameters():
+        assert not torch.equal(value, before[name]), name
+    table = before["tables.embedding_bags.b.weight"]
+    rows = (dict(model.named_parameters())["tables.embedding_bags.b.weight"] != table).any(1)
+    assert rows.tolist() == [True, True, False, False, False, False, True]
+
+
+def test_card_counts_the_parameters_of_each_table_and_of_the_rest() -> None:
+    card = make().card()
+    lines = {line.split()[0]: line.split() for line in card.splitlines()[1:3]}
+    assert lines["b"][1:5] == ["7", "x", "4", "28"]
+    assert lines["a"][1:5] == ["5", "x", "4", "20"]
+    assert "48" in card.splitlines()[3].split()
+    dense = sum(p.numel() for p in make().network.parameters())
+    assert f"{dense:,}" in card.splitlines()[4].split()
