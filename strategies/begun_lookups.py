@@ -38,7 +38,7 @@ class BegunLookups:
         self._begun.clear()
 
     def forget(self) -> None:
-        """Forget lookups that nothing came of, at the end of an epoch that was cut short."""
+        """Forget the lookups that were begun; their ids are looked up anew if they come after all."""
         self._begun.clear()
         self._sent.clear()
 
@@ -58,13 +58,16 @@ class OneAhead:
     Args:
         loader: gives the batches.
         look: what is done with each batch, and gives it back.
+        begin: what is done when a pass over the loader begins.
     """
 
-    def __init__(self, loader: Any, look: Callable[[Any], Any]) -> None:
+    def __init__(self, loader: Any, look: Callable[[Any], Any], begin: Callable[[], None]) -> None:
         self._loader = loader
         self._look = look
+        self._begin = begin
 
     def __iter__(self) -> Iterator[Any]:
+        self._begin()
         batches = iter(self._loader)
         ahead = [self._look(batch) for batch in (next(batches, None),) if batch is not None]
         while ahead:

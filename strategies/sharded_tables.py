@@ -35,11 +35,13 @@ class Table:
         name: of its parameter, as in the model without sharding.
         config: its size, and how it is initialised.
         sums: what its optimizer sums up: ``cells`` for Adagrad, ``rows`` for the row-wise one, ``none`` for others.
+        empty: whether it was on the meta device, and so has no values yet.
     """
 
     name: str
     config: EmbeddingBagConfig
     sums: str
+    empty: bool
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def find_tables(model: nn.Module) -> dict[str, Table]:
             weight = collection.embedding_bags[config.name].weight
             optimizers = [kinds.get(kind.__name__, "none") for kind in getattr(weight, "_optimizer_classes", [])]
             name = f"{path}.embedding_bags.{config.name}.weight"
-            found[name] = Table(name, config, optimizers[0] if optimizers else "none")
+            sums = optimizers[0] if optimizers else "none"
+            found[name] = Table(name, config, sums, weight.device.type == "meta")
     return found
 
 

@@ -197,7 +197,7 @@ class TorchRecStrategy(DDPStrategy):
             data_parallel_wrapper=wrapper,
         )
         for table in self._local_tables():
-            for shard in table.shards:
+            for shard in table.shards if table.whole.empty else ():
                 fill_table(shard.weight, table.whole.config, seed, shard.row, shard.column)
         self._lookups = begin_lookups(module) if self.pipelined else []
         return sharded
@@ -305,7 +305,12 @@ class TorchRecStrategy(DDPStrategy):
 
     @override
     def process_dataloader(self, dataloader: object) -> object:
-        return OneAhead(dataloader, self._begin) if self.pipelined else dataloader
+        return OneAhead(dataloader, self._begin, self._forget) if self.pipelined else dataloader
+
+    def _forget(self) -> None:
+        """Forget what was begun for batches that may never come: an epoch may be cut short."""
+        for lookups in self._lookups:
+            lookups.forget()
 
     def _begin(self, batch: Any) -> Any:
         """Send the ids of a batch on their way."""

@@ -51,7 +51,7 @@ def cut(rectangles: list[tuple[int, int, int, int]], kind: str, sharding_type: s
         )
         for row, column, rows, columns in rectangles
     ]
-    return LocalTable(Table(NAME, config, kind), TablePlan("tables", "t", sharding_type, "fused", shards), local)
+    return LocalTable(Table(NAME, config, kind, True), TablePlan("tables", "t", sharding_type, "fused", shards), local)
 
 
 def file_checkpoint(sums: torch.Tensor | None) -> dict[str, Any]:
