@@ -175,7 +175,7 @@ class TorchRecStrategy(DDPStrategy):
         self._plan = plan
         self._tables = find_tables(module)
         self._report(trainer, plan)
-        seed = torch.initial_seed()
+        seed = self.broadcast(torch.initial_seed())  # copies of a table must be the same, also in a run without seed
         wrapper = DefaultDataParallelWrapper(static_graph=False)
         environment = ShardingEnv(self.world_size, self.global_rank, dist.group.WORLD, output_dtensor=True)
         sharded = DistributedModelParallel(
