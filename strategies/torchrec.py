@@ -26,7 +26,15 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
 
 from modules.networks.embedding_tables import fill_table
-from strategies.sharded_checkpoint import TABLES, TableReader, describe, put_in_place, save_tables, state_of_sums
+from strategies.sharded_checkpoint import (
+    TABLES,
+    TableReader,
+    describe,
+    naming,
+    put_in_place,
+    save_tables,
+    state_of_sums,
+)
 from strategies.sharded_tables import LocalTable, Table, find_tables, local_tables, set_learning_rate
 from strategies.table_plan import (
     GB,
@@ -331,11 +339,13 @@ class TorchRecStrategy(DDPStrategy):
         if self.async_checkpoints and self._background is None:
             self._background = dist.new_group(backend="gloo", timeout=self._timeout)
         background = self._background if self.async_checkpoints else None
-        written = save_tables(part / TABLES, tables, copied, self._require_mesh(), background)
+        with naming(path):
+            written = save_tables(part / TABLES, tables, copied, self._require_mesh(), background)
 
         def finish() -> None:
             if written is not None:
-                written.result()
+                with naming(path):
+                    written.result()
             self.barrier("checkpoint written")
             if self.is_global_zero:
                 put_in_place(part, path)
