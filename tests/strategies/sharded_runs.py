@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import traceback
@@ -60,6 +61,7 @@ class Case:
         keep_steps: record the tables after each step.
         other_model: a model without tables.
         extra_table: the model has one more.
+        full_at: no file can have more than a megabyte from this step on, as where the disk is full.
         own_seeds: each process has a seed of its own, as where none is given.
     """
 
@@ -78,6 +80,7 @@ class Case:
     other_model: bool = False
     extra_table: bool = False
     own_seeds: bool = False
+    full_at: int | None = None
 
 
 class Batches(torch.utils.data.Dataset[Any]):
@@ -195,6 +198,8 @@ class Record(pl.Callback):
 
     @override
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step + 1 == self.case.full_at:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         self.rates.append([group["lr"] for group in trainer.optimizers[0].param_groups])
 
     @override
@@ -282,6 +287,9 @@ def train(case: Case, folder: Path, devices: int, num_nodes: int = 1) -> None:
         }
     except InputError as error:
         results["error"] = str(error)
+    finally:
+        most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     if is_first:
         torch.save(results, folder / f"{case.name}.pt")
 
@@ -326,7 +334,7 @@ def start(cases: Sequence[Case], folder: Path, devices: int, num_nodes: int = 1)
 
 
 def kill(processes: Sequence[ForkServerProcess]) -> None:
-    """Kill processes of their own accord: none gets to know of it before."""
+    """Kill processes without a word: none can tidy up."""
     for process in processes:
         if process.pid is not None and process.is_alive():
             os.kill(process.pid, signal.SIGKILL)

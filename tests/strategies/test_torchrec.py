@@ -85,6 +85,8 @@ def first_cases() -> list[Case]:
         Case("async", only("row_wise", async_checkpoints=True), "adagrad", save_at=(2, 3, 7)),
         Case("async-on", only("row_wise", async_checkpoints=True), "adagrad", resume=ckpt("async"), save_at=(20,)),
         Case("own-seeds", only("data_parallel"), own_seeds=True),
+        Case("full", only("row_wise"), "adagrad", save_at=(3, 5), full_at=5),
+        Case("full-async", only("row_wise", async_checkpoints=True), "adagrad", save_at=(3, 5, 6), full_at=5),
         Case("no-tables", only("row_wise"), other_model=True),
     ]
     for name, (strategy, trainer, _) in REFUSED.items():
@@ -366,6 +368,14 @@ def test_checkpoint_holds_each_table_once_and_leaves_nothing_beside_it(runs: Res
         size = sum(file.stat().st_size for file in (folder / LAST / "tables").iterdir())
         cells = 4 * DIM * sum(TABLES.values())
         assert 2 * cells < size < 2.2 * cells  # the tables and their sums
+
+
+@pytest.mark.parametrize("name", ["full", "full-async"])
+def test_full_disk_is_named_and_leaves_the_checkpoint_of_before(runs: Results, name: str) -> None:
+    path = runs.folder / name / LAST
+    assert f"{path}: the tables of the checkpoint could not be written" in runs[name]["error"]
+    assert "The previous one of that name is as it was." in runs[name]["error"]
+    assert AtomicCheckpointIO().load_checkpoint(path)["global_step"] == 3
 
 
 @pytest.mark.slow
