@@ -8,8 +8,9 @@ import io
 import pickle
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -308,6 +309,23 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, dcp.CheckpointException) and error.failures:
         error = next(iter(error.failures.values()))[0]
     return (str(error).strip() or type(error).__name__).split("\n")[0]
+
+
+@contextmanager
+def naming(path: Path) -> Generator[None, None, None]:
+    """Say which checkpoint could not be written, where one could not.
+
+    Raises:
+        InputError: for instance because the disk is full.
+    """
+    try:
+        yield
+    except (dcp.CheckpointException, OSError) as error:
+        kept = "The previous one of that name is as it was." if path.exists() else "There is none of that name."
+        raise InputError(
+            f"{path}: the tables of the checkpoint could not be written ({_reason(error)}). {kept} Free some space and "
+            "resume."
+        ) from error
 
 
 def read_whole(path: Path) -> dict[str, Any]:

@@ -29,7 +29,15 @@ from typing_extensions import override
 
 from modules.networks.embedding_tables import fill_table
 from strategies.begun_lookups import BegunLookups, OneAhead, begin_lookups
-from strategies.sharded_checkpoint import TABLES, TableReader, describe, put_in_place, save_tables, state_of_sums
+from strategies.sharded_checkpoint import (
+    TABLES,
+    TableReader,
+    describe,
+    naming,
+    put_in_place,
+    save_tables,
+    state_of_sums,
+)
 from strategies.sharded_tables import LocalTable, Table, find_tables, local_tables, set_learning_rate
 from strategies.table_plan import (
     GB,
@@ -184,7 +192,7 @@ class TorchRecStrategy(DDPStrategy):
         self._plan = plan
         self._tables = find_tables(module)
         self._report(trainer, plan)
-        seed = torch.initial_seed()
+        seed = self.broadcast(torch.initial_seed())  # copies of a table must be the same, also in a run without seed
         wrapper = DefaultDataParallelWrapper(static_graph=False)
         environment = ShardingEnv(self.world_size, self.global_rank, dist.group.WORLD, output_dtensor=True)
         sharded = DistributedModelParallel(
@@ -395,7 +403,8 @@ class TorchRecStrategy(DDPStrategy):
         if self.async_checkpoints and self._background is None:
             self._background = dist.new_group(backend="gloo", timeout=self._timeout)
         background = self._background if self.async_checkpoints else None
-        written = save_tables(part / TABLES, tables, copied, self._require_mesh(), background)
+        with naming(path):
+            written = save_tables(part / TABLES, tables, copied, self._require_mesh(), background)
 
         if written is not None:
             self._writing = written, part, path
@@ -413,7 +422,8 @@ class TorchRecStrategy(DDPStrategy):
     def _name_written(self) -> None:
         assert self._writing is not None
         (written, part, path), self._writing = self._writing, None
-        written.result()  # on the first process, that is when all have written
+        with naming(path):
+            written.result()  # on the first process, that is when all have written
         if self.is_global_zero:
             put_in_place(part, path)
 

@@ -1,6 +1,7 @@
 """Metrics of clicks against direct formulas."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def test_metrics_are_those_of_all_samples_however_they_are_dealt_to_batches(coun
     metrics = ClickMetrics()
     for begin in range(0, count, size):
         batch = [part[begin : begin + size] for part in samples]
-        metrics.update(*batch, torch.ones(len(batch[0])))
+        metrics.update(batch[0], batch[1], batch[2], torch.ones(len(batch[0])))
     found = metrics.compute()
     losses, chances, labels = (part.double() for part in samples)
     rate = labels.mean().item()
@@ -57,12 +58,12 @@ def test_samples_of_weight_0_do_not_count(kind: type[ClickRates]) -> None:
     losses, chances, labels = drawn(10, 0)
     one, other = kind(), kind()
     one.update(losses, chances, labels, torch.ones(10))
-    padded = [
+    padded: Any = [
         torch.cat([part, part.new_full((3,), value)])
         for part, value in ((losses, 99.0), (chances, 0.99), (labels, 0.0))
     ]
-    other.update(*padded, torch.cat([torch.ones(10), torch.zeros(3)]))
-    other.update(*(part[10:] for part in padded), torch.zeros(3))  # a batch of nothing else
+    other.update(padded[0], padded[1], padded[2], torch.cat([torch.ones(10), torch.zeros(3)]))
+    other.update(padded[0][10:], padded[1][10:], padded[2][10:], torch.zeros(3))  # a batch of nothing else
     expected = one.compute()
     assert other.compute() == {name: pytest.approx(value.item()) for name, value in expected.items()}
 
@@ -99,7 +100,7 @@ def test_a_loss_that_is_not_a_number_shows() -> None:
 def test_single_samples_count_beside_many() -> None:
     """Sums are in float64: in float32 a sample more is lost among millions."""
     metrics = ClickRates()
-    metrics.update(*torch.tensor([[0.5], [0.5], [1.0]]), torch.tensor([2.0**27]))
+    metrics.update(torch.tensor([0.5]), torch.tensor([0.5]), torch.ones(1), torch.tensor([2.0**27]))
     for _ in range(64):
-        metrics.update(*torch.tensor([[2.5], [0.5], [1.0]]), torch.ones(1))
+        metrics.update(torch.tensor([2.5]), torch.tensor([0.5]), torch.ones(1), torch.ones(1))
     assert metrics.compute()["loss"].item() == pytest.approx(0.5 + 2 * 64 / (2**27 + 64), rel=1e-9)

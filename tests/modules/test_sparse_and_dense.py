@@ -115,7 +115,7 @@ def test_closure_is_called_once_before_both_steps() -> None:
     named = parameters()
     before = {name: value.detach().clone() for name, value in named.items()}
     optimizer = make(named)
-    calls = []
+    calls: list[None] = []
 
     def closure() -> float:
         assert torch.is_grad_enabled()

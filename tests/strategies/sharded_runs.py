@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import traceback
@@ -60,6 +61,8 @@ class Case:
         keep_steps: record the tables after each step.
         other_model: a model without tables.
         extra_table: the model has one more.
+        full_at: no file can have more than a megabyte from this step on, as where the disk is full.
+        own_seeds: each process has a seed of its own, as where none is given.
     """
 
     name: str
@@ -76,6 +79,8 @@ class Case:
     keep_steps: bool = False
     other_model: bool = False
     extra_table: bool = False
+    own_seeds: bool = False
+    full_at: int | None = None
 
 
 class Batches(torch.utils.data.Dataset[Any]):
@@ -145,18 +150,24 @@ class Clicks(pl.LightningDataModule):
 
 
 def whole_tables(module: ClickPredictor, trainer: pl.Trainer) -> dict[str, Tensor]:
-    """Put the tables together from the shards of all processes; each number must be in exactly one shard."""
+    """Put the tables together from the shards of all processes.
+
+    Each number must be in exactly one shard; copies must be the same.
+    """
     assert module.tables is not None
     state = {name: value.detach() for name, value in module.tables.state_dict().items()}
     found = {}
     for name, value in state.items():
+        everywhere: list[Any] = [None] * trainer.world_size
         if not hasattr(value, "to_local"):
             found[name] = value.clone()
+            if trainer.world_size > 1:
+                torch.distributed.all_gather_object(everywhere, found[name])
+                assert all(torch.equal(copy, found[name]) for copy in everywhere), name
             continue
         local = value.to_local()
         pieces = list(zip(local.local_offsets(), local.local_shards(), strict=False))
         pieces = [(tuple(offset), piece.clone()) for offset, piece in pieces]
-        everywhere: list[Any] = [None] * trainer.world_size
         torch.distributed.all_gather_object(everywhere, pieces)
         whole, times = torch.full(value.shape, torch.nan), torch.zeros(value.shape)
         for (row, column), piece in (shard for shards in everywhere for shard in shards):
@@ -187,6 +198,8 @@ class Record(pl.Callback):
 
     @override
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step + 1 == self.case.full_at:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         self.rates.append([group["lr"] for group in trainer.optimizers[0].param_groups])
 
     @override
@@ -212,7 +225,7 @@ class Record(pl.Callback):
 
 def train(case: Case, folder: Path, devices: int, num_nodes: int = 1) -> None:
     """Run a case; the first process writes its results, ``error`` if it was refused."""
-    seed_everything(1, verbose=False)
+    seed_everything(1 + case.own_seeds * int(os.environ.get("LOCAL_RANK", "0")), verbose=False)
     results: dict[str, Any] = {}
     record = Record(case, folder)
     is_first = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
@@ -274,6 +287,9 @@ def train(case: Case, folder: Path, devices: int, num_nodes: int = 1) -> None:
         }
     except InputError as error:
         results["error"] = str(error)
+    finally:
+        most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     if is_first:
         torch.save(results, folder / f"{case.name}.pt")
 
@@ -318,7 +334,7 @@ def start(cases: Sequence[Case], folder: Path, devices: int, num_nodes: int = 1)
 
 
 def kill(processes: Sequence[ForkServerProcess]) -> None:
-    """Kill processes of their own accord: none gets to know of it before."""
+    """Kill processes without a word: none can tidy up."""
     for process in processes:
         if process.pid is not None and process.is_alive():
             os.kill(process.pid, signal.SIGKILL)

@@ -84,7 +84,7 @@ def test_tables_of_the_tutorial_are_kept_whole_and_dealt_evenly() -> None:
 def test_copies_are_not_said_to_be_shards() -> None:
     made = plan("data_parallel").to_torchrec()
     for table in TUTORIAL:
-        assert made.plan["ebc"][table].sharding_spec is None  # type: ignore[index]
+        assert made.plan["ebc"][table].sharding_spec is None
 
 
 def test_plan_for_64_gpus_of_8_nodes_needs_none() -> None:
@@ -300,7 +300,7 @@ def test_scaled_gradients_are_refused() -> None:
     """On the CPU Lightning takes bfloat16 for 16-mixed by itself."""
     strategy = TorchRecStrategy()
     strategy.precision_plugin = MixedPrecision("16-mixed", "cuda")
-    with pytest.raises(InputError, match="16-mixed cannot be used.*scaled gradients would go straight into them"):
+    with pytest.raises(InputError, match=r"16-mixed cannot be used.*scaled gradients would go straight into them"):
         strategy._refuse(Trainer(accelerator="cpu", logger=False))
 
 

@@ -33,7 +33,7 @@ def mixed() -> dict[str, Any]:
     return {"tables": {name: Allowed([kind]) for name, kind in MIXED.items()}}  # type: ignore[list-item]
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "accumulate": ({}, {"accumulate_grad_batches": 2}, r"accumulate_grad_batches is 2.*Use 1, and a larger batch_size"),
     **{
         f"precision_{precision}": ({}, {"precision": precision}, rf"precision {precision} cannot be used.*bf16-mixed")
@@ -84,6 +84,9 @@ def first_cases() -> list[Case]:
         Case("validate", only("column_wise"), "row_wise_adagrad", resume=rows, only_validate=True),
         Case("async", only("row_wise", async_checkpoints=True), "adagrad", save_at=(2, 3, 7)),
         Case("async-on", only("row_wise", async_checkpoints=True), "adagrad", resume=ckpt("async"), save_at=(20,)),
+        Case("own-seeds", only("data_parallel"), own_seeds=True),
+        Case("full", only("row_wise"), "adagrad", save_at=(3, 5), full_at=5),
+        Case("full-async", only("row_wise", async_checkpoints=True), "adagrad", save_at=(3, 5, 6), full_at=5),
         Case("no-tables", only("row_wise"), other_model=True),
     ]
     for name, (strategy, trainer, _) in REFUSED.items():
@@ -110,6 +113,7 @@ def moved(runs: Results) -> Results:
     there, back = [], []
     for optimizer in ADAGRADS:
         rows = ckpt(f"{optimizer}-save-row_wise")
+        there.append(Case(f"{optimizer}-parts", only("table_column_wise"), optimizer, save_at=(7,)))
         there.append(Case(f"{optimizer}-three", only("table_wise"), optimizer, save_at=(13,), resume=rows))
         runs.alone(Case(f"{optimizer}-one", None, optimizer, save_at=(13,), resume=rows))
         back += [
@@ -248,6 +252,27 @@ def test_run_goes_on_with_another_number_of_processes(moved: Results, optimizer:
         assert_same(moved[f"{optimizer}-{name}-to-{kind}"], expected, begin=13)
 
 
+def test_process_may_be_without_a_shard(moved: Results) -> None:
+    """Of three processes, two have halves of each table's columns."""
+    assert_same(moved["adagrad-parts"], moved.alone(Case("adagrad", optimizer="adagrad")))
+    plan = Plan.from_json(moved["adagrad-parts"]["plan"])
+    assert all(len(table.shards) == 2 for table in plan.tables)
+    checkpoint = AtomicCheckpointIO().load_checkpoint(moved.folder / ckpt("adagrad-parts"))
+    expected = AtomicCheckpointIO().load_checkpoint(moved.folder / ckpt("adagrad-save-column_wise"))
+    for name, value in checkpoint["state_dict"].items():
+        assert torch.allclose(value, expected["state_dict"][name], rtol=0, atol=1e-6), name
+    states = [c["optimizer_states"][0]["state"] for c in (checkpoint, expected)]
+    for name, state in states[0].items():
+        if name.startswith("tables."):
+            assert torch.allclose(state["sum"], states[1][name]["sum"], rtol=0, atol=1e-6), name
+
+
+def test_copies_begin_the_same_where_processes_have_seeds_of_their_own(runs: Results) -> None:
+    found = runs["own-seeds"]["initial"]  # that all have the same is asserted where they are put together
+    for name, table in runs.alone(Case("sgd"))["initial"].items():
+        assert torch.equal(found[name], table)
+
+
 def test_run_of_one_process_goes_on_with_columns(moved: Results) -> None:
     assert_same(moved["adagrad-one-to-column_wise"], moved.alone(Case("adagrad", optimizer="adagrad")), begin=13)
 
@@ -343,6 +368,14 @@ def test_checkpoint_holds_each_table_once_and_leaves_nothing_beside_it(runs: Res
         size = sum(file.stat().st_size for file in (folder / LAST / "tables").iterdir())
         cells = 4 * DIM * sum(TABLES.values())
         assert 2 * cells < size < 2.2 * cells  # the tables and their sums
+
+
+@pytest.mark.parametrize("name", ["full", "full-async"])
+def test_full_disk_is_named_and_leaves_the_checkpoint_of_before(runs: Results, name: str) -> None:
+    path = runs.folder / name / LAST
+    assert f"{path}: the tables of the checkpoint could not be written" in runs[name]["error"]
+    assert "The previous one of that name is as it was." in runs[name]["error"]
+    assert AtomicCheckpointIO().load_checkpoint(path)["global_step"] == 3
 
 
 @pytest.mark.slow
