@@ -22,7 +22,7 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.optim import Optimizer
-from torchrec.distributed.model_parallel import DefaultDataParallelWrapper, DistributedModelParallel
+from torchrec.distributed.model_parallel import DistributedModelParallel
 from torchrec.distributed.types import BoundsCheckMode, ShardingEnv
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
@@ -193,7 +193,6 @@ class TorchRecStrategy(DDPStrategy):
         self._tables = find_tables(module)
         self._report(trainer, plan)
         seed = self.broadcast(torch.initial_seed())  # copies of a table must be the same, also in a run without seed
-        wrapper = DefaultDataParallelWrapper(static_graph=False)
         environment = ShardingEnv(self.world_size, self.global_rank, dist.group.WORLD, output_dtensor=True)
         sharded = DistributedModelParallel(
             module,
@@ -202,7 +201,6 @@ class TorchRecStrategy(DDPStrategy):
             plan=plan.to_torchrec(),
             # An id beyond its table is an error; FBGEMM's default is to take row 0 instead.
             sharders=[AnyTypeSharder({"bounds_check_mode": BoundsCheckMode.FATAL})],
-            data_parallel_wrapper=wrapper,
         )
         for table in self._local_tables():
             for shard in table.shards if table.whole.empty else ():

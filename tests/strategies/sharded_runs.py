@@ -126,10 +126,16 @@ class Batches(torch.utils.data.Dataset[Any]):
 
 
 class Clicks(pl.LightningDataModule):
-    """Ten batches an epoch, and three to validate with."""
+    """Ten batches an epoch, and three to validate with.
 
-    def __init__(self, extra_table: bool = False) -> None:
+    Args:
+        extra_table: one more table.
+        in_order: give batches in order, as a strategy wants them that takes them ahead of their steps.
+    """
+
+    def __init__(self, extra_table: bool, in_order: bool) -> None:
         super().__init__()
+        self.in_order = in_order
         self.table_sizes = {**TABLES, **({"extra": 7} if extra_table else {})}
         self.dense_features = [f"x{i}" for i in range(DENSE)]
 
@@ -142,7 +148,7 @@ class Clicks(pl.LightningDataModule):
 
     @override
     def train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
-        return self.loader(10, 0, True)
+        return self.loader(10, 0, not self.in_order)
 
     @override
     def val_dataloader(self) -> torch.utils.data.DataLoader[Any]:
@@ -269,7 +275,7 @@ def train(case: Case, folder: Path, devices: int, num_nodes: int = 1) -> None:
             }
         )
         resume = None if case.resume is None else folder / case.resume
-        data = Clicks(case.extra_table)
+        data = Clicks(case.extra_table, in_order=bool(case.strategy and case.strategy.get("pipelined")))
         if case.only_validate:
             trainer.validate(module, data, ckpt_path=resume, verbose=False, weights_only=True)
         else:

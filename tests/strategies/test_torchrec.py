@@ -22,6 +22,7 @@ OTHERS = [
     *(("adagrad", kind) for kind in ("row_wise", "column_wise", "grid_shard", "data_parallel")),
     *(("row_wise_adagrad", kind) for kind in ("table_wise", "row_wise", "table_row_wise", "data_parallel")),
 ]
+PIPELINED = ("row_wise", "column_wise", "grid_shard")
 MIXED = dict(zip(TABLES, ("row_wise", "column_wise", "table_wise", "data_parallel"), strict=True))
 
 
@@ -53,6 +54,7 @@ def first_cases() -> list[Case]:
         Case("mixed", mixed(), "adagrad", save_at=(7,)),
         Case("mixed-on", mixed(), "adagrad", resume=ckpt("mixed")),
     ]
+    cases += [Case(f"pipelined-{kind}", only(kind, pipelined=True), "adagrad", validate_every=3) for kind in PIPELINED]
     cases += [Case("clipped", only("row_wise"), trainer={"gradient_clip_val": 0.01})]
     cases += [Case("validated", only("row_wise"), "adagrad", validate_every=3)]
     cases += [Case("bf16", only("row_wise"), "adagrad", trainer={"precision": "bf16-mixed"})]
@@ -202,6 +204,13 @@ def test_validation_within_an_epoch_does_not_disturb_training(runs: Results) -> 
     assert len(runs["validated"]["val_losses"]) == 6
     assert runs["validated"]["val_losses"] == pytest.approx(alone["val_losses"], abs=1e-6)
     assert len(set(alone["val_losses"])) == 6
+
+
+@pytest.mark.parametrize("kind", PIPELINED)
+def test_ids_that_are_exchanged_ahead_change_nothing_and_no_batch_is_lost(runs: Results, kind: str) -> None:
+    """Also with validations within the epochs, whose batches come between."""
+    assert_same(runs[f"pipelined-{kind}"], runs[f"adagrad-{kind}"], tolerance=0)
+    assert runs[f"pipelined-{kind}"]["val_losses"] == pytest.approx(runs["validated"]["val_losses"], abs=1e-6)
 
 
 def test_bf16_is_close_to_float32(runs: Results) -> None:
