@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -75,9 +76,18 @@ class _MetadataUnpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         if module_name == "torch" and isinstance(getattr(torch, global_name, None), torch.dtype):
             return getattr(torch, global_name)
+        if (module_name, global_name) == ("builtins", "getattr"):
+            return _member
         if global_name not in self.ALLOWED.get(module_name, ()):
             raise pickle.UnpicklingError(f"it refers to {module_name}.{global_name}, which could run code")
         return super().find_class(module_name, global_name)
+
+
+def _member(enumeration: Any, name: str) -> Enum:
+    """A member of an enumeration, which some versions of Python pickle as an attribute."""
+    if not (isinstance(enumeration, type) and issubclass(enumeration, Enum)):
+        raise pickle.UnpicklingError("it refers to an attribute, which could run code")
+    return enumeration[name]
 
 
 class _DataReader(dcp.FileSystemReader):
