@@ -36,7 +36,7 @@ from datamodules.criteo import Criteo
 from modules.dlrm import ClickPredictor
 from modules.networks.embedding_tables import table_configs
 from modules.row_wise_adagrad import RowWiseAdagrad
-from strategies.table_plan import AnyTypeSharder, make_plan
+from strategies.table_plan import AnyTypeSharder
 from strategies.torchrec import TorchRecStrategy
 from trainer.command import run_command
 from trainer.memory import peak_memory
@@ -81,8 +81,7 @@ def run_plain(args: argparse.Namespace, data: Criteo, clock: Clock, pipelined: b
     settings = {"lr": SPARSE_RATE, "eps": 1e-8}
     _apply_optimizer_in_backward(TorchRecRowWiseAdagrad, tables.parameters(), settings, register_hook=False)
     strategy = TorchRecStrategy(sharding_types=[args.sharding_type])
-    devices = args.devices
-    plan = make_plan(model, devices, strategy.allowed, {}, strategy.batch_size)
+    plan = strategy.plan_for(model, args.devices, args.batch_size)
     sharded = DistributedModelParallel(model, device=clock.device, plan=plan.to_torchrec(), sharders=[AnyTypeSharder()])
     dense = KeyedOptimizerWrapper(
         dict(in_backward_optimizer_filter(sharded.named_parameters())),

@@ -147,9 +147,14 @@ class ClickColumns:
             lengths.append(counts.astype(np.int32))
         return np.concatenate(values), np.concatenate(lengths)
 
+    @cached_property
+    def _skipped(self) -> NDArray[np.int64]:
+        """Files and lines that were left out, (lines, 2)."""
+        return np.load(self.folder / "skipped.npy")
+
     def names(self, rows: NDArray[np.int64]) -> list[str]:
         """By which a person finds rows: the file and the line."""
-        skipped = np.load(self.folder / "skipped.npy")
+        skipped = self._skipped
         starts = np.array([0, *accumulate(self._rows_of_files)])
         found = []
         for row in rows.tolist():

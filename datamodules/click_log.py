@@ -280,10 +280,6 @@ class ClickLog(ResumableDataModule):
         return self.loader(rows, order=order)
 
     @override
-    def units(self, batch: dict[str, Any]) -> dict[str, float]:
-        return {"samples": float(batch["weight"].sum())}
-
-    @override
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
         assert self.trainer is not None
         trainer = self.trainer

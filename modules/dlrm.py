@@ -32,8 +32,8 @@ class ClickPredictor(LightningModule):
     Each categorical feature has a table of embeddings; the embeddings of several values are pooled. The tables are
     trained by an optimizer of their own, which touches the rows of a batch only.
 
-    It is written for one device and runs under any strategy. ``strategies.torchrec.TorchRecStrategy`` shards the tables
-    over the processes, and then puts their optimizer into the backward pass.
+    It is written for one device. ``strategies.torchrec.TorchRecStrategy`` shards the tables over several, and puts
+    their optimizer into the backward pass. ``ddp`` copies them, on CPUs: NCCL cannot reduce sparse gradients.
 
     Args:
         num_dense: dense features.
@@ -291,7 +291,7 @@ def in_backward_settings(make: OptimizerCallable) -> tuple[type[torch.optim.Opti
     Raises:
         InputError: it is none that FBGEMM has, or has settings that FBGEMM does not know.
     """
-    (optimizer,) = (make([nn.Parameter(torch.empty(0, 1))]),)
+    optimizer = make([nn.Parameter(torch.empty(0, 1))])
     kind = type(optimizer)
     if kind not in (RowWiseAdagrad, torch.optim.Adagrad, torch.optim.SGD):
         raise InputError(

@@ -13,9 +13,9 @@ class RowWiseAdagrad(Optimizer):
     """Adagrad whose rate is the same for all features of a row: it keeps one number a row.
 
     The formula is that of FBGEMM's ``EXACT_ROWWISE_ADAGRAD``, so that a table learns the same with and without
-    sharding. For a row ``w`` with gradient ``g`` of D features: ``s += sum(g^2) / D``,
-    ``w -= lr * g / (sqrt(s) + eps)``. In contrast to ``torchrec.optim.RowWiseAdagrad`` it takes sparse gradients, and
-    then touches the rows of the batch only.
+    sharding, unless its columns are cut: then each part of a row has a number of its own. For a row ``w`` with gradient
+    ``g`` of D features: ``s += sum(g^2) / D``, ``w -= lr * g / (sqrt(s) + eps)``. In contrast to
+    ``torchrec.optim.RowWiseAdagrad`` it takes sparse gradients, and then touches the rows of the batch only.
 
     Args:
         params: tables (rows, D), or groups of them.

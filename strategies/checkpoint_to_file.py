@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.checkpoint_io import AtomicCheckpointIO
+from trainer.checkpoint_io import AtomicCheckpointIO, take_back
 from trainer.command import run_command
 from trainer.errors import InputError
 
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="the checkpoint, such as logs/.../checkpoints/last.ckpt")
     parser.add_argument("file", type=Path, help="the file to write; it must not exist")
     options = parser.parse_args(arguments)
+    take_back(options.folder)
     if not options.folder.is_dir():
         raise InputError(f"{options.folder}: there is no such folder. Checkpoints of TorchRecStrategy are folders.")
     if options.file.exists():

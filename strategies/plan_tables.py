@@ -76,10 +76,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cli.model.take_tables(cli.datamodule.table_sizes, cli.datamodule.dense_features)
         cli.model.configure_model()
     devices = Devices(options.kind, options.devices, options.devices_per_node, round(options.memory_gb * GB))
-    plan = strategy.plan_for(cli.model, devices)
+    plan = strategy.plan_for(cli.model, devices, cli.datamodule.batch_size)
     print(plan)
     if options.output is not None:
-        options.output.write_text(plan.to_json())
+        try:
+            options.output.write_text(plan.to_json())
+        except OSError as error:
+            raise InputError(
+                f"{options.output}: the plan cannot be written ({error}). Give another --output."
+            ) from error
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ all processes through ``torch.distributed.checkpoint``.
 
 import io
 import pickle
-import shutil
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
@@ -29,7 +28,7 @@ from torchrec.distributed.shards_wrapper import LocalShardsWrapper
 from typing_extensions import override
 
 from strategies.sharded_tables import LocalTable
-from trainer.checkpoint_io import MAIN_FILE, AtomicCheckpointIO, take_back
+from trainer.checkpoint_io import MAIN_FILE, AtomicCheckpointIO
 from trainer.errors import InputError
 
 TABLES = "tables"
@@ -113,7 +112,8 @@ def describe(table: LocalTable) -> dict[str, Any]:
 
 
 def _distributed(shape: Sequence[int], pieces: Sequence[tuple[tuple[int, int], Tensor]], mesh: DeviceMesh) -> DTensor:
-    """A tensor of which this process has some rectangles, given by their offsets."""
+    """A tensor of which this process has some rectangles, given by their offsets, on the device of the mesh."""
+    assert all(piece.device.type == mesh.device_type for _, piece in pieces)
     wrapper: Any = LocalShardsWrapper([piece for _, piece in pieces], [offset for offset, _ in pieces])
     # How the rectangles lie is said by their offsets; the placement is not looked at.
     return DTensor.from_local(
@@ -135,31 +135,31 @@ def save_tables(
         tables: what this process holds.
         sums_of_copies: the sums of the tables of which each process has a copy.
         mesh: of all processes.
-        background: to write in the background, a process group that nothing else uses. The values are those of now.
+        background: to write in the background, a process group that nothing else uses. The values are those of now:
+            torch copies them into the host's memory before this function returns.
 
     Returns:
         What is done when the folder is whole, if it is written in the background.
     """
-    keep: Callable[[Tensor], Tensor] = (lambda t: t.detach().to("cpu", copy=True)) if background else Tensor.detach
     state: dict[str, Any] = {}
     for table in tables:
         name, config = table.whole.name, table.whole.config
         rows, dim = config.num_embeddings, config.embedding_dim
         by_rows = table.whole.sums == "rows"
         if table.copied:
-            state[name] = keep(table.shards[0].weight)
+            state[name] = table.shards[0].weight.detach()
             if table.whole.sums != "none":
                 # Before the first step there is no state yet.
                 zeros = torch.zeros(rows, 1 if by_rows else dim)
-                state[name + SUMS] = keep(sums_of_copies.get(name, zeros))
+                state[name + SUMS] = sums_of_copies.get(name, zeros).detach()
             continue
-        weights = [((s.row, s.column), keep(s.weight)) for s in table.shards]
+        weights = [((s.row, s.column), s.weight.detach()) for s in table.shards]
         state[name] = _distributed((rows, dim), weights, mesh)
         if table.whole.sums == "none":
             continue
         width = len(table.columns) if by_rows else dim
         sums = [
-            ((s.row, table.columns.index(s.column) if by_rows else s.column), keep(s.sums))
+            ((s.row, table.columns.index(s.column) if by_rows else s.column), s.sums.detach())
             for s in table.shards
             if s.sums is not None
         ]
@@ -240,8 +240,10 @@ class TableReader:
                 first, last = shard.column, shard.column + shard.weight.shape[1]
                 if kind == "rows":
                     first, last = saved.edges.index(first), saved.edges.index(last)
-                    read = torch.empty(len(target), last - first)
-                    widths = torch.tensor([b - a for a, b in pairwise(saved.edges[first : last + 1])])
+                    edges = saved.edges[first : last + 1]
+                    # What is read into must be where the mesh is: elsewhere it would be copied, and stay empty.
+                    read = torch.empty(len(target), last - first, device=target.device)
+                    widths = torch.tensor([b - a for a, b in pairwise(edges)], device=target.device)
                     later.append(partial(_merge, target, read, widths))
                 else:
                     read = target
@@ -379,24 +381,3 @@ def read_whole(path: Path) -> dict[str, Any]:
 def state_of_sums(sums: Tensor, step: int) -> dict[str, Tensor]:
     """The state of a table in Adagrad, or in the row-wise one, which does not heed the step."""
     return {"sum": sums, "step": torch.tensor(float(step))}
-
-
-def put_in_place(part: Path, path: Path) -> None:
-    """Give a whole folder its name, in place of a folder or file that has it.
-
-    A kill in between leaves the previous one as ``.<name>.old``, which :func:`~trainer.checkpoint_io.take_back` finds.
-    """
-    old = path.with_name(f".{path.name}.old")
-    take_back(path)  # of a run that was killed in here: it is removed only where there is another one
-    _remove(old)
-    if path.exists():
-        path.rename(old)
-    part.rename(path)
-    _remove(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

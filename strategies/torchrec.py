@@ -34,7 +34,6 @@ from strategies.sharded_checkpoint import (
     TableReader,
     describe,
     naming,
-    put_in_place,
     save_tables,
     state_of_sums,
 )
@@ -51,11 +50,12 @@ from strategies.table_plan import (
     make_plan,
     read_plan,
 )
-from trainer.checkpoint_io import MAIN_FILE, main_file
+from trainer.checkpoint_io import MAIN_FILE, main_file, put_in_place
 from trainer.errors import InputError
 
 LOST = re.compile("gloo|nccl|connection|timed out", re.IGNORECASE)  # what torch says where a process is missing
 SHARE = 0.85  # of a device's memory that tables may take where nothing is said
+BATCH_SIZE = 2048  # of all processes together, where nothing is said
 PLAN_FILE = "table_plan.json"
 
 
@@ -69,7 +69,8 @@ class TorchRecStrategy(DDPStrategy):
     Checkpoints are folders, and can be read with any number of processes and any plan, by ordinary strategies too.
 
     All processes need the same number of steps, and the same number of samples in each. Runs on GPUs (nccl) and on the
-    CPU (gloo), on several nodes with torchrun.
+    CPU (gloo); on several nodes with torchrun, and a folder for checkpoints that all share. When a process is lost, the
+    others end with a message with gloo; with nccl, torch ends them after the timeout.
 
     Args:
         sharding_types: how tables may be cut; the planner chooses what it estimates to be fastest. All if not given:
@@ -79,11 +80,11 @@ class TorchRecStrategy(DDPStrategy):
         compute_kernels: where tables may be kept: ``fused``, also if nothing is given, in the device's memory;
             ``fused_uvm`` and ``fused_uvm_caching`` (CUDA only) in the host's.
         min_columns: the fewest columns of a shard where columns are cut, a multiple of 4.
-        tables: the three settings above for single tables, by name.
+        tables: for single tables, by name, what takes the place of all three settings above.
         memory_gb: GB (2^30 bytes) on each device for tables, with their optimizer's state and buffers. If not given,
             85 % of the device's; of the host's by the number of processes on the CPU.
         plan: a file with a plan, as a run writes it, to be used as it is.
-        batch_size: samples of a process per step, for the planner's estimates.
+        batch_size: samples of a process per step, for the planner's estimates; the DataModule's if not given.
         pipelined: send the ids of the next batch while the present one is computed. A batch holds one
             ``KeyedJaggedTensor``, which the module gives to its one collection of tables as it is.
         async_checkpoints: write checkpoints in the background, from a copy of the tables in the host's memory.
@@ -103,7 +104,7 @@ class TorchRecStrategy(DDPStrategy):
         tables: dict[str, Allowed] | None = None,
         memory_gb: float | None = None,
         plan: str | None = None,
-        batch_size: int = 512,
+        batch_size: int | None = None,
         pipelined: bool = False,
         async_checkpoints: bool = False,
         reset_sums: bool = False,
@@ -111,7 +112,7 @@ class TorchRecStrategy(DDPStrategy):
     ) -> None:
         if memory_gb is not None and memory_gb <= 0:
             raise InputError(f"TorchRecStrategy.memory_gb is {memory_gb:g}; it must be above 0.")
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise InputError(f"TorchRecStrategy.batch_size is {batch_size}; it must be 1 or more.")
         if timeout_minutes <= 0:
             raise InputError(f"TorchRecStrategy.timeout_minutes is {timeout_minutes:g}; it must be above 0.")
@@ -215,7 +216,9 @@ class TorchRecStrategy(DDPStrategy):
         assert module is not None
         if self.is_global_zero:
             try:
-                found[0] = self.plan_for(module, self.devices()).to_json()
+                data = getattr(self._trainer, "datamodule", None)
+                plan = self.plan_for(module, self.devices(), getattr(data, "batch_size", None))
+                found[0] = plan.to_json()
             except InputError as error:
                 found[1] = str(error)
         text, why_not = self.broadcast(found)
@@ -223,12 +226,13 @@ class TorchRecStrategy(DDPStrategy):
             raise InputError(why_not)
         return Plan.from_json(text)
 
-    def plan_for(self, module: torch.nn.Module, devices: Devices) -> Plan:
+    def plan_for(self, module: torch.nn.Module, devices: Devices, batch_size: int | None) -> Plan:
         """Plan the tables of a module for some devices, whether they are there or not.
 
         Args:
             module: with its tables on the meta device.
             devices: what is planned for.
+            batch_size: samples of all processes per step, for the estimates where the strategy was told none.
 
         Raises:
             InputError: the module has no tables, they do not fit, or the given plan is for others.
@@ -236,7 +240,8 @@ class TorchRecStrategy(DDPStrategy):
         collections(module)
         if self.plan_file is not None:
             return read_plan(self.plan_file, module, devices)
-        return make_plan(module, devices, self.allowed, self.tables, self.batch_size)
+        own = self.batch_size or max(1, (batch_size or BATCH_SIZE) // devices.count)
+        return make_plan(module, devices, self.allowed, self.tables, own)
 
     def devices(self) -> Devices:
         """The devices of this run."""
@@ -398,6 +403,11 @@ class TorchRecStrategy(DDPStrategy):
             }
             self.checkpoint_io.save_checkpoint(checkpoint | about, part / MAIN_FILE, storage_options=storage_options)
         self.barrier("checkpoint folder")
+        if not self.reduce_boolean_decision((part / MAIN_FILE).is_file(), all=True):
+            raise InputError(
+                f"{path}: not every process sees this folder, and what it writes would be lost. On several nodes give "
+                "a folder that all share, with --trainer.logger.save_dir."
+            )
         if self.async_checkpoints and self._background is None:
             self._background = dist.new_group(backend="gloo", timeout=self._timeout)
         background = self._background if self.async_checkpoints else None

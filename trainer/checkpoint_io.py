@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,33 @@ def take_back(path: Path) -> None:
     """Give a checkpoint its name back where a kill came just when a new one was to take its place."""
     old = path.with_name(f".{path.name}.old")
     if old.exists() and not path.exists():
-        old.rename(path)
+        with suppress(FileNotFoundError):  # another process of the run was faster
+            old.rename(path)
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Give a whole checkpoint its name, in place of a folder or file that has it.
+
+    A kill in between leaves the previous one as ``.<name>.old``, which :func:`take_back` finds.
+    """
+    old = path.with_name(f".{path.name}.old")
+    take_back(path)  # of a run that was killed in here: it is removed only where there is another one
+    remove(old)
+    if path.exists():
+        path.rename(old)
+    part.rename(path)
+    remove(old)
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint, so that a kill leaves no half of it under its name."""
+    if path.is_dir():
+        doomed = path.with_name(f".{path.name}.removed")
+        shutil.rmtree(doomed, ignore_errors=True)
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -94,7 +122,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             umask = os.umask(0)
             os.umask(umask)
             part.chmod(0o666 & ~umask)  # mkstemp makes a private file
-            part.replace(path)
+            if path.is_dir():  # of a run with sharded tables
+                put_in_place(part, path)
+            else:
+                part.replace(path)
         except (OSError, RuntimeError) as error:  # torch wraps a failed write into a RuntimeError
             kept = "The previous file of that name is as it was." if path.exists() else "No file was left behind."
             raise InputError(
@@ -139,6 +170,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if not isinstance(checkpoint, dict):
             raise InputError(f"{path}: not a checkpoint but a {type(checkpoint).__name__}.")
         return checkpoint
+
+    @override
+    def remove_checkpoint(self, path: str | Path) -> None:
+        remove(Path(path))
 
 
 def _first_line(error: Exception) -> str:

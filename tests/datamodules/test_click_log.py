@@ -188,7 +188,6 @@ def test_batch_is_what_models_expect(root: Path) -> None:
         assert sparse.keys() == list(TABLES) == list(data.table_sizes)
         assert sparse.stride() == 8
         assert sparse.lengths().dtype == sparse.values().dtype == torch.int32
-        assert data.units(batch) == {"samples": 8}
     assert data.dense_features == ["price"]
 
 
@@ -223,7 +222,6 @@ def test_rows_that_fill_a_batch_up_have_no_weight(root: Path) -> None:
     batch = rows[np.array([3, 5, ~5])]
     assert batch["weight"].tolist() == [1, 1, 0]
     assert batch["index"].tolist() == [3, 5, 5]
-    assert data.units(batch) == {"samples": 2}
 
 
 @settings(max_examples=40, deadline=None)

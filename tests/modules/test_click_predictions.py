@@ -117,8 +117,6 @@ def test_run_of_sharded_processes_goes_on_in_one_and_is_made_one_file(
     finish(start_ranks(command, tmp_path, 2, log, strategy), log)
     folder = tmp_path / "logs" / "dlrm_criteo" / "version_0" / "checkpoints" / "last.ckpt"
     assert {entry.name for entry in folder.iterdir()} == {"checkpoint.ckpt", "tables"}
-    cli = run("fit", f"--ckpt_path={folder}", "--settings_from=command", "--trainer.logger.name=goes_on")
-    assert cli.trainer.global_step == 10
     to_file([str(folder), str(tmp_path / "one.ckpt")])
     whole, one = (AtomicCheckpointIO().load_checkpoint(path) for path in (folder, tmp_path / "one.ckpt"))
     assert whole["state_dict"].keys() == one["state_dict"].keys()
@@ -129,6 +127,11 @@ def test_run_of_sharded_processes_goes_on_in_one_and_is_made_one_file(
         to_file([str(folder), str(tmp_path / "one.ckpt")])
     with pytest.raises(InputError, match="there is no such folder"):
         to_file([str(tmp_path / "nothing"), str(tmp_path / "two.ckpt")])
+    same_log = f"--trainer.logger.save_dir={tmp_path / 'logs'}"
+    cli = run("fit", f"--ckpt_path={folder}", "--settings_from=command", same_log)
+    assert cli.trainer.global_step == 10
+    assert folder.is_file()  # in place of the folder
+    assert AtomicCheckpointIO().load_checkpoint(folder)["global_step"] == 10
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from torchrec.modules.embedding_configs import PoolingType
 
 from modules.networks.embedding_tables import table_configs
-from strategies.sharded_checkpoint import SUMS, TABLES, TableReader, put_in_place, read_whole
+from strategies.sharded_checkpoint import SUMS, TABLES, TableReader, read_whole
 from strategies.sharded_tables import LocalShard, LocalTable, Table
 from strategies.table_plan import Shard, TablePlan
-from trainer.checkpoint_io import MAIN_FILE, AtomicCheckpointIO, take_back
+from trainer.checkpoint_io import MAIN_FILE, AtomicCheckpointIO, put_in_place, take_back
 from trainer.errors import InputError
 
 NAME = "tables.embedding_bags.t.weight"
@@ -207,7 +207,7 @@ def folder(path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("first", [None, "old", "file"])
-@pytest.mark.parametrize("kills", itertools.product(range(9), repeat=2), ids=str)
+@pytest.mark.parametrize("kills", itertools.product(range(12), repeat=2), ids=str)
 def test_killed_replacement_leaves_a_whole_checkpoint(
     tmp_path: Path, first: str | None, kills: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
