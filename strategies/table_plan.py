@@ -420,9 +420,26 @@ def read_plan(file: Path, model: nn.Module, devices: Devices) -> Plan:
         for shard in planned[key].shards:
             if shard.rank >= devices.count:
                 raise InputError(f"{file}: a shard of {name} is on rank {shard.rank}; there are {devices.count}.")
+            if shard.placement != (right := placement(devices.kind, shard.rank, devices.per_node)):
+                raise InputError(
+                    f"{file}: a shard of {name} on rank {shard.rank} is placed on {shard.placement}, not {right}."
+                )
+        _check_kind(file, name, planned[key], devices)
         if not _is_whole(planned[key], sizes[key], devices.count):
             raise InputError(f"{file}: the plan is broken: its shards of {name} do not make up the table.")
     return plan
+
+
+def _check_kind(file: Path, name: str, table: TablePlan, devices: Devices) -> None:
+    """Refuse what TorchRec would take without a word, and do something else."""
+    copies = table.sharding_type == "data_parallel"
+    if copies != (table.compute_kernel == "dense"):
+        raise InputError(
+            f"{file}: {name} is {table.sharding_type} with the kernel {table.compute_kernel}; dense is the kernel of "
+            "data_parallel, and of nothing else."
+        )
+    if table.sharding_type == "row_wise" and [shard.rank for shard in table.shards] != list(range(devices.count)):
+        raise InputError(f"{file}: {name} is row_wise, so its shards must be on all ranks, in order.")
 
 
 def _is_whole(table: TablePlan, size: tuple[int, int], ranks: int) -> bool:
