@@ -227,7 +227,7 @@ def test_file_that_is_no_plan_is_named(tmp_path: Path, content: bytes) -> None:
 
 def test_copy_that_is_on_one_rank_twice_is_refused(tmp_path: Path) -> None:
     made = json.loads(plan("data_parallel").to_json())
-    made["tables"][0]["shards"][1] |= {"rank": 0, "placement": "rank:0/cpu"}
+    made["tables"][0]["shards"][1] |= {"rank": 0, "placement": "rank:0/cuda:0"}
     (tmp_path / "plan.json").write_text(json.dumps(made))
     with pytest.raises(InputError, match="do not make up the table"):
         read_plan(tmp_path / "plan.json", model(), TWO)
@@ -236,9 +236,9 @@ def test_copy_that_is_on_one_rank_twice_is_refused(tmp_path: Path) -> None:
 def test_plan_that_torchrec_would_take_for_another_one_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     made = json.loads(plan("row_wise").to_json())
-    made["tables"][0]["shards"][1]["placement"] = "rank:0/cpu"
+    made["tables"][0]["shards"][1]["placement"] = "rank:0/cuda:0"
     file.write_text(json.dumps(made))
-    with pytest.raises(InputError, match="on rank 1 is placed on rank:0/cpu, not rank:1/cpu"):
+    with pytest.raises(InputError, match="on rank 1 is placed on rank:0/cuda:0, not rank:1/cuda:1"):
         read_plan(file, model(), TWO)
     made = json.loads(plan("row_wise").to_json())
     made["tables"][0]["compute_kernel"] = "dense"
@@ -247,7 +247,7 @@ def test_plan_that_torchrec_would_take_for_another_one_is_refused(tmp_path: Path
         read_plan(file, model(), TWO)
     made = json.loads(plan("row_wise").to_json())
     for shard, other in zip(made["tables"][0]["shards"], (1, 0), strict=True):
-        shard |= {"rank": other, "placement": f"rank:{other}/cpu"}
+        shard |= {"rank": other, "placement": f"rank:{other}/cuda:{other}"}
     file.write_text(json.dumps(made))
     with pytest.raises(InputError, match="must be on all ranks, in order"):
         read_plan(file, model(), TWO)
