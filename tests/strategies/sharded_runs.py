@@ -205,6 +205,8 @@ class Record(pl.Callback):
     @override
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step + 1 == self.case.full_at:
+            if isinstance(trainer.strategy, TorchRecStrategy):
+                trainer.strategy._finish_writing()  # what was begun before is not what meets the full disk
             resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         self.rates.append([group["lr"] for group in trainer.optimizers[0].param_groups])
 
