@@ -68,13 +68,14 @@ class OneAhead:
 
     def __iter__(self) -> Iterator[Any]:
         self._begin()
-        batches = iter(self._loader)
-        ahead = [self._look(batch) for batch in (next(batches, None),) if batch is not None]
-        while ahead:
-            following = next(batches, None)
-            if following is not None:
-                ahead.append(self._look(following))
-            yield ahead.pop(0)
+        present = None
+        for batch in self._loader:
+            following = self._look(batch)
+            if present is not None:
+                yield present
+            present = following
+        if present is not None:
+            yield present
 
     def __len__(self) -> int:
         return len(self._loader)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torchrec.distributed.embeddingbag import ShardedEmbeddingBagCollection
@@ -91,18 +92,20 @@ def local_tables(model: nn.Module, plan: Plan, tables: Mapping[str, Table]) -> I
         plan: by which they are.
         tables: as they were before, by the names of their parameters.
     """
-    modules = dict(model.named_modules())
+    weights: dict[str, Any] = {}
+    states: dict[str, Any] = {}
+    for path, collection in model.named_modules():
+        if isinstance(collection, ShardedEmbeddingBagCollection):
+            weights[path] = collection.state_dict()
+            states[path] = collection.fused_optimizer.state_dict()["state"]
     for cut in plan.tables:
-        collection = modules[cut.module]
-        assert isinstance(collection, ShardedEmbeddingBagCollection)
         key = f"embedding_bags.{cut.name}.weight"
         table = tables[f"{cut.module}.{key}"]
-        weight = collection.state_dict()[key]
+        weight = weights[cut.module][key]
         if cut.sharding_type == "data_parallel":
             yield LocalTable(table, cut, [LocalShard(0, 0, weight, None)])
             continue
-        state = collection.fused_optimizer.state_dict()["state"].get(key, {})
-        sums = state.get(f"{cut.name}.momentum1")
+        sums = states[cut.module].get(key, {}).get(f"{cut.name}.momentum1")
         pieces = weight.to_local()
         shards = []
         for i, (piece, offsets) in enumerate(zip(pieces.local_shards(), pieces.local_offsets(), strict=False)):

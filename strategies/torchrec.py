@@ -334,10 +334,6 @@ class TorchRecStrategy(DDPStrategy):
 
         return apply_to_collection(batch, KeyedJaggedTensor, begin)
 
-    @override
-    def post_backward(self, closure_loss: Tensor) -> None:
-        """Nothing: gradients are reduced in the backward pass."""
-
     @property
     def _trainer(self) -> Any:
         return self._require_module().trainer
@@ -362,11 +358,11 @@ class TorchRecStrategy(DDPStrategy):
         assert self._plan is not None
         return list(local_tables(self._require_module(), self._plan, self._tables))
 
-    def _copied_states(self) -> dict[str, dict[str, Tensor]]:
-        """The state of the optimizer for tables of which each process has a copy, by their names."""
-        names = {table.whole.name for table in self._local_tables() if table.copied}
+    def _sums_beside(self, tables: list[LocalTable]) -> dict[str, Tensor]:
+        """The sums of the tables of which each process has a copy, from the module's own optimizer, by their names."""
+        names = [table.whole.name for table in tables if table.copied]
         states = [optimizer.state_dict()["state"] for optimizer in self.optimizers]
-        return {name: state[name] for state in states for name in names if name in state}
+        return {name: state[name]["sum"] for state in states for name in names if "sum" in state.get(name, {})}
 
     @override
     def lightning_module_state_dict(self) -> dict[str, Any]:
@@ -392,7 +388,6 @@ class TorchRecStrategy(DDPStrategy):
         path = Path(self.broadcast(str(filepath)))
         part = path.with_name(f".{path.name}.part")
         tables = self._local_tables()
-        copied = {name: state["sum"] for name, state in self._copied_states().items() if "sum" in state}
         if self.is_global_zero:
             shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
             part.mkdir(parents=True)
@@ -412,8 +407,7 @@ class TorchRecStrategy(DDPStrategy):
             self._background = dist.new_group(backend="gloo", timeout=self._timeout)
         background = self._background if self.async_checkpoints else None
         with naming(path):
-            written = save_tables(part / TABLES, tables, copied, self._require_mesh(), background)
-
+            written = save_tables(part / TABLES, tables, self._sums_beside(tables), self._require_mesh(), background)
         if written is not None:
             self._writing = written, part, path
             return
@@ -473,7 +467,8 @@ class TorchRecStrategy(DDPStrategy):
     @override
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         missing, unexpected = self._require_module().load_state_dict(checkpoint["state_dict"], strict=False)
-        missing = [key for key in missing if key not in self._known_tables()]
+        tables = self._known_tables()
+        missing = [key for key in missing if key not in tables]
         if strict and (missing or unexpected):
             raise InputError(
                 f"The checkpoint is of another model: it lacks {missing or 'nothing'}, and has beyond it "
