@@ -5,15 +5,15 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
 
 from datamodules.samplers.keyed_permutation import KeyedPermutation
+from datamodules.samplers.position import EpochOfBatches
 from trainer.errors import InputError
 
 AHEAD = 2**17  # places of the order that are computed at a time
 
 
-class EvenBatches(Sampler[NDArray[np.int64]]):
+class EvenBatches(EpochOfBatches[NDArray[np.int64]]):
     """Deal the rows of an epoch into global batches, and each batch to the ranks in equal shares.
 
     The order is a pure function of ``(seed, epoch)`` and takes no memory, however many rows there are (see
@@ -75,21 +75,11 @@ class EvenBatches(Sampler[NDArray[np.int64]]):
             raise InputError(
                 f"{size:,} training rows do not fill one batch of {batch_size:,}. Lower {setting}, or give more rows."
             )
+        batches = size // batch_size if rest == "drop" else -(-size // batch_size)
+        super().__init__(batches, seed, rank, world_size, epoch, done)
         self.size = size
         self.batch_size = batch_size
         self.shuffle = shuffle
-        self.batches = size // batch_size if rest == "drop" else -(-size // batch_size)
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = epoch
-        self.done = sum(steps for steps, _ in done)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch; the epoch it is in already is gone on with. Lightning calls this."""
-        if epoch != self.epoch:
-            self.epoch = epoch
-            self.done = 0
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         # The batches may be asked for before set_epoch and more than once, so a position is read, never consumed.
@@ -107,12 +97,3 @@ class EvenBatches(Sampler[NDArray[np.int64]]):
             for step, batch in zip(steps, rows, strict=True):
                 here = min(self.batch_size, self.size - int(step) * self.batch_size)
                 yield batch[: -(-here // self.world_size)]
-
-    def __len__(self) -> int:
-        """The batches of a whole epoch, also when it was begun in its middle."""
-        return self.batches
-
-    @property
-    def remaining(self) -> int:
-        """The batches of the present epoch that are to be given."""
-        return self.batches - self.done

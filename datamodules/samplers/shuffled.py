@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from torch.utils.data import Sampler
 
+from datamodules.samplers.position import EpochOfBatches
 from trainer.errors import InputError
 
 
-class ShuffledBatches(Sampler[list[int]]):
+class ShuffledBatches(EpochOfBatches[list[int]]):
     """Deal the samples of an epoch into global batches, and each batch to the ranks.
 
     The order is a pure function of ``(seed, epoch)``. An epoch has ``ceil(size / batch_size)`` batches whose
@@ -54,29 +54,19 @@ class ShuffledBatches(Sampler[list[int]]):
             raise InputError(f"{setting} is {batch_size}; it must be 1 or more.")
         if size < 1:
             raise InputError("There are no samples to make batches of.")
-        self.batches = -(-size // batch_size)
+        batches = -(-size // batch_size)
         if size < world_size:
             raise InputError(f"{size} samples are too few for {world_size} processes. Use {size} at the most.")
-        if size // self.batches < world_size:
+        if size // batches < world_size:
             enough = next(b for b in range(batch_size + 1, size + 1) if size // -(-size // b) >= world_size)
             raise InputError(
-                f"{setting} {batch_size} deals {size} samples into batches of {size // self.batches}, too few "
+                f"{setting} {batch_size} deals {size} samples into batches of {size // batches}, too few "
                 f"for {world_size} processes. {setting} counts the samples of all processes: raise it to "
                 f"{enough}, or use fewer processes."
             )
+        super().__init__(batches, seed, rank, world_size, epoch, done)
         self.size = size
         self.shuffle = shuffle
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = epoch
-        self.done = sum(steps for steps, _ in done)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch; the epoch it is in already is gone on with. Lightning calls this."""
-        if epoch != self.epoch:
-            self.epoch = epoch
-            self.done = 0
 
     def order(self) -> np.ndarray:
         """The samples of the present epoch, int64 (size,), in order."""
@@ -88,12 +78,3 @@ class ShuffledBatches(Sampler[list[int]]):
         # The batches may be asked for before set_epoch and more than once, so a position is read, never consumed.
         for batch in np.array_split(self.order(), self.batches)[self.done :]:
             yield batch[self.rank :: self.world_size].tolist()
-
-    def __len__(self) -> int:
-        """The batches of a whole epoch, also when it was begun in its middle."""
-        return self.batches
-
-    @property
-    def remaining(self) -> int:
-        """The batches of the present epoch that are to be given."""
-        return self.batches - self.done
