@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from datamodules.atomic_folder import fingerprint, make_current
+from datamodules.picture_file import UnreadablePictureError, read_picture
 from datamodules.unreadable import report_unreadable
 from trainer.errors import InputError
 
@@ -90,19 +91,12 @@ class PictureArray(Dataset):
 def _decode(size: int, file: Path) -> np.ndarray | str:
     """Decode one picture to uint8 (3, size, size), or say why it cannot be read."""
     try:
-        with Image.open(file) as opened:
-            picture = _to_rgb(ImageOps.exif_transpose(opened))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
-        return f"{type(error).__name__}: {error}".replace(str(file), "file")
+        picture = read_picture(file)
+    except UnreadablePictureError as error:
+        return str(error)
     if picture.size != (size, size):
         picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(picture).transpose(2, 0, 1)
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
-        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
-    return picture.convert("RGB")
 
 
 def _build(files: Sequence[Path], size: int, folder: Path) -> Path:

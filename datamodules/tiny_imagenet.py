@@ -16,6 +16,7 @@ from datamodules.archive import Archive, download, extract, why_damaged
 from datamodules.augmentation import random_color, random_crop, random_flip
 from datamodules.base import ResumableDataModule, TimedDataLoader
 from datamodules.picture_array import PictureArray
+from datamodules.picture_file import list_pictures
 from datamodules.samples import tiny_imagenet as sample_set
 from trainer.errors import InputError
 
@@ -29,7 +30,6 @@ SIZE = 64
 # ImageNet's, so that pretrained weights see what they were trained on (torchvision's presets).
 MEAN = [0.485, 0.456, 0.406]
 STD = [0.229, 0.224, 0.225]
-SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
 class LabelledPictures(Dataset):
@@ -298,19 +298,3 @@ def read_val(root: Path, wnids: list[str]) -> tuple[list[Path], list[int]]:
     if not files:
         raise InputError(f"{annotations}: the file is empty. {advice}")
     return files, labels
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures in a folder, by name.
-
-    Raises:
-        InputError: there is no such folder, or there is no picture in it.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder. Check --data.root (or --data.pictures).")
-    names = sorted(name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in SUFFIXES)
-    if not names:
-        raise InputError(
-            f"{folder}: the folder holds no picture ({', '.join(sorted(SUFFIXES))}). Add some or remove it."
-        )
-    return [folder / name for name in names]
