@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
+from datamodules.hub_set import load_splits
 from trainer.errors import InputError
 
 SPLITS = ("train", "valid", "test")
@@ -164,7 +165,7 @@ class DatasetText(TextSource):
     def __init__(self, name: str, config: str | None, cache: Path) -> None:
         super().__init__(name if config is None or Path(name).is_dir() else f"{name}, {config}")
         self._rows: dict[str, Any] = {}
-        found = _load(name, config, cache)
+        found = load_splits(name, config, cache, "or give text files with --data.root")
         for split, names in SET_NAMES.items():
             for set_name in names:
                 if set_name in found and split not in self._rows:
@@ -209,21 +210,3 @@ class DatasetText(TextSource):
         return hashlib.sha256(
             json.dumps({split: rows._fingerprint for split, rows in self._rows.items()}).encode()
         ).hexdigest()
-
-
-def _load(name: str, config: str | None, cache: Path) -> Any:
-    import datasets  # takes a second that other sources need not wait for
-
-    folder = Path(name)
-    try:
-        if (folder / "dataset_dict.json").exists():
-            return datasets.load_from_disk(name)
-        if folder.is_dir():
-            return datasets.load_dataset(name, cache_dir=str(cache / "huggingface"))
-        return datasets.load_dataset(name, config, cache_dir=str(cache / "huggingface"))
-    except (OSError, ValueError, RuntimeError, IndexError, datasets.exceptions.DatasetsError) as error:
-        first_line = str(error).strip().split("\n")[0]
-        raise InputError(
-            f"{name}: this set cannot be loaded ({type(error).__name__}: {first_line}). Check the name (data.dataset), "
-            "its configuration (data.dataset_config) and the network, or give text files with --data.root."
-        ) from error

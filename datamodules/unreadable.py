@@ -1,8 +1,7 @@
 """What is done about files of a data set that cannot be read."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
@@ -11,11 +10,11 @@ from trainer.errors import InputError
 NAMED = 10  # files that a message names
 
 
-def report_unreadable(faults: Mapping[Path, str], total: int, kind: str, unreadable: Literal["error", "skip"]) -> None:
+def report_unreadable(faults: Mapping[Any, str], total: int, kind: str, unreadable: Literal["error", "skip"]) -> None:
     """Stop at files that cannot be read, or warn that they are left out; without any, do nothing.
 
     Args:
-        faults: why each of them cannot be read.
+        faults: why each of them, a file or what else a person finds it by, cannot be read.
         total: how many files there are.
         kind: what they are, in the plural.
         unreadable: ``error`` stops, ``skip`` warns.

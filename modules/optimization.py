@@ -95,10 +95,17 @@ class Optimization:
     def configure(self, module: LightningModule, groups: list[dict[str, Any]]) -> Any:
         """Build what :meth:`LightningModule.configure_optimizers` returns.
 
+        Args:
+            module: what is optimized.
+            groups: its parameters, as torch's optimizers take them; a group's ``lr_factor`` makes its learning rate a
+                multiple of the optimizer's.
+
         Raises:
             InputError: the schedule spans the run, and the run has no number of steps.
         """
         optimizer = self.optimizer(groups)
+        for group in optimizer.param_groups:
+            group["lr"] *= group.get("lr_factor", 1.0)
         if self.scheduler is None:
             return optimizer
         scheduler = self.scheduler(optimizer)

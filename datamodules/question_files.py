@@ -1,0 +1,193 @@
+"""Questions about pictures from files: TextVQA's annotations as they were published, JSON lines, CSV."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from datamodules.hub_set import load_splits
+from datamodules.question_set import PictureColumn, PictureFiles, Pictures, QuestionSet
+from trainer.errors import InputError
+
+#: The folder of the pictures of each split, as TextVQA was published.
+FOLDERS = {"train": "train_images", "val": "train_images", "test": "test_images"}
+#: The names that a split may have in a set of Hugging Face datasets.
+SET_NAMES = {"train": ("train",), "val": ("validation", "val", "valid", "dev"), "test": ("test",)}
+COLUMNS = "a question about a picture has 'image', 'question' and 'answers' (or 'answer'), and may have 'ocr_tokens'"
+
+
+def read_split(root: Path, split: str, labelled: bool) -> QuestionSet:
+    """Read a split from a folder: ``TextVQA_*_<split>.json``, ``<split>.jsonl`` or ``<split>.csv``.
+
+    Args:
+        root: the folder.
+        split: ``train``, ``val`` or ``test``.
+        labelled: whether answers are needed.
+
+    Raises:
+        InputError: there is no such file, or it is malformed.
+    """
+    published = sorted(file for file in root.glob(f"TextVQA_*_{split}.json") if "OCR" not in file.name)
+    if published:
+        return read_published(published[-1], split, labelled)
+    for suffix in (".jsonl", ".csv"):
+        if (root / f"{split}{suffix}").is_file():
+            return read_rows(root / f"{split}{suffix}", labelled)
+    raise InputError(
+        f"{root}: there is no {split} split: neither TextVQA_0.5.1_{split}.json nor {split}.jsonl nor {split}.csv "
+        "(data.root). Get TextVQA from the Hugging Face hub with --data.dataset=lmms-lab/textvqa, or from "
+        "https://textvqa.org, give another folder with --data.root, or try the program on generated pictures first: "
+        "add --config configs/sample/flava_textvqa.yaml."
+    )
+
+
+def read_published(file: Path, split: str, labelled: bool) -> QuestionSet:
+    """Read annotations as TextVQA was published, with the words of ``TextVQA_Rosetta_OCR_*`` beside them if there.
+
+    Raises:
+        InputError: the file is malformed.
+    """
+    rows = _published_rows(file)
+    words: dict[str, list[str]] = {}
+    for beside in sorted(file.parent.glob(f"TextVQA_*OCR*_{split}.json")):
+        words |= {str(row["image_id"]): list(row["ocr_tokens"]) for row in _published_rows(beside)}
+    folder = file.parent / FOLDERS[split]
+    found = [
+        {"image": f"{row.get('image_id', '')}.jpg", "ocr_tokens": words.get(str(row.get("image_id")), [])} | row
+        for row in rows
+    ]
+    return _collect(
+        str(file), ((f"{file}, question {row.get('question_id', '?')}", row) for row in found), folder, labelled
+    )
+
+
+def _published_rows(file: Path) -> list[dict[str, Any]]:
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))["data"]
+        if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+            return rows
+        raise KeyError("data")
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{file}: not as TextVQA was published, JSON with a list 'data' ({type(error).__name__}: {error}). The "
+            "file may be damaged; get it anew from https://textvqa.org."
+        ) from error
+
+
+def read_rows(file: Path, labelled: bool) -> QuestionSet:
+    """Read a file with a question in each row, CSV with a heading or JSON lines.
+
+    A row has ``image``, a path relative to the file's folder; ``question``; ``answers``, a list, which in CSV is
+    written as JSON, or ``answer``, a single one; and may have ``ocr_tokens``, a list.
+
+    Args:
+        file: CSV if its name ends in ``.csv``, JSON lines otherwise.
+        labelled: whether answers are needed.
+
+    Raises:
+        InputError: the file is missing or malformed, or a row has no picture or question.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            rows = list(_csv_rows(file, lines) if file.suffix == ".csv" else _json_rows(file, lines))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: not UTF-8 at byte {error.start}. Convert the file.") from error
+    return _collect(str(file), iter(rows), file.parent, labelled)
+
+
+def _csv_rows(file: Path, lines: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    table = csv.DictReader(lines)
+    for row in table:
+        where = f"{file}:{table.line_num}"
+        if None in row or None in row.values():
+            raise InputError(f"{where}: it has other than the {len(table.fieldnames or ())} fields of the first line.")
+        for key in {"answers", "ocr_tokens"} & row.keys():
+            row[key] = _listed(where, row[key])
+        yield where, row
+
+
+def _listed(where: str, value: str) -> Any:
+    try:
+        return json.loads(value) if value.startswith("[") else value
+    except ValueError as error:
+        raise InputError(f"{where}: {value!r} is no JSON list ({error}).") from error
+
+
+def _json_rows(file: Path, lines: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(lines, 1):
+        where = f"{file}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{where}: no JSON ({error}). The line reads: {line[:200].rstrip()!r}") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: no JSON object. The line reads: {line[:200].rstrip()!r}")
+        yield where, row
+
+
+def read_set(name: str, config: str | None, cache: Path, splits: Mapping[str, bool]) -> dict[str, QuestionSet]:
+    """Read splits of a set of Hugging Face datasets with the columns of :func:`read_rows`.
+
+    Args:
+        name: of a set on the hub such as ``lmms-lab/textvqa``, or a folder with Parquet or Arrow files.
+        config: which configuration of a set on the hub.
+        cache: folder for sets that were converted to Arrow.
+        splits: the splits, and whether their answers are needed.
+
+    Raises:
+        InputError: the set cannot be loaded, or lacks a split or a column.
+    """
+    from datasets import Image  # takes a second that other sources need not wait for
+
+    found = load_splits(name, config, cache, "or give a folder of files with --data.root")
+    sets = {}
+    for split, labelled in splits.items():
+        rows = next((found[set_name] for set_name in SET_NAMES[split] if set_name in found), None)
+        if rows is None:
+            raise InputError(
+                f"{name}: there is no split {' or '.join(SET_NAMES[split])} but {', '.join(found)} (data.dataset)."
+            )
+        title = f"{name} ({split})"
+        _check_columns(title, rows.column_names, labelled)
+        if not isinstance(rows.features["image"], Image):
+            raise InputError(f"{title}: the column 'image' holds no pictures but {rows.features['image']}.")
+        texts = [key for key in rows.column_names if key in ("question", "answers", "answer", "ocr_tokens")]
+        pictures = PictureColumn(rows.select_columns("image").cast_column("image", Image(decode=False)))
+        listed = ((f"{title}, row {number}", row) for number, row in enumerate(rows.select_columns(texts)))
+        sets[split] = _texts(title, listed, pictures)
+    return sets
+
+
+def _check_columns(title: str, columns: Any, labelled: bool) -> None:
+    for names in (("image",), ("question",), *((("answers", "answer"),) if labelled else ())):
+        if not any(name in columns for name in names):
+            raise InputError(f"{title}: there is no {' or '.join(names)!r} but {', '.join(columns)}; {COLUMNS}.")
+
+
+def _collect(title: str, rows: Iterator[tuple[str, dict[str, Any]]], folder: Path, labelled: bool) -> QuestionSet:
+    listed = list(rows)
+    if not listed:
+        raise InputError(f"{title}: it has no question; {COLUMNS}.")
+    for where, row in listed:
+        _check_columns(where, row, labelled)
+    return _texts(title, iter(listed), PictureFiles([folder / str(row["image"]) for _, row in listed]))
+
+
+def _texts(title: str, rows: Iterator[tuple[str, dict[str, Any]]], pictures: Pictures) -> QuestionSet:
+    places, questions, answers, ocr = [], [], [], []
+    for where, row in rows:
+        places.append(where)
+        questions.append(str(row["question"] or ""))
+        answers.append(_words(row.get("answers", row.get("answer"))))
+        ocr.append(_words(row.get("ocr_tokens")))
+    return QuestionSet(title, places, questions, answers, ocr, pictures)
+
+
+def _words(value: Any) -> list[str]:
+    """A list of texts that are not empty, from one of texts or of VQA v2's objects, from a single text, or nothing."""
+    values = value if isinstance(value, list) else [value]
+    texts = (str(one["answer"] if isinstance(one, dict) else one).strip() for one in values if one is not None)
+    return [text for text in texts if text]

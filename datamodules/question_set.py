@@ -1,0 +1,202 @@
+"""Questions about pictures: a split of a data set, and which of its rows can be used."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from tqdm import tqdm
+
+from datamodules.atomic_folder import fingerprint, make_current
+from datamodules.picture_file import UnreadablePictureError, read_picture
+from datamodules.unreadable import report_unreadable
+from trainer.errors import InputError
+
+
+class Pictures(Protocol):
+    """The pictures of the rows of a split."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int) -> Path | bytes:
+        """A picture's file, or its contents."""
+
+    def select(self, rows: Sequence[int]) -> "Pictures":
+        """The pictures of some of the rows."""
+
+    @property
+    def place(self) -> str:
+        """Where they are, which does not change when they do."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when they do."""
+
+
+class PictureFiles:
+    """Pictures in files, of which several rows may have the same.
+
+    Args:
+        files: the file of each row.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = list(files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, row: int) -> Path:
+        return self._files[row]
+
+    def select(self, rows: Sequence[int]) -> "PictureFiles":
+        """The pictures of some of the rows."""
+        return PictureFiles([self._files[row] for row in rows])
+
+    @property
+    def place(self) -> str:
+        """The folder that all are in."""
+        return os.path.commonpath([os.path.abspath(file.parent) for file in self._files])
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of their names, sizes and times of change."""
+        return fingerprint([file.absolute() for file in self._files], self.place, "pictures")
+
+
+class PictureColumn:
+    """Pictures in the column ``image`` of a Hugging Face data set.
+
+    Args:
+        rows: the data set, its pictures not decoded.
+    """
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, row: int) -> Path | bytes:
+        picture = self._rows[row]["image"]
+        if picture is None:
+            return b""  # which is no picture
+        return Path(picture["path"]) if picture["bytes"] is None else picture["bytes"]
+
+    def select(self, rows: Sequence[int]) -> "PictureColumn":
+        """The pictures of some of the rows."""
+        return PictureColumn(self._rows.select(rows))
+
+    @property
+    def place(self) -> str:
+        """The name of the set and split."""
+        return f"{self._rows.info.dataset_name} {self._rows.split}"
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the data set."""
+        return hashlib.sha256(self._rows._fingerprint.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class QuestionSet:
+    """Questions, each with its picture.
+
+    Args:
+        name: by which a person finds the set.
+        places: by which a person finds each row.
+        questions: the texts.
+        answers: what the annotators answered to each; none where they are not known.
+        ocr: the words that were recognised in each picture.
+        pictures: the pictures.
+    """
+
+    name: str
+    places: list[str]
+    questions: list[str]
+    answers: list[list[str]]
+    ocr: list[list[str]]
+    pictures: Pictures
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def source(self, row: int) -> str:
+        """The file of a row's picture, or where the row is, if the picture has no file of its own."""
+        return str(self.pictures[row]) if isinstance(self.pictures, PictureFiles) else self.places[row]
+
+    def usable(self, cache: Path, labelled: bool, unreadable: Literal["error", "skip"]) -> "QuestionSet":
+        """Find rows that cannot be used, and leave them out if they may be.
+
+        Every picture is decoded once; what was found is kept in ``cache``.
+
+        Args:
+            cache: where.
+            labelled: whether rows need answers.
+            unreadable: ``error`` stops at rows that cannot be used and names them; ``skip`` leaves them out and warns.
+
+        Raises:
+            InputError: there are such rows, and they are to stop the run.
+        """
+        faults = unreadable_pictures(self.pictures, cache)
+        for row, (question, answers) in enumerate(zip(self.questions, self.answers, strict=True)):
+            if not question.strip():
+                faults[row] = "the question is empty"
+            elif labelled and not answers:
+                faults[row] = "there is no answer to the question"
+        named = {self.places[row]: why for row, why in sorted(faults.items())}
+        report_unreadable(named, len(self), f"questions of {self.name}", unreadable)
+        if not faults:
+            return self
+        if len(faults) == len(self):
+            raise InputError(f"{self.name}: none of its {len(self)} questions can be used.")
+        rows = [row for row in range(len(self)) if row not in faults]
+        return QuestionSet(
+            self.name,
+            [self.places[row] for row in rows],
+            [self.questions[row] for row in rows],
+            [self.answers[row] for row in rows],
+            [self.ocr[row] for row in rows],
+            self.pictures.select(rows),
+        )
+
+
+def unreadable_pictures(pictures: Pictures, cache: Path) -> dict[int, str]:
+    """Decode every picture once, and say why the pictures of which rows cannot be read.
+
+    Args:
+        pictures: the pictures.
+        cache: where the answer is kept until the pictures change.
+    """
+    place = hashlib.sha256(os.fsencode(pictures.place)).hexdigest()[:8]
+    folder = make_current(cache / f"pictures-{place}", pictures.fingerprint, partial(_check, pictures))
+    found: dict[str, str] = json.loads((folder / "unreadable.json").read_text())
+    return {int(row): why for row, why in found.items()}
+
+
+def _check(pictures: Pictures, folder: Path) -> Path:
+    found = {}
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        checked = pool.map(partial(_why_unreadable, pictures), range(len(pictures)))
+        for row, why in enumerate(tqdm(checked, "Checking pictures", len(pictures), unit="picture")):
+            if why:
+                found[row] = why
+    (folder / "unreadable.json").write_text(json.dumps(found))
+    return folder
+
+
+def _why_unreadable(pictures: Pictures, row: int) -> str | None:
+    picture = pictures[row]
+    if isinstance(picture, Path) and not picture.is_file():
+        return f"there is no picture {picture}"
+    try:
+        read_picture(picture)
+    except UnreadablePictureError as error:
+        return f"the picture {picture} cannot be read: {error}" if isinstance(picture, Path) else f"picture: {error}"
+    return None

@@ -1,0 +1,71 @@
+"""Questions about pictures as batches: pictures decoded, questions in tokens, answers as numbers and scores."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from datamodules.answer_vocabulary import AnswerVocabulary
+from datamodules.padding import pad_right
+from datamodules.picture_file import UnreadablePictureError, read_picture
+from datamodules.question_set import QuestionSet
+from trainer.errors import InputError
+
+
+class VisualQuestions(Dataset):
+    """Batches of questions.
+
+    A batch has ``image``, a list of B pictures uint8 (3, H, W), each of its own size; ``question``, a pair of tokens
+    int64 (B, T), padded on the right with 0, and their numbers int64 (B,); ``text``, a list of B questions; ``index``
+    int64 (B,); and with a vocabulary ``label`` int64 (B,), ``answers`` and ``scores``, as :class:`AnswerVocabulary` has
+    them, padded, and ``annotators``, a list of B lists of what they answered.
+
+    Args:
+        rows: the questions.
+        tokens: of each, int64 (T,).
+        vocabulary: the answers to choose from; None where answers are not known.
+    """
+
+    def __init__(self, rows: QuestionSet, tokens: list[NDArray[np.int64]], vocabulary: AnswerVocabulary | None) -> None:
+        self.rows = rows
+        self.tokens = tokens
+        self.vocabulary = vocabulary
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The tokens of each question, int64 (N,)."""
+        return np.array([len(tokens) for tokens in self.tokens])
+
+    def __getitem__(self, indices: list[int]) -> dict[str, Any]:
+        batch = pad_right([self._texts(index) for index in indices])
+        batch["image"] = [self._picture(index) for index in indices]
+        if self.vocabulary is not None:
+            batch["annotators"] = [self.rows.answers[index] for index in indices]
+        return batch
+
+    def _texts(self, index: int) -> dict[str, Any]:
+        example = {
+            "question": torch.from_numpy(self.tokens[index]),
+            "text": self.rows.questions[index],
+            "index": index,
+        }
+        if self.vocabulary is not None:
+            answers, scores = self.vocabulary.scores(self.rows.answers[index])
+            label = self.vocabulary.label(self.rows.answers[index])
+            example |= {"label": label, "answers": answers, "scores": scores}
+        return example
+
+    def _picture(self, index: int) -> Tensor:
+        try:
+            return pil_to_tensor(read_picture(self.rows.pictures[index]))
+        except UnreadablePictureError as error:
+            raise InputError(
+                f"{self.rows.places[index]}: the picture has changed since it was checked: {error}."
+            ) from error
