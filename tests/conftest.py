@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from datamodules.samples import criteo as criteo_sample
 from datamodules.samples import librispeech as librispeech_sample
+from datamodules.samples import text_vqa as text_vqa_sample
 from datamodules.samples import tiny_imagenet as tiny_imagenet_sample
 
 # CI tries the same examples each time; on a developer's machine Hypothesis goes on looking for new ones. No example
@@ -65,8 +66,19 @@ def criteo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def text_vqa(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set of questions about pictures: 156 training, 91 validation, 13 test questions, 13 answers.
+
+    In ``data`` Parquet files with the columns of the Hugging Face hub's TextVQA, and ``vocab.txt``.
+    """
+    root = tmp_path_factory.mktemp("questions") / "text-vqa"
+    text_vqa_sample.make(root, train=12, val=7, test=1)
+    return root
+
+
+@pytest.fixture(scope="session")
 def small_data(
-    tiny_imagenet: Path, wikitext2: Path, librispeech: Path, criteo: Path, cache: Path
+    tiny_imagenet: Path, wikitext2: Path, librispeech: Path, criteo: Path, text_vqa: Path, cache: Path
 ) -> dict[str, list[str]]:
     """For each DataModule, the words of a command that fit its configurations to the small data above."""
     return {
@@ -91,5 +103,15 @@ def small_data(
             *("--data.train=[train.txt]", "--data.val=[]"),
             *("--model.embedding_dim=8", "--model.bottom=[8]", "--model.top=[8]", "--model.cross_rank=4"),
             "--trainer.val_check_interval=1.0",
+        ],
+        "TextVQA": [
+            *(f"--data.dataset={text_vqa / 'data'}", f"--data.cache={cache}", f"--data.tokenizer={text_vqa}"),
+            *("--data.batch_size=32", "--data.max_question_length=16", "--data.image_size=16"),
+            *("--model.vocab_size=14", "--model.weights=null", "--model.hidden_dim=16"),
+            *("--model.architecture.image_size=16", "--model.architecture.patch_size=8"),
+            *("--model.architecture.question_tokens=37", "--model.architecture.max_question_length=16"),
+            *("--model.architecture.dim=16", "--model.architecture.feedforward_dim=16"),
+            *("--model.architecture.num_heads=2", "--model.architecture.image_layers=1"),
+            *("--model.architecture.text_layers=1", "--model.architecture.multimodal_layers=1"),
         ],
     }

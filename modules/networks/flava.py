@@ -106,9 +106,9 @@ class FlavaArchitecture:
 class _Encoders(FlavaModel):
     """Takes no notice of the heads that the published model was pretrained with."""
 
-    _keys_to_ignore_on_load_unexpected = (
-        r"^(image_codebook|mim_head|mlm_head|itm_head|mmm_image_head|mmm_text_head|global_contrastive_head)\.",
-    )
+    _keys_to_ignore_on_load_unexpected = [  # noqa: RUF012 as the base class has it
+        r"^(image_codebook|mim_head|mlm_head|itm_head|mmm_image_head|mmm_text_head|global_contrastive_head)\."
+    ]
 
 
 def pretrained_flava(weights: str) -> FlavaModel:
