@@ -109,7 +109,7 @@ def small_data(
             *("--data.batch_size=32", "--data.max_question_length=16", "--data.image_size=16"),
             *("--model.vocab_size=14", "--model.weights=null", "--model.hidden_dim=16"),
             *("--model.architecture.image_size=16", "--model.architecture.patch_size=8"),
-            *("--model.architecture.question_tokens=37", "--model.architecture.max_question_length=16"),
+            *("--model.architecture.question_tokens=38", "--model.architecture.max_question_length=16"),
             *("--model.architecture.dim=16", "--model.architecture.feedforward_dim=16"),
             *("--model.architecture.num_heads=2", "--model.architecture.image_layers=1"),
             *("--model.architecture.text_layers=1", "--model.architecture.multimodal_layers=1"),

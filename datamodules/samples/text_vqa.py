@@ -35,7 +35,7 @@ WORDINGS: dict[tuple[str, ...], tuple[str, ...]] = {
     **{(f"Is there a {kind}?",): ("yes", "no") for kind in KINDS},
 }
 ERRORS = 0.1  # share of annotators that err
-PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "?")
+PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "?")
 
 
 def chance() -> float:
