@@ -102,27 +102,26 @@ class AnsweredQuestions(Callback):
 
 
 def draw_questions(questions: list[Answered], columns: int) -> "Figure":
-    """Draw questions in rows: the question above its picture, the answer below it, over the annotators'.
+    """Draw questions in rows: question and annotators' answers above the picture, the answer given below it.
 
-    An answer is green if it is worth something, red if not.
+    That is green if it is worth something, red if not.
     """
     from matplotlib.figure import Figure
 
     rows = -(-len(questions) // columns)
-    figure = Figure((2.8 * columns, 3.4 * rows), layout="constrained")
+    figure = Figure((2.8 * columns, 3.6 * rows), layout="constrained")
     for place, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        axes.set_axis_off()
         if place >= len(questions):
+            axes.set_axis_off()
             continue
         one = questions[place]
-        axes.imshow(one.picture)
-        axes.set_title(_lines(one.question, 3), fontsize=8)
         counts = Counter(one.annotators).most_common()
         given = ", ".join(f"{answer} ({count})" if count > 1 else answer for answer, count in counts)
-        answer = f"{_lines(one.answer, 1)} (worth {one.score:.1f})"
-        below = {"transform": axes.transAxes, "ha": "center", "va": "top", "fontsize": 8}
-        axes.text(0.5, -0.02, answer, color="green" if one.score else "red", **below)
-        axes.text(0.5, -0.11, _lines(given, 2), **below)
+        axes.imshow(one.picture)
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(f"{_lines(one.question, 3)}\n{_lines(given, 2)}", fontsize=8)
+        below = f"{_lines(one.answer, 1)} (worth {one.score:.1f})"
+        axes.set_xlabel(below, fontsize=8, color="green" if one.score else "red")
     return figure
 
 

@@ -1,6 +1,8 @@
 """What a newcomer does first, and the files that describe the project."""
 
 import csv
+import json
+import operator
 import os
 import re
 import subprocess
@@ -8,9 +10,11 @@ import sys
 import tomllib
 from pathlib import Path
 
+import datasets
 import pytest
+from PIL import Image
 
-from datamodules.samples import wikitext2
+from datamodules.samples import text_vqa, wikitext2
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKLOAD = ["--config", "configs/resnet_tiny_imagenet.yaml"]
@@ -75,6 +79,40 @@ def test_speech_recognition_learns_the_tones_of_its_sample_recordings(tmp_path: 
     assert len(rows) == len(transcripts)
     right = sum(row["text"] == transcripts[Path(row["file"]).stem] for row in rows)
     assert right >= 0.8 * len(rows)
+
+
+@pytest.mark.slow
+def test_questions_about_sample_pictures_are_answered_from_the_pictures(tmp_path: Path) -> None:
+    """And blank ones are answered no better than by chance."""
+    name = "flava_textvqa.yaml"
+    words = ["--config", f"configs/{name}", "--config", f"configs/sample/{name}"]
+    words += [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
+    output = train("fit", *words)
+    assert "SAMPLE DATA" in output
+    vqa_accuracy = re.search(r"Best val/vqa_accuracy: ([\d.]+)", output)
+    assert vqa_accuracy is not None
+    assert float(vqa_accuracy[1]) >= 0.9
+
+    questions = tmp_path / "cache" / text_vqa.FOLDER / "data"
+    rows = datasets.load_dataset(str(questions), split="validation", cache_dir=str(tmp_path / "arrow")).to_list()
+    right = {}
+    for kind in ("drawn", "blank"):
+        asked = tmp_path / f"{kind}.jsonl"
+        with asked.open("w") as lines:
+            for number, row in enumerate(rows):
+                picture = tmp_path / f"{kind} {number}.png"
+                if kind == "drawn":
+                    picture.write_bytes(row["image"]["bytes"])
+                else:
+                    Image.new("RGB", (64, 64), (55, 55, 55)).save(picture)
+                lines.write(json.dumps({"image": picture.name, "question": row["question"]}) + "\n")
+        predictions = tmp_path / f"{kind}.csv"
+        train("predict", *words, "--ckpt_path=best", f"--data.questions={asked}", f"--predictions.output={predictions}")
+        answers = [row["answer"] for row in csv.DictReader(predictions.open())]
+        true = [max(row["answers"], key=row["answers"].count) for row in rows]
+        right[kind] = sum(map(operator.eq, answers, true)) / len(rows)
+    assert right["drawn"] >= 0.9
+    assert right["blank"] <= text_vqa.chance() + 1e-9
 
 
 @pytest.mark.slow

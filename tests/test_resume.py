@@ -76,6 +76,9 @@ SPEECH = Workload(
     alone=("--data.max_batch_length=6",),
     together=("--data.max_batch_length=3.5",),
 )
+QUESTIONS = Workload(
+    "flava_textvqa", "TextVQA", ("loss", "accuracy", "vqa_accuracy", "vqa_ceiling"), ("--model.head_dropout=0.5",)
+)
 CLICKS = Workload("dlrm_criteo", "Criteo", ("loss", "normalized_entropy", "calibration"), strategy="TorchRecStrategy")
 
 
@@ -151,7 +154,7 @@ def whole_runs(small_data: dict[str, list[str]], tmp_path_factory: pytest.TempPa
 
 @pytest.mark.parametrize(
     ("workload", "num_workers"),
-    [(RESNET, 0), (RESNET, 2), (MODERN, 2), (CLASSIC, 0), (SPEECH, 2), (CLICKS, 2)],
+    [(RESNET, 0), (RESNET, 2), (MODERN, 2), (CLASSIC, 0), (SPEECH, 2), (CLICKS, 2), (QUESTIONS, 2)],
     ids=lambda value: getattr(value, "config", value),
 )
 def test_killed_run_ends_as_if_it_had_not_been_killed(
@@ -164,7 +167,7 @@ def test_killed_run_ends_as_if_it_had_not_been_killed(
     assert_same_training(workload, whole_runs.folder(workload), tmp_path)
 
 
-@pytest.mark.parametrize("workload", [RESNET, MODERN, SPEECH, CLICKS], ids=lambda workload: workload.config)
+@pytest.mark.parametrize("workload", [RESNET, MODERN, SPEECH, CLICKS, QUESTIONS], ids=lambda workload: workload.config)
 def test_killed_run_of_two_processes_ends_as_if_it_had_not_been_killed(
     workload: Workload, small_data: dict[str, list[str]], whole_runs: Runs, tmp_path: Path
 ) -> None:

@@ -143,7 +143,7 @@ def pretrained_flava(weights: str) -> FlavaModel:
             f"{weights}: it is no whole FLAVA (model.weights): {len(missing)} of its weights are missing, such as "
             f"{missing[0]}. {advice}"
         )
-    return model
+    return model.train()  # layers are computed anew in the backward pass while training only
 
 
 class FlavaForAnswers(nn.Module):
