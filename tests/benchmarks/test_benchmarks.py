@@ -27,7 +27,7 @@ COLUMNS = [
 ]
 METRIC = re.compile(
     r"(train|val|test|throughput|trainer_overhead|language_model|dynamic_batching|speech_training|click_log"
-    r"|sharded_training)/[a-z][a-z0-9_]*"
+    r"|sharded_training|visual_questions)/[a-z][a-z0-9_]*"
 )
 
 
@@ -205,3 +205,19 @@ def test_sharded_training_prints_the_step_of_each_variant_and_the_ratios(tmp_pat
         ratio = re.search(rf"^speed of trainer{re.escape(suffix)} by plain{re.escape(suffix)}: ([\d.]+) ", out, re.M)
         assert ratio is not None, out
         assert float(ratio[1]) == pytest.approx(steps[f"plain{suffix}"] / steps[f"trainer{suffix}"], rel=0.02)
+
+
+@pytest.mark.slow
+def test_visual_questions_prints_the_step_of_each_variant_with_its_ratio_and_peak(tmp_path: Path) -> None:
+    out = run("visual_questions", "--tiny", "--rounds=2", folder=tmp_path)
+    assert_first_line(out)
+    median = {}
+    for variant in ("by hand", "trainer", "by hand, 512 tokens"):
+        row = re.search(rf"^{variant} +([\d.]+) +([\d.]+) to ([\d.]+) +([\d.]+) +(\d+)$", out, re.MULTILINE)
+        assert row, out
+        median[variant], least, most, ratio, peak = map(float, row.groups())
+        assert 0 < least <= median[variant] <= most
+        assert least / median["by hand"] / 2 < ratio < 2 * most / median["by hand"]
+        assert peak > 1
+    assert median["by hand, 512 tokens"] > median["by hand"]
+    assert not list(tmp_path.glob("visual_questions_*")), "temporary files were left behind"

@@ -81,9 +81,10 @@ def test_binary_cross_entropy_is_that_of_the_scores_of_all_answers() -> None:
 )
 def test_metrics_count_the_answers_given(given: int, accuracy: float, vqa_accuracy: float) -> None:
     model, examples = answerer(), batch()
+    scoring: Any = model.network.head[3]
     with torch.no_grad():  # always the same answer, however likely "another one" (number 0) is
-        model.network.head[3].weight.zero_()
-        model.network.head[3].bias.copy_(torch.eye(6)[given] + 5 * torch.eye(6)[0])
+        scoring.weight.zero_()
+        scoring.bias.copy_(torch.eye(6)[given] + 5 * torch.eye(6)[0])
     model._step(examples, model.val_metrics)
     metrics = model.val_metrics.compute()
     assert metrics["val/accuracy"] == pytest.approx(accuracy)
@@ -161,16 +162,20 @@ def test_compiled_network_gives_the_same_answers_and_keeps_the_names_of_its_weig
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     compiled = answerer(compiled=True)
-    backends: list[str] = []
-    # The default backend needs a C++ compiler; what is compiled is the same.
-    compiled.network.compile(backend=lambda graph, _: backends.append("used") or graph.forward)
+    graphs: list[Any] = []
+
+    def backend(graph: Any, _: Any) -> Any:  # the default one needs a C++ compiler; what is compiled is the same
+        graphs.append(graph)
+        return graph.forward
+
+    compiled.network.compile(backend=backend)
     plain, examples = answerer(), batch()
     assert compiled.state_dict().keys() == plain.state_dict().keys()
     with torch.no_grad():
         torch.testing.assert_close(
             compiled(examples["image"], *examples["question"]), plain(examples["image"], *examples["question"])
         )
-    assert backends
+    assert graphs
 
 
 @pytest.mark.parametrize(
