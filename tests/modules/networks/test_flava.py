@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -92,7 +93,8 @@ def test_saved_model_is_loaded_from_its_folder(tmp_path: Path) -> None:
     saved = network().flava
     saved.save_pretrained(tmp_path)
     loaded = pretrained_flava(str(tmp_path))
-    assert loaded.config.image_config.image_size == 16
+    sizes: Any = loaded.config
+    assert sizes.image_config.image_size == 16
     assert all(module.training for module in loaded.modules())  # or gradient checkpointing would do nothing
     for name, weight in saved.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], weight), name
