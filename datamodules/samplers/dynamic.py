@@ -18,6 +18,8 @@ from datamodules.samplers.packing import halve_largest, pack
 from trainer.errors import InputError
 
 SPARE = 0.003  # share of batches beyond what the first epoch takes, so that other epochs fit in as well
+CALIBRATIONS = 6  # times that the padding of an epoch is measured to meet the target
+CLOSE = 0.1  # share of the target within which it is met
 NAMED = 5  # examples that a message names
 TooLong = Literal["error", "warn", "drop", "alone"]
 
@@ -219,16 +221,28 @@ class DynamicBatchSampler(Sampler[list[int]]):
 
     def _calibrate(self, load: NDArray[np.float64], padding: float) -> None:
         """Adjust the noise to the padding that it really makes, which gaps in the lengths and tails change."""
-        measured = []
-        for share in (0.0, 1.0):
+
+        def made(share: float) -> float:
             order = self._order.draw(_generator(self.seed, 0, 0, 1), share)
             starts = pack(load[order, None], self._budgets[:1], self.max_batch_ex)
             cells = np.maximum.reduceat(load[order], starts) * np.diff(starts, append=len(order))
-            measured.append(1 - load.sum() / cells.sum())
-        least, most = measured
-        if most > least:  # where even sorting pads more than was asked for, some randomness is kept
-            factor = float(np.clip((padding - least) / (most - least), 0.5, 2.0))
-            self._order = replace(self._order, noise=factor * self._order.noise)
+            return float(1 - load.sum() / cells.sum())
+
+        below, above = (0.0, made(0.0)), (1.0, made(1.0))  # shares of the noise, with their padding
+        if above[1] <= below[1]:
+            return
+        # Where even sorting pads more than was asked for, some randomness is kept.
+        share = float(np.clip(_between(below, above, padding), 0.5, 2.0))
+        if below[1] < padding:
+            for _ in range(CALIBRATIONS):
+                point = (share, made(share))
+                if abs(point[1] - padding) <= CLOSE * padding:
+                    break
+                below, above = (point, above) if point[1] < padding else (below, point)
+                if above[1] <= below[1]:  # all that more noise adds
+                    break
+                share = float(np.clip(_between(below, above, padding), 0.0, 2.0))
+        self._order = replace(self._order, noise=share * self._order.noise)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch; the epoch it is in already is gone on with."""
@@ -382,6 +396,11 @@ class DynamicBatchSampler(Sampler[list[int]]):
         if len(beyond) == len(everything):
             raise InputError(f"{message} Nothing is left; raise max_batch_length.")
         return np.setdiff1d(everything, beyond), len(beyond)
+
+
+def _between(below: tuple[float, float], above: tuple[float, float], value: float) -> float:
+    """Where the line through two points (x, y) has a value."""
+    return below[0] + (value - below[1]) * (above[0] - below[0]) / (above[1] - below[1])
 
 
 def check_options(max_batch_ex: int | None, quadratic: float | None, rank: int, world_size: int) -> None:

@@ -175,6 +175,14 @@ def test_padding_is_what_was_asked_for(padding: float, shape: str) -> None:
     assert DynamicBatchSampler(lengths, 600, padding=padding).describe().padding == pytest.approx(padding, rel=0.25)
 
 
+@pytest.mark.parametrize("padding", [0.01, 0.05, 0.15])
+def test_padding_is_what_was_asked_for_where_only_some_lengths_occur(padding: float) -> None:
+    """As of short questions, in tokens: little noise puts lengths into one batch that are far apart."""
+    lengths = np.random.default_rng(0).choice([7, 8, 9, 10, 11, 13], 20_000)
+    sampler = DynamicBatchSampler(lengths, 64 * 13, max_batch_ex=64, padding=padding)
+    assert sampler.describe().padding == pytest.approx(padding, rel=0.25)
+
+
 def test_one_bucket_is_fully_random() -> None:
     """Batch-mates are as unlike as any two examples are."""
     lengths = np.random.default_rng(0).uniform(5, 10, 4000)
