@@ -183,6 +183,8 @@ def _why_unreadable(pictures: Pictures, row: int) -> str | None:
     picture = pictures[row]
     if isinstance(picture, Path) and not picture.is_file():
         return f"there is no picture {picture}"
+    if picture == b"":
+        return "there is no picture"
     try:
         read_picture(picture)
     except UnreadablePictureError as error:
