@@ -25,11 +25,14 @@ def read_picture(source: Path | bytes) -> Image.Image:
     Raises:
         UnreadablePictureError: it is no whole picture.
     """
+    file = BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as opened:
+        with Image.open(file) as opened:
             return _to_rgb(ImageOps.exif_transpose(opened))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
-        message = str(error) if isinstance(source, bytes) else str(error).replace(str(source), "file")
+    # What Pillow raises.
+    except (OSError, SyntaxError, ValueError, NotImplementedError, Image.DecompressionBombError) as error:
+        name, instead = (f" {file}", "") if isinstance(source, bytes) else (str(source), "file")
+        message = str(error).replace(name, instead)
         raise UnreadablePictureError(f"{type(error).__name__}: {message}") from error
 
 

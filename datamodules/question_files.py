@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ def read_split(root: Path, split: str, labelled: bool) -> QuestionSet:
     """
     published = sorted(file for file in root.glob(f"TextVQA_*_{split}.json") if "OCR" not in file.name)
     if published:
-        return read_published(published[-1], split, labelled)
+        return read_published(max(published, key=_version), split, labelled)
     for suffix in (".jsonl", ".csv"):
         if (root / f"{split}{suffix}").is_file():
             return read_rows(root / f"{split}{suffix}", labelled)
@@ -51,15 +53,23 @@ def read_published(file: Path, split: str, labelled: bool) -> QuestionSet:
     rows = _published_rows(file)
     words: dict[str, list[str]] = {}
     for beside in sorted(file.parent.glob(f"TextVQA_*OCR*_{split}.json")):
-        words |= {str(row["image_id"]): list(row["ocr_tokens"]) for row in _published_rows(beside)}
+        words |= {str(row.get("image_id")): _words(row.get("ocr_tokens")) for row in _published_rows(beside)}
     folder = file.parent / FOLDERS[split]
     found = [
         {"image": f"{row.get('image_id', '')}.jpg", "ocr_tokens": words.get(str(row.get("image_id")), [])} | row
         for row in rows
     ]
     return _collect(
-        str(file), ((f"{file}, question {row.get('question_id', '?')}", row) for row in found), folder, labelled
+        str(file),
+        ((f"{file}, question {row.get('question_id', f'{k} of the list')}", row) for k, row in enumerate(found, 1)),
+        folder,
+        labelled,
     )
+
+
+def _version(file: Path) -> list[int]:
+    """The numbers in a file's name: 0.5.1 comes after 0.5, which by letters it does not."""
+    return [int(number) for number in re.findall(r"\d+", file.name)]
 
 
 def _published_rows(file: Path) -> list[dict[str, Any]]:
@@ -89,18 +99,26 @@ def read_rows(file: Path, labelled: bool) -> QuestionSet:
         InputError: the file is missing or malformed, or a row has no picture or question.
     """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            rows = list(_csv_rows(file, lines) if file.suffix == ".csv" else _json_rows(file, lines))
+        text = file.read_bytes().decode().removeprefix("\ufeff")
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{file}: not UTF-8 at byte {error.start}. Convert the file.") from error
-    return _collect(str(file), iter(rows), file.parent, labelled)
+    lines = StringIO(text, newline="")
+    rows = _csv_rows(file, lines) if file.suffix == ".csv" else _json_rows(file, lines)
+    return _collect(str(file), rows, file.parent, labelled)
 
 
 def _csv_rows(file: Path, lines: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     table = csv.DictReader(lines)
-    for row in table:
+    while True:
+        begin = table.line_num + 1
+        try:
+            row = next(table, None)
+        except csv.Error as error:
+            raise InputError(f"{file}:{begin}: no CSV ({error}). A quotation mark may lack its partner.") from error
+        if row is None:
+            return
         where = f"{file}:{table.line_num}"
         if None in row or None in row.values():
             raise InputError(f"{where}: it has other than the {len(table.fieldnames or ())} fields of the first line.")
@@ -173,7 +191,7 @@ def _collect(title: str, rows: Iterator[tuple[str, dict[str, Any]]], folder: Pat
         raise InputError(f"{title}: it has no question; {COLUMNS}.")
     for where, row in listed:
         _check_columns(where, row, labelled)
-    return _texts(title, iter(listed), PictureFiles([folder / str(row["image"]) for _, row in listed]))
+    return _texts(title, iter(listed), PictureFiles([folder / str(row["image"] or "") for _, row in listed]))
 
 
 def _texts(title: str, rows: Iterator[tuple[str, dict[str, Any]]], pictures: Pictures) -> QuestionSet:
@@ -189,5 +207,6 @@ def _texts(title: str, rows: Iterator[tuple[str, dict[str, Any]]], pictures: Pic
 def _words(value: Any) -> list[str]:
     """A list of texts that are not empty, from one of texts or of VQA v2's objects, from a single text, or nothing."""
     values = value if isinstance(value, list) else [value]
-    texts = (str(one["answer"] if isinstance(one, dict) else one).strip() for one in values if one is not None)
+    said = (one.get("answer") if isinstance(one, dict) else one for one in values)
+    texts = (str(one).strip() for one in said if one is not None)
     return [text for text in texts if text]

@@ -31,10 +31,6 @@ class Pictures(Protocol):
         """The pictures of some of the rows."""
 
     @property
-    def place(self) -> str:
-        """Where they are, which does not change when they do."""
-
-    @property
     def fingerprint(self) -> str:
         """Changes when they do."""
 
@@ -60,14 +56,10 @@ class PictureFiles:
         return PictureFiles([self._files[row] for row in rows])
 
     @property
-    def place(self) -> str:
-        """The folder that all are in."""
-        return os.path.commonpath([os.path.abspath(file.parent) for file in self._files])
-
-    @property
     def fingerprint(self) -> str:
         """A hash of their names, sizes and times of change."""
-        return fingerprint([file.absolute() for file in self._files], self.place, "pictures")
+        files = [Path(os.path.abspath(file)) for file in self._files]
+        return fingerprint(files, os.path.commonpath([file.parent for file in files]), "pictures")
 
 
 class PictureColumn:
@@ -92,11 +84,6 @@ class PictureColumn:
     def select(self, rows: Sequence[int]) -> "PictureColumn":
         """The pictures of some of the rows."""
         return PictureColumn(self._rows.select(rows))
-
-    @property
-    def place(self) -> str:
-        """The name of the set and split."""
-        return f"{self._rows.info.dataset_name} {self._rows.split}"
 
     @property
     def fingerprint(self) -> str:
@@ -144,7 +131,7 @@ class QuestionSet:
         Raises:
             InputError: there are such rows, and they are to stop the run.
         """
-        faults = unreadable_pictures(self.pictures, cache)
+        faults = unreadable_pictures(self.name, self.pictures, cache)
         for row, (question, answers) in enumerate(zip(self.questions, self.answers, strict=True)):
             if not question.strip():
                 faults[row] = "the question is empty"
@@ -167,15 +154,16 @@ class QuestionSet:
         )
 
 
-def unreadable_pictures(pictures: Pictures, cache: Path) -> dict[int, str]:
+def unreadable_pictures(name: str, pictures: Pictures, cache: Path) -> dict[int, str]:
     """Decode every picture once, and say why the pictures of which rows cannot be read.
 
     Args:
+        name: of the set and split, by which the answer is told from those for others, be they in the same folder.
         pictures: the pictures.
         cache: where the answer is kept until the pictures change.
     """
-    place = hashlib.sha256(os.fsencode(pictures.place)).hexdigest()[:8]
-    folder = make_current(cache / f"pictures-{place}", pictures.fingerprint, partial(_check, pictures))
+    key = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+    folder = make_current(cache / f"pictures-{key}", pictures.fingerprint, partial(_check, pictures))
     found: dict[str, str] = json.loads((folder / "unreadable.json").read_text())
     return {int(row): why for row, why in found.items()}
 
@@ -195,6 +183,8 @@ def _why_unreadable(pictures: Pictures, row: int) -> str | None:
     picture = pictures[row]
     if isinstance(picture, Path) and not picture.is_file():
         return f"there is no picture {picture}"
+    if picture == b"":
+        return "there is no picture"
     try:
         read_picture(picture)
     except UnreadablePictureError as error:

@@ -1,6 +1,8 @@
 """The tensors of these tests are small: one thread is faster than several that wait for each other."""
 
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,3 +14,18 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hugging Face libraries without network and with nothing downloaded before."""
+    import datasets
+    import huggingface_hub.constants
+
+    def refuse(self: socket.socket, address: object) -> None:
+        raise AssertionError(f"{address} was asked for over the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
