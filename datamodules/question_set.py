@@ -155,7 +155,7 @@ class QuestionSet:
 
 
 def unreadable_pictures(name: str, pictures: Pictures, cache: Path) -> dict[int, str]:
-    """Decode every picture once, and say why the pictures of which rows cannot be read.
+    """Decode every file or row once, and say why the pictures of which rows cannot be read.
 
     Args:
         name: of the set and split, by which the answer is told from those for others, be they in the same folder.
@@ -169,12 +169,13 @@ def unreadable_pictures(name: str, pictures: Pictures, cache: Path) -> dict[int,
 
 
 def _check(pictures: Pictures, folder: Path) -> Path:
-    found = {}
+    asked = range(len(pictures))
+    first: dict[Path | int, int] = {}  # row of each file; pictures in a column are told apart by their rows
+    rows = [first.setdefault(pictures[row] if isinstance(pictures, PictureFiles) else row, row) for row in asked]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        checked = pool.map(partial(_why_unreadable, pictures), range(len(pictures)))
-        for row, why in enumerate(tqdm(checked, "Checking pictures", len(pictures), unit="picture")):
-            if why:
-                found[row] = why
+        checked = pool.map(partial(_why_unreadable, pictures), first.values())
+        faults = dict(zip(first.values(), tqdm(checked, "Checking pictures", len(first), unit="picture"), strict=True))
+    found = {row: why for row in asked if (why := faults[rows[row]])}
     (folder / "unreadable.json").write_text(json.dumps(found))
     return folder
 

@@ -60,7 +60,7 @@ def _load(source: str) -> Any:
         if not pieces.is_file():
             return AutoTokenizer.from_pretrained(source)
         listed = pieces.read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         first_line = str(error).strip().split("\n")[0]
         raise InputError(f"{source}: no tokenizer can be loaded from there: {first_line} {advice}") from error
     missing = [mark for mark in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if mark not in listed]

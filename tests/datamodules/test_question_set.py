@@ -237,3 +237,14 @@ def test_pictures_of_several_folders_are_one_set(tmp_path: Path, cache: Path) ->
     cut_in_half(files[3])
     assert list(unreadable_pictures(NAME, pictures, cache)) == [3]
     assert [pictures.select([3, 0])[k] for k in (0, 1)] == [files[3], files[0]]
+
+
+def test_file_that_several_questions_share_is_decoded_once_and_named_for_each(
+    files: list[Path], cache: Path, checked: list[Path | bytes]
+) -> None:
+    cut_in_half(files[1])
+    shared = PictureFiles([files[0], files[1], files[0], files[1], files[2]])
+    found = unreadable_pictures(NAME, shared, cache)
+    assert sorted(map(str, checked)) == sorted(map(str, files[:3]))
+    assert list(found) == [1, 3]
+    assert str(files[1]) in found[1] == found[3]
