@@ -33,13 +33,23 @@ def _reflect(coordinate: Tensor, size: int) -> Tensor:
 
 
 def random_color(images: Tensor, strength: float) -> Tensor:
-    """Scale brightness, contrast and saturation of each picture by factors in [1 - strength, 1 + strength].
+    """Change brightness, contrast and saturation of each picture by factors in [1 - strength, 1 + strength].
 
     Args:
         images: float (B, 3, H, W) in [0, 1].
         strength: between 0 and 1.
     """
-    brightness, contrast, saturation = (1 + strength * (2 * torch.rand(3, len(images), 1, 1, 1) - 1)).to(images.device)
+    return change_color(images, 1 + strength * (2 * torch.rand(3, len(images)) - 1))
+
+
+def change_color(images: Tensor, factors: Tensor) -> Tensor:
+    """Scale brightness, contrast and saturation of each picture, in this order.
+
+    Args:
+        images: float (B, 3, H, W) in [0, 1].
+        factors: float (3, B), of each of the three and each picture; 1 leaves it as it is.
+    """
+    brightness, contrast, saturation = factors.to(images.device)[..., None, None, None]
     images = (images * brightness).clamp(0, 1)
     grey = rgb_to_grayscale(images)
     images = torch.lerp(grey.mean((-1, -2), keepdim=True), images, contrast).clamp(0, 1)

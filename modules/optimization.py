@@ -16,10 +16,39 @@ from typing_extensions import override
 from trainer.errors import InputError
 
 
-class WarmupCosine(LRScheduler):
-    """Linear warm-up, then half a cosine down to a share of the peak; stepped once per optimizer step.
+class RunSchedule(LRScheduler):
+    """A schedule that spans the run, stepped once per optimizer step.
 
-    The schedule ends with the run: :class:`Optimization` sets ``total_steps`` to the Trainer's number of steps.
+    :class:`Optimization` sets ``total_steps`` to the Trainer's number of steps.
+
+    Args:
+        optimizer: its learning rates are the peaks.
+        total_steps: number of steps of the run.
+    """
+
+    def __init__(self, optimizer: Optimizer, total_steps: int) -> None:
+        self.total_steps = total_steps
+        super().__init__(optimizer)
+
+    #: What makes the shape of the schedule. It is configuration; only the position in it is state.
+    shape: tuple[str, ...] = ("total_steps",)
+
+    def factor(self, step: int) -> float:
+        """The rate at a step (0 is the first one), as a share of the peak."""
+        raise NotImplementedError
+
+    @override
+    def get_lr(self) -> list[float | Tensor]:
+        return [peak * self.factor(self.last_epoch) for peak in self.base_lrs]
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {k: v for k, v in super().state_dict().items() if k not in self.shape}
+
+
+class WarmupCosine(RunSchedule):
+    """Linear warm-up, then half a cosine down to a share of the peak.
+
     Source: Loshchilov and Hutter 2017 (https://arxiv.org/abs/1608.03983) without restarts; warm-up as in
     Goyal et al. 2017 (https://arxiv.org/abs/1706.02677).
 
@@ -30,28 +59,42 @@ class WarmupCosine(LRScheduler):
         total_steps: number of steps of the run.
     """
 
+    shape = (*RunSchedule.shape, "warmup", "final")
+
     def __init__(self, optimizer: Optimizer, warmup: float = 0.05, final: float = 0.0, total_steps: int = 1) -> None:
         self.warmup = warmup
         self.final = final
-        self.total_steps = total_steps
-        super().__init__(optimizer)
+        super().__init__(optimizer, total_steps)
 
+    @override
     def factor(self, step: int) -> float:
-        """The rate at a step (0 is the first one), as a share of the peak."""
         warmup_steps = self.warmup * self.total_steps
         if step < warmup_steps:
             return (step + 1) / (warmup_steps + 1)
         done = min(1.0, (step - warmup_steps) / max(1.0, self.total_steps - warmup_steps))
         return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * done))
 
-    @override
-    def get_lr(self) -> list[float | Tensor]:
-        return [peak * self.factor(self.last_epoch) for peak in self.base_lrs]
+
+class PolynomialDecay(RunSchedule):
+    """Down to zero by a power of what is left of the run.
+
+    Source: Liu et al. 2015 (https://arxiv.org/abs/1506.04579), "poly" in Chen et al. 2017.
+
+    Args:
+        optimizer: its learning rates are the peaks.
+        power: 1 is a straight line; a lower one keeps the rate up for longer.
+        total_steps: number of steps of the run.
+    """
+
+    shape = (*RunSchedule.shape, "power")
+
+    def __init__(self, optimizer: Optimizer, power: float = 0.9, total_steps: int = 1) -> None:
+        self.power = power
+        super().__init__(optimizer, total_steps)
 
     @override
-    def state_dict(self) -> dict[str, Any]:
-        # The shape of the schedule is configuration; only the position in it is state.
-        return {k: v for k, v in super().state_dict().items() if k not in ("warmup", "final", "total_steps")}
+    def factor(self, step: int) -> float:
+        return max(0.0, 1 - step / self.total_steps) ** self.power
 
 
 def parameter_groups(network: nn.Module, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
@@ -81,7 +124,7 @@ class Optimization:
 
     Args:
         optimizer: makes the optimizer from parameter groups.
-        scheduler: makes the schedule from the optimizer. A :class:`WarmupCosine` is stepped with the optimizer and
+        scheduler: makes the schedule from the optimizer. A :class:`RunSchedule` is stepped with the optimizer and
             spans the run; a ``ReduceLROnPlateau`` is stepped with each validation (:meth:`validated`); any other at the
             end of each epoch, as torch's documentation has it.
     """
@@ -110,13 +153,13 @@ class Optimization:
             return optimizer
         scheduler = self.scheduler(optimizer)
         config: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
-        if isinstance(scheduler, WarmupCosine):
+        if isinstance(scheduler, RunSchedule):
             steps = module.trainer.estimated_stepping_batches
             if steps in (-1, math.inf):
                 raise InputError(
-                    "model.scheduler is WarmupCosine, which spans the run, but how many steps the run has is not known "
-                    "beforehand: there is no limit to its epochs, or its training data is a stream. Give "
-                    "--trainer.max_steps."
+                    f"model.scheduler is {type(scheduler).__name__}, which spans the run, but how many steps the run "
+                    "has is not known beforehand: there is no limit to its epochs, or its training data is a stream. "
+                    "Give --trainer.max_steps."
                 )
             scheduler.total_steps = int(steps)
             for group, rate in zip(optimizer.param_groups, scheduler.get_lr(), strict=True):

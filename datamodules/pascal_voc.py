@@ -1,0 +1,321 @@
+"""Pascal VOC 2012 for semantic segmentation, and other sets in its layout."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor
+from torchvision.transforms.v2.functional import normalize, to_dtype
+from typing_extensions import override
+
+from datamodules.archive import Archive, download, extract, why_damaged
+from datamodules.augmentation import change_color
+from datamodules.base import ResumableDataModule, TimedDataLoader
+from datamodules.picture_file import list_pictures
+from datamodules.samplers.even import EvenBatches
+from datamodules.samplers.numbered_epochs import NumberedEpochs
+from datamodules.samplers.shuffled import ShuffledBatches
+from datamodules.samples import pascal_voc as sample_set
+from datamodules.segmentation_pairs import Pair, RandomCrop, TrainingCrops, WholePictures, find_faults
+from datamodules.unreadable import NAMED, report_unreadable
+from datamodules.voc_palette import IGNORED
+from trainer.errors import InputError
+
+ARCHIVE = Archive(  # size and MD5 as torchvision and the Caffe2 and GluonCV projects pin them
+    url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+    size=1_999_639_040,
+    md5="6cd6e144f989b92b3379bac3b3de84fd",
+)
+TOP = "VOCdevkit/VOC2012"
+CLASSES = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+AUGMENTED = ("train_aug", "SegmentationClassAug")  # list and folder of the Semantic Boundaries Dataset's masks
+# ImageNet's, so that pretrained weights see what they were trained on (torchvision's presets).
+MEAN = [0.485, 0.456, 0.406]
+STD = [0.229, 0.224, 0.225]
+SURROUND = [round(255 * mean) for mean in MEAN]  # 0 after the normalisation
+
+
+class PascalVOC(ResumableDataModule):
+    """Pascal VOC 2012 (Everingham et al. 2015) for semantic segmentation, or any data in its layout.
+
+    The folder is read as it was published and never written to: lists of names from ``ImageSets/Segmentation/*.txt``,
+    pictures from ``JPEGImages/<name>.jpg``, masks from ``SegmentationClass/<name>.png``. The pixels of a mask are
+    labels: a palette's index, or a grey level; 255 is for pixels that do not count. All pictures and masks of a list
+    are read once before the first run, so that a bad one is found then.
+
+    With masks of the Semantic Boundaries Dataset (Hariharan et al. 2011) in the usual form, the list ``train_aug.txt``
+    and the folder ``SegmentationClassAug``, these are what is trained on, unless ``train`` names another list.
+
+    Args:
+        root: the folder that holds ``JPEGImages``.
+        download: get the published training and validation data (2.0 GB) if ``root`` does not exist.
+        sample: use a small generated set of the same layout instead of ``root``: coloured shapes of 5 kinds on a
+            textured ground. Figures from it say nothing about Pascal VOC.
+        classes: a file with the names of the classes, one a line, in the order of the labels from 0 on. Without it,
+            ``classes.txt`` in ``root`` is taken, and without that, VOC's 21.
+        train: list of the training pictures; ``train_aug`` by default if it is there, else ``train``.
+        val: list of the validation pictures.
+        test: list of the pictures that ``test`` measures. VOC's own test pictures have no published masks, so that is
+            ``val`` unless you have others.
+        pictures: for ``predict``, a picture or a folder of pictures, instead of those of the list ``test``, which then
+            need no masks.
+        cache: folder for what is remembered of the data and for the sample set.
+        unreadable: what to do about pictures and masks that cannot be used: stop (``error``) or leave them out
+            (``skip``).
+        batch_size: pictures per training step over all processes. Elsewhere each process takes one whole picture a
+            step.
+        num_workers: processes that read pictures ahead, per training process; 0 reads in the training process.
+        seed: seed of order and augmentation; set by ``seed_everything``.
+        crop_size: side of the square that is cut out of training pictures, in pixels.
+        scales: lowest and highest factor by which training pictures are scaled before.
+        flip: mirror training pictures at random.
+        color_jitter: training pictures change in brightness, contrast and saturation by up to this share.
+
+    Batch: ``image`` float (B, 3, H, W), normalised by ImageNet's mean and deviation; ``label`` int64 (B, H, W) with 255
+    for pixels that do not count, absent in ``predict``; ``index`` int64 (B,), below 0 for a picture that fills a batch
+    up. In training, H and W are ``crop_size``; elsewhere a batch is one whole picture. What is drawn for a training
+    picture is a pure function of seed, epoch and picture.
+    """
+
+    free_settings = ResumableDataModule.free_settings | {
+        *("root", "download", "cache", "unreadable", "val", "test", "pictures")
+    }
+
+    def __init__(
+        self,
+        root: str = f"data/{TOP}",
+        download: bool = False,
+        sample: bool = False,
+        classes: str | None = None,
+        train: str | None = None,
+        val: str = "val",
+        test: str = "val",
+        pictures: str | None = None,
+        cache: str = "data/cache",
+        unreadable: Literal["error", "skip"] = "error",
+        batch_size: int = 16,
+        num_workers: int = 0,
+        seed: int = 0,
+        crop_size: int = 513,
+        scales: tuple[float, float] = (0.5, 2.0),
+        flip: bool = True,
+        color_jitter: float = 0.0,
+    ) -> None:
+        super().__init__(num_workers, seed)
+        if crop_size < 1:
+            raise InputError(f"data.crop_size is {crop_size}; it must be 1 or more.")
+        if not 0 < scales[0] <= scales[1]:
+            raise InputError(f"data.scales is {list(scales)}; it must be two factors above 0, the lower one first.")
+        if not 0 <= color_jitter <= 1:
+            raise InputError(f"data.color_jitter is {color_jitter}; it must be between 0 and 1.")
+        self.batch_size = batch_size
+        self.cache = Path(cache)
+        self.root = self.cache / sample_set.FOLDER if sample else Path(root)
+        self.download = download
+        self.sample = sample
+        self.class_file = None if classes is None else Path(classes)
+        self.lists = {"train": train, "val": val, "test": test}
+        self.pictures = None if pictures is None else Path(pictures)
+        self.unreadable = unreadable
+        self.crop = RandomCrop(crop_size, scales, flip, color_jitter, seed)
+        #: Names of the classes, in the order of the labels; empty for pictures without a data set.
+        self.classes: list[str] = []
+        self._sets: dict[str, TrainingCrops | WholePictures] = {}
+
+    @override
+    def prepare_data(self) -> None:
+        """Get the data set onto the disk: make the sample set, or download, verify and extract the archive.
+
+        Raises:
+            InputError: the download failed, or an archive that is there is damaged.
+        """
+        if self.sample:
+            sample_set.make(self.root)
+            return
+        archive = self.root.parent / Path(ARCHIVE.url).name
+        if self.root.exists() or not (self.download or archive.exists()):
+            return  # setup says what is missing, if it is needed
+        if self.download:
+            download(ARCHIVE, archive)
+        elif why := why_damaged(ARCHIVE, archive):
+            raise InputError(
+                f"{archive}: not the published archive, since {why}. The download may have been cut short: "
+                "run again with --data.download=true to replace it."
+            )
+        extract(archive, self.root, TOP)
+
+    @override
+    def setup(self, stage: str) -> None:
+        """Read the lists that ``stage`` needs, and check what they name.
+
+        Raises:
+            InputError: a file or folder of the data set is missing, malformed or unreadable.
+        """
+        if stage == "predict" and self.pictures is not None:
+            self._sets["predict"] = WholePictures([Pair(file, None) for file in find_pictures(self.pictures)])
+            if self.class_file is not None:  # otherwise they are those of the checkpoint
+                self.classes = read_classes(self.class_file)
+            return
+        if not self.root.exists():
+            raise InputError(
+                f"{self.root}: there is no such folder (data.root). Pascal VOC 2012 is at {ARCHIVE.url}: download and "
+                "extract it with --data.download=true, give another folder with --data.root, or try the program on "
+                "generated pictures first with --data.sample=true."
+            )
+        own = self.root / "classes.txt"
+        file = self.class_file or (own if own.exists() else None)
+        self.classes = list(CLASSES) if file is None else read_classes(file)
+        if stage == "fit":
+            self._sets["train"] = TrainingCrops(self._read("train"), self.crop, SURROUND)
+        if stage in ("fit", "validate"):
+            self._sets["val"] = WholePictures(self._read("val"))
+        elif stage == "test":
+            self._sets["test"] = WholePictures(self._read("test"))
+        elif stage == "predict":
+            self._sets["predict"] = WholePictures(self._read("test", labelled=False))
+
+    def _read(self, split: str, labelled: bool = True) -> list[Pair]:
+        """The pictures of a split, without those that are left out."""
+        name, masks = self.lists[split], "SegmentationClass"
+        folder = self.root / "ImageSets" / "Segmentation"
+        if split == "train" and name in (None, AUGMENTED[0]):
+            augmented = (folder / f"{AUGMENTED[0]}.txt").exists() and (self.root / AUGMENTED[1]).is_dir()
+            if augmented:
+                name, masks = AUGMENTED
+        pairs = read_list(folder / f"{name or 'train'}.txt", self.root, masks if labelled else None)
+        if split == "train":
+            rank_zero_info(f"Training on the {len(pairs):,} pictures of {name or 'train'}.txt.")
+        faults = find_faults(pairs, len(self.classes), self.root, self.cache, f"checked-{name or 'train'}")
+        report_unreadable(faults, len(pairs), "pictures", self.unreadable)
+        return [pair for pair in pairs if pair.picture not in faults]
+
+    @override
+    def train_dataloader(self) -> TimedDataLoader:
+        def order(**position: Any) -> NumberedEpochs:
+            size = len(self._sets["train"])
+            return NumberedEpochs(ShuffledBatches(size, self.batch_size, shuffle=True, **position))
+
+        return self.loader(self._sets["train"], training=True, order=order)
+
+    @override
+    def val_dataloader(self) -> TimedDataLoader:
+        return self._whole("val")
+
+    @override
+    def test_dataloader(self) -> TimedDataLoader:
+        return self._whole("test")
+
+    @override
+    def predict_dataloader(self) -> TimedDataLoader:
+        return self._whole("predict")
+
+    def _whole(self, split: str) -> TimedDataLoader:
+        """One picture of a split for each process in each step: padding to a common size would change the outcome."""
+        pictures, ranks = self._sets[split], self.trainer.world_size if self.trainer else 1
+        return self.loader(pictures, order=partial(EvenBatches, len(pictures), ranks, shuffle=False, rest="fill"))
+
+    @override
+    def transform(self, batch: dict[str, Tensor], training: bool) -> dict[str, Tensor]:
+        image = to_dtype(batch["image"], torch.float32, scale=True)
+        changed = {name: value for name, value in batch.items() if name != "color"}
+        if training and self.crop.color_jitter:
+            image = change_color(image, batch["color"].T)
+        changed["image"] = normalize(image, MEAN, STD)
+        if "label" in batch:
+            changed["label"] = batch["label"].long()
+        return changed
+
+    @override
+    def sample_names(self, batch: dict[str, Any]) -> list[str]:
+        assert self.trainer is not None
+        state = self.trainer
+        split = "train" if state.training else "predict" if state.predicting else "test" if state.testing else "val"
+        return [str(self._sets[split].pairs[max(i, ~i)].picture) for i in batch["index"].tolist()]
+
+    def to_pictures(self, image: Tensor) -> Tensor:
+        """Undo the normalisation: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
+        mean, std = image.new_tensor(MEAN), image.new_tensor(STD)
+        return (image * std[:, None, None] + mean[:, None, None]).mul(255).round().clamp(0, 255).to(torch.uint8)
+
+
+def read_classes(file: Path) -> list[str]:
+    """Read the names of the classes, one a line.
+
+    Raises:
+        InputError: the file is missing, or it names fewer than two classes, one of them twice, or more than there are
+            labels.
+    """
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such file (data.classes). It names the classes, one a line.")
+    names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise InputError(f"{file}: class {twice!r} is named twice. Every label needs a name of its own.")
+    if not 2 <= len(names) <= IGNORED:
+        raise InputError(f"{file}: it names {len(names)} classes; there must be between 2 and {IGNORED}, one a line.")
+    return names
+
+
+def read_list(file: Path, root: Path, masks: str | None) -> list[Pair]:
+    """Read which pictures a list names.
+
+    Args:
+        file: with a name a line, or the paths of picture and mask, as some lists of augmented masks have them.
+        root: holds the folders of pictures and masks.
+        masks: the folder of the masks; None if they are not needed.
+
+    Raises:
+        InputError: there is no such list, it is empty, or it names files that are missing.
+    """
+    if not file.is_file():
+        known = sorted(path.stem for path in file.parent.glob("*.txt"))
+        there = (
+            f"There are {', '.join(known)}: choose one with --data.train, --data.val or --data.test" if known else ""
+        )
+        raise InputError(f"{file}: there is no such list. {there or 'Is data.root a folder like VOC2012?'}.")
+    present = {folder: _stems(root / folder) for folder in ("JPEGImages", masks) if folder}
+    pairs, missing = [], []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        name = Path(line.split()[0]).stem
+        found = {folder: stems.get(name) for folder, stems in present.items()}
+        missing += [f"\n  line {number}: {root / folder / name}" for folder, path in found.items() if path is None]
+        if None not in found.values():
+            pairs.append(Pair(found["JPEGImages"], found[masks] if masks else None))  # type: ignore[arg-type]
+    if missing:
+        more = f"\n  ... and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        raise InputError(
+            f"{file}: {len(missing)} of the files that it names are missing:{''.join(missing[:NAMED])}{more}\n"
+            "Add them, or take their names from the list."
+        )
+    if not pairs:
+        raise InputError(f"{file}: the list is empty. It should have a name a line.")
+    return pairs
+
+
+def _stems(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in folder.iterdir()} if folder.is_dir() else {}
+
+
+def find_pictures(source: Path) -> list[Path]:
+    """The pictures to segment: a file, or those in a folder.
+
+    Raises:
+        InputError: there are none, or two of them differ in their suffix only, and so would have the same mask file.
+    """
+    files = [source] if source.is_file() else list_pictures(source)
+    by_stem: dict[str, Path] = {}
+    for file in files:
+        if file.stem in by_stem:
+            raise InputError(
+                f"{file}: {by_stem[file.stem].name} has the same name but for the suffix, and their masks would too. "
+                "Rename one of them."
+            )
+        by_stem[file.stem] = file
+    return files

@@ -1,0 +1,107 @@
+"""A sample set in Pascal VOC's layout: coloured shapes on a textured ground, with masks.
+
+Each of five shapes has a colour of its own, up to some variation, so a perfect model has a mean IoU of 1.
+"""
+
+import colorsys
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from datamodules.atomic_folder import make_folder
+from datamodules.voc_palette import IGNORED, voc_palette
+
+FOLDER = "sample-pascal-voc"
+BORDER = 3  # pixels around a shape that do not count
+Point = tuple[float, float]
+
+
+def _ring(radii: list[float], turn: float = -math.pi / 2) -> list[Point]:
+    """Corners at equal angles, at these distances from the centre."""
+    angles = [turn + 2 * math.pi * k / len(radii) for k in range(len(radii))]
+    return [(r * math.cos(a), r * math.sin(a)) for r, a in zip(radii, angles, strict=True)]
+
+
+# Outlines in the unit circle, y downwards, with the hue of their colour.
+SHAPES: dict[str, tuple[list[Point], float]] = {
+    "disc": (_ring([1.0] * 48), 0.0),
+    "square": (_ring([1.0] * 4, math.pi / 4), 0.2),
+    "triangle": (_ring([1.0] * 3), 0.4),
+    "star": (_ring([1.0, 0.45] * 5), 0.6),
+    "hexagon": (_ring([1.0] * 6), 0.8),
+}
+
+
+def make(
+    destination: Path,
+    train: int = 160,
+    val: int = 40,
+    sides: tuple[int, int] = (96, 160),
+    seed: int = 0,
+) -> None:
+    """Write the sample set unless it is there.
+
+    Args:
+        destination: the folder to make, in the layout of ``VOCdevkit/VOC2012``, with the names of the classes in
+            ``classes.txt``.
+        train: training pictures.
+        val: validation pictures.
+        sides: shortest and longest side of a picture, in pixels.
+        seed: seed of everything that is drawn.
+    """
+    make_folder(destination, partial(_write, np.random.default_rng(seed), {"train": train, "val": val}, sides))
+
+
+def _write(random: np.random.Generator, counts: dict[str, int], sides: tuple[int, int], folder: Path) -> Path:
+    lists = folder / "ImageSets" / "Segmentation"
+    for path in (lists, folder / "JPEGImages", folder / "SegmentationClass"):
+        path.mkdir(parents=True)
+    (folder / "classes.txt").write_text("".join(f"{name}\n" for name in ("background", *SHAPES)))
+    for split, count in counts.items():
+        names = [f"sample_{split}_{k:06d}" for k in range(count)]
+        for name in names:
+            width, height = random.integers(sides[0], sides[1], 2, endpoint=True).tolist()
+            picture, mask = draw(random, width, height)
+            picture.save(folder / "JPEGImages" / f"{name}.jpg", quality=90)
+            mask.save(folder / "SegmentationClass" / f"{name}.png")
+        (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+    return folder
+
+
+def draw(random: np.random.Generator, width: int, height: int) -> tuple[Image.Image, Image.Image]:
+    """Draw a picture of one to four shapes, and its mask with a border around each shape that does not count."""
+    picture, mask = _ground(random, width, height), Image.new("P", (width, height), 0)
+    mask.putpalette(voc_palette().tobytes())
+    for _ in range(random.integers(1, 5)):
+        label = int(random.integers(1, len(SHAPES) + 1))
+        outline, hue = list(SHAPES.values())[label - 1]
+        radius = random.uniform(0.15, 0.3) * min(width, height)
+        x, y, turn = random.uniform(0, width), random.uniform(0, height), random.uniform(-0.3, 0.3)
+        corners = [
+            (
+                x + radius * (px * math.cos(turn) - py * math.sin(turn)),
+                y + radius * (px * math.sin(turn) + py * math.cos(turn)),
+            )
+            for px, py in outline
+        ]
+        colour = colorsys.hsv_to_rgb(
+            (hue + random.uniform(-0.04, 0.04)) % 1, random.uniform(0.75, 1), random.uniform(0.7, 1)
+        )
+        ImageDraw.Draw(picture).polygon(corners, fill=tuple(round(255 * c) for c in colour))
+        ImageDraw.Draw(mask).polygon(corners, fill=label, outline=IGNORED, width=BORDER)
+    noisy = np.asarray(picture, np.float32) + random.normal(0, 10, (height, width, 3))
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), mask
+
+
+def _ground(random: np.random.Generator, width: int, height: int) -> Image.Image:
+    """Blotches of dull colours with stripes across."""
+    blotches = Image.fromarray(random.integers(70, 180, (5, 5, 3)).astype(np.uint8))
+    grey = np.asarray(blotches.resize((width, height), Image.Resampling.BICUBIC), np.float32)
+    grey = 0.6 * grey.mean(-1, keepdims=True) + 0.4 * grey
+    angle, wavelength = random.uniform(0, math.pi), random.uniform(4, 12)
+    rows, columns = np.mgrid[:height, :width]
+    stripes = np.sin(2 * math.pi / wavelength * (columns * math.cos(angle) + rows * math.sin(angle)))
+    return Image.fromarray((grey + 20 * stripes[..., None]).clip(0, 255).astype(np.uint8))

@@ -1,0 +1,247 @@
+"""Pictures with a mask of labels: read, checked, and cut into training crops."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from datamodules.atomic_folder import fingerprint, make_current
+from datamodules.picture_file import UnreadablePictureError, read_picture
+from datamodules.voc_palette import IGNORED
+from trainer.errors import InputError
+
+
+class Pair(NamedTuple):
+    """A picture and, if it is labelled, its mask."""
+
+    picture: Path
+    mask: Path | None
+
+
+def read_mask(file: Path) -> Image.Image:
+    """Read a mask whose pixels are labels: a palette (mode P) or greyscale (mode L) picture, never converted.
+
+    Raises:
+        UnreadablePictureError: it is no whole picture, or one of another mode.
+    """
+    try:
+        with Image.open(file) as mask:
+            mask.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
+        raise UnreadablePictureError(f"{type(error).__name__}: {str(error).replace(str(file), 'file')}") from error
+    if mask.mode not in ("P", "L"):
+        raise UnreadablePictureError(
+            f"the mask's mode is {mask.mode}; it must be a palette picture (P), whose pixels are labels. Colours of "
+            "VOC's palette become labels again, in Python, by: from PIL import Image; rgb = Image.open('mask.png')"
+            ".convert('RGB'); rgb.quantize(palette=Image.open('a good mask.png'), dither=0).save('mask.png')"
+        )
+    return mask
+
+
+def fault(pair: Pair, num_classes: int) -> str | None:
+    """Say what is wrong with a picture and its mask, None if nothing is."""
+    try:
+        size = read_picture(pair.picture).size
+    except UnreadablePictureError as error:
+        return str(error)
+    if pair.mask is None:
+        return None
+    try:
+        mask = read_mask(pair.mask)
+    except UnreadablePictureError as error:
+        return f"{pair.mask}: {error}"
+    if mask.size != size:
+        return (
+            f"{pair.mask}: the mask has {mask.width}x{mask.height} pixels and the picture {size[0]}x{size[1]}. "
+            "One of the two belongs to another picture, or was scaled"
+        )
+    labels = np.asarray(mask)
+    wrong = (labels >= num_classes) & (labels != IGNORED)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0].tolist()
+        return (
+            f"{pair.mask}: label {labels[row, column]} at column {column}, row {row} is no class: there are "
+            f"{num_classes}, from 0 to {num_classes - 1}, and 255 for pixels that do not count. Name all classes in "
+            "the file of data.classes, or correct the mask"
+        )
+    return None
+
+
+def find_faults(pairs: Sequence[Pair], num_classes: int, root: Path, cache: Path, name: str) -> dict[Path, str]:
+    """Read all pictures and masks once, and remember what was found until one of them changes.
+
+    Args:
+        pairs: all under ``root``.
+        num_classes: labels are below it, or 255.
+        root: the data set's folder.
+        cache: where it is remembered.
+        name: what the pairs are, for people who look into ``cache``.
+
+    Returns:
+        What is wrong, by picture.
+    """
+    place = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:8]
+    files = [file for pair in pairs for file in pair if file is not None]
+
+    def check(folder: Path) -> Path:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            found = pool.map(lambda pair: fault(pair, num_classes), pairs)
+            bar = tqdm(found, desc="Checking pictures and masks", unit="picture", total=len(pairs))
+            faults = {str(pair.picture): why for pair, why in zip(pairs, bar, strict=True) if why is not None}
+        (folder / "faults.json").write_text(json.dumps(faults))
+        return folder
+
+    folder = make_current(cache / f"{name}-{place}", fingerprint(files, str(root), str(num_classes)), check)
+    return {Path(file): why for file, why in json.loads((folder / "faults.json").read_text()).items()}
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """Scale a picture by a random factor and take a random square of it, with a random flip and random colour.
+
+    What is drawn is a pure function of (seed, epoch, sample). Only the square is resampled, not the whole picture.
+
+    Args:
+        size: side of the square, in pixels. Where the scaled picture is smaller, it has a random place in the square.
+        scales: lowest and highest factor; it is uniform between them.
+        flip: whether half of the squares are mirrored.
+        color_jitter: brightness, contrast and saturation change by up to this share.
+        seed: seed of all that is drawn.
+    """
+
+    size: int
+    scales: tuple[float, float]
+    flip: bool
+    color_jitter: float
+    seed: int
+
+    def __call__(
+        self,
+        epoch: int,
+        index: int,
+        picture: Image.Image,
+        mask: Image.Image,
+        image: NDArray[np.uint8],
+        label: NDArray[np.uint8],
+    ) -> NDArray[np.float32]:
+        """Fill a square.
+
+        Args:
+            epoch: the epoch.
+            index: of the sample.
+            picture: RGB.
+            mask: of the same size, of labels.
+            image: to be filled, (size, size, 3), given in the colour that surrounds pictures.
+            label: to be filled, (size, size), given as labels that do not count.
+
+        Returns:
+            Factors of brightness, contrast and saturation, float32 (3,), to be applied to the square.
+        """
+        random = np.random.default_rng([self.seed, epoch, index])
+        factor = random.uniform(*self.scales)
+        box, place = [], []
+        for side in picture.size:
+            scaled = max(1, round(side * factor))
+            slack = scaled - self.size
+            start = int(random.integers(min(0, slack), max(0, slack), endpoint=True))
+            inside = max(0, start), min(scaled, start + self.size)
+            box.append([edge * side / scaled for edge in inside])
+            place.append(slice(inside[0] - start, inside[1] - start))
+        (left, right), (top, bottom) = box
+        columns, rows = place
+        size = columns.stop - columns.start, rows.stop - rows.start
+        edges = (left, top, right, bottom)
+        image[rows, columns] = picture.resize(size, Image.Resampling.BILINEAR, edges)
+        label[rows, columns] = mask.resize(size, Image.Resampling.NEAREST, edges)
+        if self.flip and random.random() < 0.5:
+            image[:] = image[:, ::-1].copy()
+            label[:] = label[:, ::-1].copy()
+        return random.uniform(1 - self.color_jitter, 1 + self.color_jitter, 3).astype(np.float32)
+
+
+class _Pairs(Dataset):
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def read(self, index: int) -> tuple[Image.Image, Image.Image | None]:
+        """A picture and its mask.
+
+        Raises:
+            InputError: one of the two cannot be read.
+        """
+        file, mask = self.pairs[index]
+        try:
+            picture = read_picture(file)
+            file = mask or file
+            return picture, mask and read_mask(mask)
+        except UnreadablePictureError as error:
+            raise InputError(f"{file}: {error}.") from error
+
+
+class TrainingCrops(_Pairs):
+    """Batches of crops, asked for by an epoch and the samples.
+
+    ``image`` uint8 (B, 3, size, size), channels last in memory, ``label`` uint8 (B, size, size), ``color`` float
+    (B, 3), factors of brightness, contrast and saturation, and ``index`` int64 (B,).
+
+    Args:
+        pairs: with masks.
+        crop: makes a crop of a pair.
+        surround: RGB colour around pictures that are smaller than the crop.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], crop: RandomCrop, surround: Sequence[int]) -> None:
+        super().__init__(pairs)
+        self.crop = crop
+        self.surround = surround
+
+    def __getitem__(self, request: tuple[int, list[int]]) -> dict[str, Tensor]:
+        epoch, indices = request
+        shape = (len(indices), self.crop.size, self.crop.size)
+        image = np.empty((*shape, 3), np.uint8)
+        image[:] = self.surround
+        label = np.full(shape, IGNORED, np.uint8)
+        color = np.empty((len(indices), 3), np.float32)
+        for place, index in enumerate(indices):
+            picture, mask = self.read(index)
+            assert mask is not None
+            color[place] = self.crop(epoch, index, picture, mask, image[place], label[place])
+        return {
+            "image": torch.from_numpy(image).permute(0, 3, 1, 2),
+            "label": torch.from_numpy(label),
+            "color": torch.from_numpy(color),
+            "index": torch.tensor(indices),
+        }
+
+
+class WholePictures(_Pairs):
+    """Batches of one whole picture: ``image`` uint8 (1, 3, H, W), ``index`` int64 (1,), ``label`` uint8 (1, H, W).
+
+    Pictures without a mask have no label. A request for the bitwise complement of a sample's number, which is below 0,
+    gives its picture to fill a batch up: no pixel of its label counts.
+    """
+
+    def __getitem__(self, indices: NDArray[np.int64]) -> dict[str, Any]:
+        (index,) = indices.tolist()
+        picture, mask = self.read(max(index, ~index))
+        image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        batch = {"image": image[None], "index": torch.tensor([index])}
+        if mask is not None:
+            label = torch.from_numpy(np.array(mask))[None]
+            batch["label"] = label if index >= 0 else torch.full_like(label, IGNORED)
+        return batch
