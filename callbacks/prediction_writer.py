@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor
 from typing_extensions import override
 
 from trainer.errors import InputError
@@ -19,9 +20,9 @@ class PredictionWriter(Callback):
 
     ``predict_step`` returns a list of dictionaries with the same keys, one per sample of the batch, or None for a
     sample that only fills the batch up; the DataModule's ``sample_names`` gives the column ``file`` in front of them.
-    In a CSV file, lists and dictionaries are written as JSON. Each process writes its rows to a file of its own as they
-    come; at the end they are merged into a temporary file that is renamed, so that ``output`` is whole or as it was
-    before.
+    Tensors among the values are for other callbacks and are left out. In a CSV file, lists and dictionaries are written
+    as JSON. Each process writes its rows to a file of its own as they come; at the end they are merged into a temporary
+    file that is renamed, so that ``output`` is whole or as it was before.
 
     Args:
         output: the file: JSON Lines if its name ends in ``.jsonl``, CSV otherwise. Several processes must see the same
@@ -62,7 +63,8 @@ class PredictionWriter(Callback):
         names = trainer.datamodule.sample_names(batch)  # type: ignore[attr-defined]
         for index, name, row in zip(batch["index"].tolist(), names, outputs, strict=True):
             if row is not None:
-                self._rows.write(json.dumps([index, {"file": name, **row}], ensure_ascii=False) + "\n")
+                values = {key: value for key, value in row.items() if not isinstance(value, Tensor)}
+                self._rows.write(json.dumps([index, {"file": name, **values}], ensure_ascii=False) + "\n")
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -24,7 +24,7 @@ class ResumableSampler(Protocol):
     def remaining(self) -> int:
         """The steps of the present epoch that are to be given."""
 
-    def __iter__(self) -> Iterator[list[int] | NDArray[np.int64]]: ...
+    def __iter__(self) -> Iterator[list[int] | NDArray[np.int64] | tuple[int, list[int]]]: ...
 
     def __len__(self) -> int:
         """The steps of a whole epoch."""

@@ -163,8 +163,8 @@ class RandomCrop:
         columns, rows = place
         size = columns.stop - columns.start, rows.stop - rows.start
         edges = (left, top, right, bottom)
-        image[rows, columns] = picture.resize(size, Image.Resampling.BILINEAR, edges)
-        label[rows, columns] = mask.resize(size, Image.Resampling.NEAREST, edges)
+        image[rows, columns] = np.asarray(picture.resize(size, Image.Resampling.BILINEAR, edges))
+        label[rows, columns] = np.asarray(mask.resize(size, Image.Resampling.NEAREST, edges))
         if self.flip and random.random() < 0.5:
             image[:] = image[:, ::-1].copy()
             label[:] = label[:, ::-1].copy()
@@ -188,7 +188,7 @@ class _Pairs(Dataset):
         try:
             picture = read_picture(file)
             file = mask or file
-            return picture, mask and read_mask(mask)
+            return picture, None if mask is None else read_mask(mask)
         except UnreadablePictureError as error:
             raise InputError(f"{file}: {error}.") from error
 

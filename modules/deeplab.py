@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from modules.confusion import class_overlap, segmentation_scores
 from modules.mean_loss import mean_loss
-from modules.networks.deeplab import Backbone, deeplab
+from modules.networks.deeplab import Backbone, deeplab, pretrained_classes
 from modules.optimization import Optimization, parameter_groups
 from modules.picture_evaluation import Evaluation
 from trainer.errors import InputError
@@ -86,13 +86,14 @@ class SemanticSegmenter(LightningModule):
         self.evaluation = evaluation or Evaluation()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         network = deeplab(backbone, num_classes, output_stride, auxiliary > 0, weights, backbone_weights)
-        self.network = network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=self.memory_format)
         self.example_input_array = torch.zeros(2, 3, 65, 65)
         self.train_metrics = MetricCollection({"loss": mean_loss()}, prefix="train/")
         self.val_metrics = self._metrics("val")
         self.test_metrics = self._metrics("test")
-        #: Names of the classes, in the order of the labels, from the data or from the checkpoint.
-        self.classes: list[str] = []
+        known = pretrained_classes(backbone, weights)
+        #: Names of the classes, in the order of the labels, from the data, the checkpoint or torchvision's weights.
+        self.classes: list[str] = known if len(known) == num_classes else []
         #: Pixels of class i that the last validation or test took for class j, int64 (C, C).
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
 
@@ -112,13 +113,17 @@ class SemanticSegmenter(LightningModule):
         Raises:
             InputError: the data has another number of classes than the model.
         """
-        self.classes = list(getattr(self.trainer.datamodule, "classes", []))  # type: ignore[attr-defined]
-        if self.classes and len(self.classes) != self.num_classes:
+        classes = self._classes_of_the_data()
+        if classes and len(classes) != self.num_classes:
             raise InputError(
-                f"model.num_classes is {self.num_classes}, but the data has {len(self.classes)} classes "
-                f"({self.classes[0]}, {self.classes[1]}, ...). Run with --model.num_classes={len(self.classes)}, or "
-                "give the names of the data's classes with --data.classes=FILE."
+                f"model.num_classes is {self.num_classes}, but the data has {len(classes)} classes ({classes[0]}, "
+                f"{classes[1]}, ...). Run with --model.num_classes={len(classes)}, or give the names of the data's "
+                "classes with --data.classes=FILE."
             )
+        self.classes = classes or self.classes
+
+    def _classes_of_the_data(self) -> list[str]:
+        return list(getattr(self.trainer.datamodule, "classes", []))  # type: ignore[attr-defined]
 
     @override
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -227,14 +232,14 @@ class SemanticSegmenter(LightningModule):
         Raises:
             InputError: the checkpoint was trained on other classes than the data's.
         """
-        trained = checkpoint.get("classes", [])
-        if self.classes and trained and trained != self.classes:
-            old, new = next((a, b) for a, b in zip(trained, self.classes, strict=True) if a != b)
+        trained, present = checkpoint.get("classes", []), self._classes_of_the_data()
+        if present and trained and trained != present:
+            old, new = next((a, b) for a, b in zip(trained, present, strict=True) if a != b)
             raise InputError(
                 f"The checkpoint was trained on other classes than the data has: {old!r} where the data has {new!r}, "
                 "for instance. Give the data it was trained on with --data.root, or its classes with --data.classes."
             )
-        self.classes = self.classes or trained
+        self.classes = present or trained or self.classes
 
 
 def _cross_entropy(logits: Tensor, label: Tensor, count: Tensor) -> Tensor:

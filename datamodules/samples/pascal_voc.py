@@ -38,7 +38,7 @@ SHAPES: dict[str, tuple[list[Point], float]] = {
 def make(
     destination: Path,
     train: int = 160,
-    val: int = 40,
+    val: int = 24,
     sides: tuple[int, int] = (96, 160),
     seed: int = 0,
 ) -> None:

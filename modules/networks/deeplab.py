@@ -66,16 +66,27 @@ def deeplab(
     return network
 
 
+def pretrained_classes(backbone: Backbone, weights: str | None) -> list[str]:
+    """The names of the classes that torchvision's weights of a name were trained on; empty for other weights."""
+    names = get_model_weights(f"deeplabv3_{backbone}").__members__
+    if weights not in names:
+        return []
+    return [name.strip("_") for name in names[weights].meta["categories"]]  # the ground is __background__
+
+
 def _build(backbone: Backbone, num_classes: int, output_stride: int, auxiliary: bool) -> DeepLabV3:
     if backbone == "mobilenet_v3_large":
         features = get_model(backbone, weights=None, dilated=True).features
+        for layer in features.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = 0.1  # as in ResNets; torchvision's 0.01 takes a thousand steps from random weights
         strided = [i for i, block in enumerate(features) if getattr(block, "_is_cn", False)]
         if output_stride == 8:
             # The stride of the last but one strided block becomes dilation, of it and of all that follow it.
             for convolution in features[strided[-2] :].modules():
                 if isinstance(convolution, nn.Conv2d) and convolution.kernel_size[0] > 1:
                     convolution.stride = (1, 1)
-                    convolution.dilation = tuple(2 * rate for rate in convolution.dilation)  # type: ignore[assignment]
+                    convolution.dilation = tuple(2 * rate for rate in convolution.dilation)
                     convolution.padding = tuple(2 * int(pixels) for pixels in convolution.padding)
         last, middle = str(len(features) - 1), str(strided[-3])
         channels, middle_channels = features[-1].out_channels, features[strided[-3]].out_channels

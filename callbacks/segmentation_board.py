@@ -1,0 +1,147 @@
+"""Show in TensorBoard what a validation of a segmentation found."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from typing_extensions import override
+
+from callbacks.coloured_masks import add_legend, overlay
+from callbacks.epoch_axis import validation_axis
+from datamodules.voc_palette import voc_palette
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TILE = 320  # pixels of the longer side of a picture on the board
+CAPTION = 20  # pixels of height for the line above pictures
+
+
+class SegmentationBoard(Callback):
+    """Write pictures, IoU by class and the confusion matrix to TensorBoard after each validation.
+
+    Needs ``validation_step`` to return ``prediction``, int64 (B, H, W), a module with ``class_names`` and, after a
+    validation, ``confusion``, int64 (C, C), and a DataModule with ``to_pictures``. The pictures are those that the
+    first process sees first.
+
+    Args:
+        count: how many pictures to show.
+    """
+
+    def __init__(self, count: int = 6) -> None:
+        self.count = count
+        self._shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._shown = []
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if len(self._shown) < self.count and self._has_board(trainer):
+            pictures = trainer.datamodule.to_pictures(batch["image"]).permute(0, 2, 3, 1)  # type: ignore[attr-defined]
+            arrays = [pictures, batch["label"], outputs["prediction"]]
+            self._shown += zip(*(array.byte().cpu().numpy() for array in arrays), strict=True)
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._has_board(trainer):
+            return
+        board, step = trainer.logger.experiment, validation_axis(trainer)  # type: ignore[union-attr]
+        names: list[str] = pl_module.class_names()  # type: ignore[operator]
+        confusion: np.ndarray = pl_module.confusion.cpu().numpy()  # type: ignore[union-attr,operator]
+        board.add_image("val/pictures", draw_pictures(self._shown[: self.count], names), step, dataformats="HWC")
+        board.add_text("val/iou", overlap_table(confusion, names), step)
+        board.add_figure("val/confusion", draw_confusion(confusion, names), step)
+        self._shown = []
+
+    @staticmethod
+    def _has_board(trainer: Trainer) -> bool:
+        return trainer.is_global_zero and not trainer.sanity_checking and isinstance(trainer.logger, TensorBoardLogger)
+
+
+def draw_pictures(shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]], names: list[str]) -> np.ndarray:
+    """Lay pictures out in rows: the picture, the truth over it, and the prediction over it.
+
+    Args:
+        shown: picture uint8 (H, W, 3), true and predicted labels uint8 (H, W) of each.
+        names: of the classes.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
+    colours = voc_palette()
+    rows = []
+    for picture, truth, prediction in shown:
+        scale = TILE / max(picture.shape)
+        size = (max(1, round(scale * picture.shape[1])), max(1, round(scale * picture.shape[0])))
+        plain = Image.fromarray(picture).resize(size)
+        tiles = [plain]
+        for mask in (truth, prediction):
+            scaled = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+            tiles.append(add_legend(overlay(np.asarray(plain), scaled, colours), scaled, names, colours))
+        rows.append(tiles)
+    height = sum(tiles[0].height + 4 for tiles in rows)
+    sheet = Image.new("RGB", (3 * TILE + 8, CAPTION + height), "white")
+    for column, caption in enumerate(("picture", "truth", "prediction")):
+        place = (column * (TILE + 4) + 2, 2)
+        ImageDraw.Draw(sheet).text(place, caption, "black", ImageFont.load_default(14))
+    top = CAPTION
+    for tiles in rows:
+        for column, tile in enumerate(tiles):
+            sheet.paste(tile, (column * (TILE + 4), top))
+        top += tiles[0].height + 4
+    return np.asarray(sheet)
+
+
+def overlap_table(confusion: np.ndarray, names: list[str]) -> str:
+    """IoU, pixels and the most frequent mistake of each class, as a table in Markdown.
+
+    Args:
+        confusion: pixels of class i that were taken for class j, int64 (C, C).
+        names: of the classes.
+    """
+    lines = ["| class | IoU | true pixels | predicted pixels | most often taken for |", "|---|---|---|---|---|"]
+    for label, name in enumerate(names):
+        true, predicted, right = confusion[label].sum(), confusion[:, label].sum(), confusion[label, label]
+        overlap = f"{right / (true + predicted - right):.4f}" if true + predicted else ""
+        wrong = np.where(np.arange(len(names)) == label, 0, confusion[label])
+        mistake = f"{names[wrong.argmax()]} ({wrong.max() / true:.1%})" if wrong.any() else ""
+        lines.append(f"| {name} | {overlap} | {true:,} | {predicted:,} | {mistake} |")
+    return "\n".join(lines)
+
+
+def draw_confusion(confusion: np.ndarray, names: list[str]) -> "Figure":
+    """Draw what share of each class's pixels was taken for which class, in percent.
+
+    Args:
+        confusion: pixels of class i that were taken for class j, int64 (C, C).
+        names: of the classes.
+    """
+    from matplotlib.figure import Figure
+
+    shares = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    side = 2.5 + 0.42 * len(names)
+    figure = Figure((side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true (% of its pixels)")
+    for row, column in np.argwhere(shares >= 0.5):
+        colour = "white" if shares[row, column] > 60 else "black"
+        axes.text(column, row, f"{shares[row, column]:.0f}", ha="center", va="center", fontsize=7, color=colour)
+    return figure
