@@ -61,7 +61,7 @@ class SegmentationBoard(Callback):
             return
         board, step = trainer.logger.experiment, validation_axis(trainer)  # type: ignore[union-attr]
         names: list[str] = pl_module.class_names()  # type: ignore[operator]
-        confusion: np.ndarray = pl_module.confusion.cpu().numpy()  # type: ignore[union-attr,operator]
+        confusion: np.ndarray = pl_module.confusion.cpu().numpy()  # type: ignore[operator]
         board.add_image("val/pictures", draw_pictures(self._shown[: self.count], names), step, dataformats="HWC")
         board.add_text("val/iou", overlap_table(confusion, names), step)
         board.add_figure("val/confusion", draw_confusion(confusion, names), step)

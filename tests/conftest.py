@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from datamodules.samples import criteo as criteo_sample
 from datamodules.samples import librispeech as librispeech_sample
+from datamodules.samples import pascal_voc as pascal_voc_sample
 from datamodules.samples import text_vqa as text_vqa_sample
 from datamodules.samples import tiny_imagenet as tiny_imagenet_sample
 
@@ -77,8 +78,22 @@ def text_vqa(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def pascal_voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set in Pascal VOC's layout: 6 classes, 20 training, 3 validation pictures of 40 to 56 pixels."""
+    root = tmp_path_factory.mktemp("segmentation") / "VOC2012"
+    pascal_voc_sample.make(root, train=20, val=3, sides=(40, 56))
+    return root
+
+
+@pytest.fixture(scope="session")
 def small_data(
-    tiny_imagenet: Path, wikitext2: Path, librispeech: Path, criteo: Path, text_vqa: Path, cache: Path
+    tiny_imagenet: Path,
+    wikitext2: Path,
+    librispeech: Path,
+    criteo: Path,
+    text_vqa: Path,
+    pascal_voc: Path,
+    cache: Path,
 ) -> dict[str, list[str]]:
     """For each DataModule, the words of a command that fit its configurations to the small data above."""
     return {
@@ -113,5 +128,9 @@ def small_data(
             *("--model.architecture.dim=16", "--model.architecture.feedforward_dim=16"),
             *("--model.architecture.num_heads=2", "--model.architecture.image_layers=1"),
             *("--model.architecture.text_layers=1", "--model.architecture.multimodal_layers=1"),
+        ],
+        "PascalVOC": [
+            *(f"--data.root={pascal_voc}", f"--data.cache={cache}", "--data.batch_size=4", "--data.crop_size=33"),
+            *("--model.backbone=mobilenet_v3_large", "--model.backbone_weights=null", "--model.num_classes=6"),
         ],
     }

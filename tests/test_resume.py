@@ -62,7 +62,7 @@ class Workload:
 
 # Runs that draw at random wherever they can: order, augmentation, MixUp or CutMix, windows, dropout, speed; with
 # averages of the weights; one whose rate follows the validations, and whose batches are of different lengths; one with
-# dynamic batches, one for each process; and one whose tables are sharded.
+# dynamic batches, one for each process; one whose tables are sharded; and one that draws crops while it reads.
 TEXT_METRICS = ("loss", "perplexity", "bits_per_word")
 RESNET = Workload("resnet_tiny_imagenet", "TinyImageNet", ("loss", "accuracy", "top5"))
 MODERN = Workload("transformer_wikitext2", "WikiText2", TEXT_METRICS)
@@ -80,6 +80,7 @@ QUESTIONS = Workload(
     "flava_textvqa", "TextVQA", ("loss", "accuracy", "vqa_accuracy", "vqa_ceiling"), ("--model.head_dropout=0.5",)
 )
 CLICKS = Workload("dlrm_criteo", "Criteo", ("loss", "normalized_entropy", "calibration"), strategy="TorchRecStrategy")
+CROPS = Workload("deeplab_voc", "PascalVOC", ("loss",))
 
 
 # The run waits before its tenth step, the last of its second epoch; the eighth was the last one saved.
@@ -154,7 +155,7 @@ def whole_runs(small_data: dict[str, list[str]], tmp_path_factory: pytest.TempPa
 
 @pytest.mark.parametrize(
     ("workload", "num_workers"),
-    [(RESNET, 0), (RESNET, 2), (MODERN, 2), (CLASSIC, 0), (SPEECH, 2), (CLICKS, 2), (QUESTIONS, 2)],
+    [(RESNET, 0), (RESNET, 2), (MODERN, 2), (CLASSIC, 0), (SPEECH, 2), (CLICKS, 2), (QUESTIONS, 2), (CROPS, 2)],
     ids=lambda value: getattr(value, "config", value),
 )
 def test_killed_run_ends_as_if_it_had_not_been_killed(
@@ -167,7 +168,9 @@ def test_killed_run_ends_as_if_it_had_not_been_killed(
     assert_same_training(workload, whole_runs.folder(workload), tmp_path)
 
 
-@pytest.mark.parametrize("workload", [RESNET, MODERN, SPEECH, CLICKS, QUESTIONS], ids=lambda workload: workload.config)
+@pytest.mark.parametrize(
+    "workload", [RESNET, MODERN, SPEECH, CLICKS, QUESTIONS, CROPS], ids=lambda workload: workload.config
+)
 def test_killed_run_of_two_processes_ends_as_if_it_had_not_been_killed(
     workload: Workload, small_data: dict[str, list[str]], whole_runs: Runs, tmp_path: Path
 ) -> None:

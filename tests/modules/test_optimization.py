@@ -2,14 +2,16 @@
 
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lightning.pytorch import LightningModule
 from torch import nn
 
-from modules.optimization import WarmupCosine, parameter_groups
+from modules.optimization import Optimization, PolynomialDecay, WarmupCosine, parameter_groups
 
 
 def rates(total_steps: int, warmup: float, final: float) -> list[float]:
@@ -60,3 +62,21 @@ def test_norms_and_biases_are_in_the_group_without_decay() -> None:
     assert len(spared["params"]) == 4
     assert spared["weight_decay"] == 0.0
     assert len(parameter_groups(network, decay_norm_and_bias=True)) == 1
+
+
+def test_polynomial_decay_spans_the_run_and_each_group_has_its_peak() -> None:
+    model, heads = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+    module = LightningModule()
+    module._trainer = SimpleNamespace(estimated_stepping_batches=10)  # type: ignore[assignment]
+    optimization = Optimization(lambda groups: torch.optim.SGD(groups, lr=2.0), lambda o: PolynomialDecay(o, power=2))
+    configured = optimization.configure(module, [{"params": [model]}, {"params": [heads], "lr_factor": 10.0}])
+    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]
+    assert schedule["interval"] == "step"
+    seen = []
+    for _ in range(11):
+        seen.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule["scheduler"].step()
+    for step, rates_then in enumerate(seen):
+        assert rates_then == pytest.approx([2 * (1 - step / 10) ** 2, 20 * (1 - step / 10) ** 2])
+    assert schedule["scheduler"].state_dict().keys().isdisjoint({"power", "total_steps"})
