@@ -30,7 +30,7 @@ SHAPES: dict[str, tuple[list[Point], float]] = {
     "disc": (_ring([1.0] * 48), 0.0),
     "square": (_ring([1.0] * 4, math.pi / 4), 0.2),
     "triangle": (_ring([1.0] * 3), 0.4),
-    "star": (_ring([1.0, 0.45] * 5), 0.6),
+    "star": (_ring([1.0, 0.55] * 5), 0.6),
     "hexagon": (_ring([1.0] * 6), 0.8),
 }
 
@@ -72,13 +72,13 @@ def _write(random: np.random.Generator, counts: dict[str, int], sides: tuple[int
 
 
 def draw(random: np.random.Generator, width: int, height: int) -> tuple[Image.Image, Image.Image]:
-    """Draw a picture of one to four shapes, and its mask with a border around each shape that does not count."""
+    """Draw a picture of one to three shapes, and its mask with a border around each shape that does not count."""
     picture, mask = _ground(random, width, height), Image.new("P", (width, height), 0)
     mask.putpalette(voc_palette().tobytes())
-    for _ in range(random.integers(1, 5)):
+    for _ in range(random.integers(1, 4)):
         label = int(random.integers(1, len(SHAPES) + 1))
         outline, hue = list(SHAPES.values())[label - 1]
-        radius = random.uniform(0.15, 0.3) * min(width, height)
+        radius = random.uniform(0.22, 0.4) * min(width, height)
         x, y, turn = random.uniform(0, width), random.uniform(0, height), random.uniform(-0.3, 0.3)
         corners = [
             (
