@@ -210,7 +210,7 @@ def test_checkpoint_of_other_classes_is_refused(trained: Path, run: Any, tmp_pat
 def test_pixels_that_do_not_count_change_nothing() -> None:
     torch.manual_seed(0)
     model = SemanticSegmenter("mobilenet_v3_large", num_classes=3, auxiliary=0.5).eval()
-    model.log = lambda *args, **kwargs: None  # type: ignore[method-assign,assignment]
+    model.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
     image, label = torch.randn(2, 3, 33, 33), torch.randint(0, 3, (2, 33, 33))
     label[:, :10] = 255
     loss = model.training_step({"image": image, "label": label}, 0)

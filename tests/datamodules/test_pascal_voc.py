@@ -1,0 +1,268 @@
+"""Pascal VOC is read as it was published, other sets in its layout too, and whatever is wrong is named."""
+
+import hashlib
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules.archive import Archive
+from datamodules.pascal_voc import ARCHIVE, CLASSES, MEAN, STD, TOP, PascalVOC
+from datamodules.samplers.numbered_epochs import NumberedEpochs
+from datamodules.samplers.shuffled import ShuffledBatches
+from datamodules.samples import pascal_voc as sample_set
+from tests.datamodules.faults import cut_in_half, listing, snapshot
+from tests.datamodules.recorder import Recorder, bare_trainer
+from trainer.errors import InputError
+
+
+@pytest.fixture
+def root(pascal_voc: Path, tmp_path: Path) -> Path:
+    """A copy of the data set that a test may damage."""
+    return shutil.copytree(pascal_voc, tmp_path / "data" / TOP)
+
+
+@pytest.fixture
+def archive(pascal_voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    """The archive on its server, in the place of the published one."""
+    path = tmp_path / "server" / Path(ARCHIVE.url).name
+    path.parent.mkdir()
+    with tarfile.open(path, "w") as file:
+        file.add(pascal_voc, TOP)
+    content = path.read_bytes()
+    pinned = Archive(path.as_uri(), len(content), md5=hashlib.md5(content).hexdigest())
+    monkeypatch.setattr("datamodules.pascal_voc.ARCHIVE", pinned)
+    return pinned
+
+
+def data_at(root: Path, **settings: Any) -> PascalVOC:
+    defaults: dict[str, Any] = {"root": str(root), "cache": str(root.parent / "cache"), "batch_size": 4}
+    return PascalVOC(**defaults | settings)
+
+
+def prepared(root: Path, stage: str, **settings: Any) -> PascalVOC:
+    data = data_at(root, **settings)
+    data.prepare_data()
+    data.setup(stage)
+    return data
+
+
+def names(data: PascalVOC, split: str) -> list[str]:
+    return [pair.picture.stem for pair in data._sets[split].pairs]
+
+
+def lists(root: Path) -> Path:
+    return root / "ImageSets" / "Segmentation"
+
+
+# Getting the data
+
+
+def test_missing_folder_is_named_with_every_way_to_get_data(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        prepared(tmp_path / "none", "fit")
+    for needed in (str(tmp_path / "none"), ARCHIVE.url, "--data.download=true", "--data.root", "--data.sample=true"):
+        assert needed in str(error.value)
+    assert listing(tmp_path) == []
+
+
+def test_data_set_is_downloaded_verified_and_extracted(archive: Archive, pascal_voc: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data" / TOP
+    data = prepared(root, "fit", download=True)
+    assert listing(root) == listing(pascal_voc)
+    assert len(data._sets["train"]) == 20
+
+
+@pytest.mark.usefixtures("archive")
+def test_half_an_archive_is_refused_and_replaced_when_downloading_is_allowed(tmp_path: Path, pascal_voc: Path) -> None:
+    root = tmp_path / "data" / TOP
+    half = root.parent / Path(ARCHIVE.url).name
+    half.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "server" / half.name, half)
+    cut_in_half(half)
+    with pytest.raises(InputError, match=rf"{half.name}: not the published archive.*--data\.download=true"):
+        data_at(root).prepare_data()
+    data_at(root, download=True).prepare_data()
+    assert listing(root) == listing(pascal_voc)
+
+
+def test_folder_is_read_and_never_written_to(root: Path) -> None:
+    before = snapshot(root)
+    for stage in ("fit", "validate", "test", "predict"):
+        prepared(root, stage)
+    assert snapshot(root) == before
+
+
+def test_sample_set_is_made_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_set.make, "__defaults__", (4, 2, (40, 48), 0))
+    data = prepared(tmp_path / "nowhere", "fit", sample=True)
+    assert data.sample
+    assert data.classes == ["background", *sample_set.SHAPES]
+    assert [len(data._sets[split]) for split in ("train", "val")] == [4, 2]
+
+
+# Lists and classes
+
+
+def test_augmented_list_is_trained_on_if_it_and_its_masks_are_there(root: Path) -> None:
+    lines = (lists(root) / "train.txt").read_text().split()[:6]
+    paths = [f"/JPEGImages/{name}.jpg /SegmentationClassAug/{name}.png" for name in lines]
+    (lists(root) / "train_aug.txt").write_text("\n".join(paths))
+    assert len(names(prepared(root, "fit"), "train")) == 20  # no masks yet
+    shutil.copytree(root / "SegmentationClass", root / "SegmentationClassAug")
+    data = prepared(root, "fit")
+    assert names(data, "train") == lines
+    masks = [pair.mask for split in ("train", "val") for pair in data._sets[split].pairs]
+    assert [mask.parent.name for mask in masks if mask] == ["SegmentationClassAug"] * 6 + ["SegmentationClass"] * 3
+    assert len(names(prepared(root, "fit", train="train"), "train")) == 20
+
+
+def test_list_that_names_missing_files_is_refused_with_lines_and_paths(root: Path) -> None:
+    with (lists(root) / "train.txt").open("a") as file:
+        file.write("no_such_picture\n")
+    first = (lists(root) / "train.txt").read_text().split()[0]
+    (root / "SegmentationClass" / f"{first}.png").unlink()
+    with pytest.raises(InputError) as error:
+        prepared(root, "fit")
+    message = str(error.value)
+    assert f"{lists(root) / 'train.txt'}: 3 of the files that it names are missing" in message
+    assert f"line 1: {root / 'SegmentationClass' / first}" in message
+    assert f"line 21: {root / 'JPEGImages' / 'no_such_picture'}" in message
+
+
+def test_empty_list_is_named(root: Path) -> None:
+    (lists(root) / "val.txt").write_text("\n")
+    with pytest.raises(InputError, match=r"val\.txt: the list is empty"):
+        prepared(root, "validate")
+
+
+def test_classes_are_those_of_the_file_given_or_found_or_of_voc(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "names.txt"
+    other.write_text("road\nsky\n\n" + "\n".join(f"more {k}" for k in range(4)))
+    assert prepared(root, "validate", classes=str(other)).classes == ["road", "sky", *(f"more {k}" for k in range(4))]
+    assert prepared(root, "validate").classes[1] == "disc"
+    (root / "classes.txt").unlink()
+    assert prepared(root, "validate").classes == list(CLASSES)
+    assert (len(CLASSES), CLASSES[12], CLASSES[15], CLASSES[17]) == (21, "dog", "person", "sheep")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a\nb\na\n", "class 'a' is named twice"), ("a\n", "it names 1 classes"), ("", "it names 0 classes")],
+)
+def test_file_of_classes_that_makes_no_sense_is_refused(root: Path, text: str, message: str) -> None:
+    (root / "classes.txt").write_text(text)
+    with pytest.raises(InputError, match=message):
+        prepared(root, "validate")
+
+
+def test_bad_masks_are_named_before_the_run_or_left_out(root: Path) -> None:
+    first, second = (lists(root) / "train.txt").read_text().split()[:2]
+    wrong = root / "SegmentationClass" / f"{first}.png"
+    Image.fromarray(np.full(Image.open(wrong).size[::-1], 77, np.uint8)).save(wrong)
+    Image.new("P", (5, 5)).save(root / "SegmentationClass" / f"{second}.png")
+    with pytest.raises(InputError) as error:
+        prepared(root, "fit")
+    assert "2 of 20 pictures cannot be used" in str(error.value)
+    assert "label 77 at column 0, row 0 is no class" in str(error.value)
+    assert "the mask has 5x5 pixels" in str(error.value)
+    with pytest.warns(UserWarning, match="2 of 20 pictures cannot be used"):
+        data = prepared(root, "fit", unreadable="skip")
+    assert {first, second}.isdisjoint(names(data, "train"))
+    assert len(data._sets["train"]) == 18
+
+
+# Pictures to predict
+
+
+def test_pictures_of_the_same_name_with_other_suffixes_are_refused(tmp_path: Path) -> None:
+    for suffix in ("jpg", "png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"a.{suffix}")
+    with pytest.raises(InputError, match=r"a\.png: a\.jpg has the same name but for the suffix"):
+        prepared(tmp_path / "none", "predict", pictures=str(tmp_path))
+
+
+def test_pictures_need_neither_a_data_set_nor_classes(tmp_path: Path) -> None:
+    Image.new("L", (8, 6)).save(tmp_path / "a.jpg")
+    data = prepared(tmp_path / "none", "predict", pictures=str(tmp_path / "a.jpg"))
+    assert data.classes == []
+    (batch,) = data.predict_dataloader()
+    assert batch["image"].shape == (1, 3, 6, 8)
+    with pytest.raises(InputError, match="no such folder"):
+        prepared(tmp_path / "none", "predict", pictures=str(tmp_path / "nothing"))
+
+
+# Batches
+
+
+def test_training_batch_is_normalised_and_its_labels_are_integers(root: Path) -> None:
+    data = prepared(root, "fit", crop_size=32, scales=(0.2, 0.2))
+    (raw, *_) = data.train_dataloader()
+    batch = data.transform(raw, training=True)
+    assert batch["image"].shape == (4, 3, 32, 32)
+    assert batch["label"].dtype == torch.int64
+    assert set(batch) == {"image", "label", "index"}
+    outside = batch["label"] == 255
+    assert outside.any()
+    around = batch["image"].movedim(1, -1)[:, 0, 0]  # a corner, which pictures this small seldom reach
+    assert around.abs().min() < 0.01  # the surround is the mean
+    pictures = data.to_pictures(batch["image"])
+    assert torch.equal(pictures, raw["image"])
+
+
+def test_normalisation_is_that_of_imagenet(root: Path) -> None:
+    data = prepared(root, "validate")
+    raw = next(iter(data.val_dataloader()))
+    found = data.transform(raw, training=False)["image"]
+    expected = (raw["image"] / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_colour_changes_pictures_in_training_only(root: Path) -> None:
+    data = prepared(root, "fit", crop_size=32, color_jitter=0.5)
+    (raw, *_) = data.train_dataloader()
+    plain = data.transform(raw, training=False)["image"]
+    changed = data.transform(raw, training=True)["image"]
+    assert not torch.allclose(plain, changed, atol=0.05)
+    still = raw | {"color": torch.ones(4, 3)}
+    assert torch.allclose(data.transform(still, training=True)["image"], plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_crops_are_the_same_for_any_number_of_workers_and_differ_between_epochs(
+    root: Path, num_workers: int, tmp_path: Path
+) -> None:
+    class Keep(Recorder):
+        crops: dict[tuple[int, int], torch.Tensor]
+
+        def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
+            for index, image in zip(batch["index"].tolist(), batch["image"], strict=True):
+                self.crops[self.current_epoch, index] = image
+            return super().training_step(batch, batch_idx)
+
+    model = Keep()
+    model.crops = {}
+    data = data_at(root, crop_size=16, num_workers=num_workers, seed=3, color_jitter=0.3)
+    bare_trainer(tmp_path, max_epochs=3, limit_val_batches=0).fit(model, data)
+    alone = prepared(root, "fit", crop_size=16, seed=3, color_jitter=0.3)
+    for (epoch, index), image in model.crops.items():
+        again = alone.transform(alone._sets["train"][epoch, [index]], training=True)["image"][0]  # type: ignore[index]
+        assert torch.equal(image, again), (epoch, index)
+    assert len(model.crops) == 3 * 20
+    assert not any(torch.equal(model.crops[0, k], model.crops[1, k]) for k in range(20))
+
+
+def test_batches_come_with_their_epoch_from_the_position_on() -> None:
+    plain = ShuffledBatches(10, 3, shuffle=True, seed=1, epoch=2, done=[(1, 1)])
+    numbered = NumberedEpochs(ShuffledBatches(10, 3, shuffle=True, seed=1, epoch=2, done=[(1, 1)]))
+    assert list(numbered) == [(2, batch) for batch in plain]
+    assert (len(numbered), numbered.remaining) == (4, 3)
+    numbered.set_epoch(3)
+    plain.set_epoch(3)
+    assert list(numbered) == [(3, batch) for batch in plain]
+    assert numbered.remaining == 4
