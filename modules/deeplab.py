@@ -138,8 +138,8 @@ class SemanticSegmenter(LightningModule):
         return loss
 
     def _need_several(self, image: Tensor) -> None:
-        """The pyramid normalises over one value of each picture and channel, which takes two pictures."""
-        if len(image) == 1 and any(isinstance(module, nn.BatchNorm2d) for module in self.network.modules()):
+        """The pyramid normalises over one value of each picture and channel: without others' pictures, it takes two."""
+        if len(image) == 1 and any(type(module) is nn.BatchNorm2d for module in self.network.modules()):
             raise InputError(
                 "A training batch of one picture has nothing to normalise over (data.batch_size counts the pictures of "
                 "all processes). Raise --data.batch_size so that every process has two or more."

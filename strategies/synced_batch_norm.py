@@ -8,25 +8,23 @@ from torch.distributed.nn.functional import all_reduce
 from typing_extensions import override
 
 
-class _SyncBatchNorm(nn.SyncBatchNorm):
-    """torch's on a GPU; on a CPU, for which it has none, the same from sums that are differentiated through."""
+class _SyncedOnCPU(nn.BatchNorm2d):
+    """Batch normalisation that, while training, sums over the processes, and differentiates through the sums."""
 
     @override
     def forward(self, input: Tensor) -> Tensor:
-        together = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
-        if input.device.type != "cpu" or not (together and self.training):
+        if not self.training:
             return super().forward(input)
-        dims = [0, *range(2, input.ndim)]
-        shape = [1, -1] + [1] * (input.ndim - 2)
         values = input if input.dtype == torch.float64 else input.float()
-        count = all_reduce(values.new_tensor([float(input.numel() // input.shape[1])]))
-        mean = all_reduce(values.sum(dims)) / count
-        centred = values - mean.view(shape)
-        variance = all_reduce(centred.square().sum(dims)) / count
+        own = values.new_tensor([float(values[:, 0].numel())])
+        *_, count = sums = all_reduce(torch.cat([values.sum((0, 2, 3)), own]))
+        mean = sums[:-1] / count
+        centred = values - mean[:, None, None]
+        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
         self._follow(mean, variance * count / (count - 1).clamp(min=1))
-        output = centred * (variance + self.eps).rsqrt().view(shape)
-        if self.weight is not None:
-            output = output * self.weight.view(shape) + self.bias.view(shape)
+        output = centred * (variance + self.eps).rsqrt()[:, None, None]
+        if self.affine:
+            output = output * self.weight[:, None, None] + self.bias[:, None, None]
         return output.to(input.dtype)
 
     @torch.no_grad()
@@ -43,19 +41,24 @@ class _SyncBatchNorm(nn.SyncBatchNorm):
 class SyncedBatchNorm(LayerSync):
     """Synchronise batch normalisation over the processes while training; with one process, do nothing.
 
-    Lightning's ``sync_batchnorm`` does the same on GPUs, and fails on CPUs.
+    Lightning's ``sync_batchnorm`` does the same on GPUs, and fails on CPUs, for which torch has no such layer.
     """
 
     @override
     def apply(self, model: nn.Module) -> nn.Module:
         """Make every layer of batch normalisation one that is synchronised."""
-        converted = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        for layer in converted.modules():
-            if type(layer) is nn.SyncBatchNorm:
-                layer.__class__ = _SyncBatchNorm
-        return converted
+        if "nccl" in torch.distributed.get_backend():  # the model is moved to the GPU later
+            return TorchSyncBatchNorm().apply(model)
+        return _change(model, nn.BatchNorm2d, _SyncedOnCPU)
 
     @override
     def revert(self, model: nn.Module) -> nn.Module:
         """Undo :meth:`apply`."""
-        return TorchSyncBatchNorm().revert(model)
+        return TorchSyncBatchNorm().revert(_change(model, _SyncedOnCPU, nn.BatchNorm2d))
+
+
+def _change(model: nn.Module, old: type, new: type) -> nn.Module:
+    for layer in model.modules():
+        if type(layer) is old:
+            layer.__class__ = new  # parameters and statistics are the same
+    return model
