@@ -163,11 +163,13 @@ class RandomCrop:
         columns, rows = place
         size = columns.stop - columns.start, rows.stop - rows.start
         edges = (left, top, right, bottom)
-        image[rows, columns] = np.asarray(picture.resize(size, Image.Resampling.BILINEAR, edges))
-        label[rows, columns] = np.asarray(mask.resize(size, Image.Resampling.NEAREST, edges))
+        picture = picture.resize(size, Image.Resampling.BILINEAR, edges)
+        mask = mask.resize(size, Image.Resampling.NEAREST, edges)
         if self.flip and random.random() < 0.5:
-            image[:] = image[:, ::-1].copy()
-            label[:] = label[:, ::-1].copy()
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            mask = mask.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image[rows, columns] = np.asarray(picture)
+        label[rows, columns] = np.asarray(mask)
         return random.uniform(1 - self.color_jitter, 1 + self.color_jitter, 3).astype(np.float32)
 
 
@@ -208,18 +210,18 @@ class TrainingCrops(_Pairs):
     def __init__(self, pairs: Sequence[Pair], crop: RandomCrop, surround: Sequence[int]) -> None:
         super().__init__(pairs)
         self.crop = crop
-        self.surround = surround
+        self._empty = np.full((crop.size, crop.size, 3), surround, np.uint8)
 
     def __getitem__(self, request: tuple[int, list[int]]) -> dict[str, Tensor]:
         epoch, indices = request
         shape = (len(indices), self.crop.size, self.crop.size)
         image = np.empty((*shape, 3), np.uint8)
-        image[:] = self.surround
         label = np.full(shape, IGNORED, np.uint8)
         color = np.empty((len(indices), 3), np.float32)
         for place, index in enumerate(indices):
             picture, mask = self.read(index)
             assert mask is not None
+            image[place] = self._empty
             color[place] = self.crop(epoch, index, picture, mask, image[place], label[place])
         return {
             "image": torch.from_numpy(image).permute(0, 3, 1, 2),

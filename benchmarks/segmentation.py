@@ -1,0 +1,241 @@
+"""What a training step of DeepLabV3 costs under the shared Trainer, and how fast training crops are read.
+
+Run it from the project's folder: ``python -m benchmarks.segmentation --help``.
+"""
+
+import argparse
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import yaml
+from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import RandomCrop
+from torchvision.transforms.v2 import functional as T
+from torchvision.transforms.v2.functional import InterpolationMode
+
+from benchmarks.machine import describe
+from benchmarks.steps import CONFIGS, Clock, StepClock, make, positive, shared_trainer
+from datamodules.pascal_voc import MEAN, STD, PascalVOC
+from datamodules.samples import pascal_voc as sample_set
+from datamodules.segmentation_pairs import Pair
+from modules.deeplab import IGNORED, SemanticSegmenter
+from modules.optimization import parameter_groups
+from trainer.command import run_command
+
+BASE = 520  # of torchvision's reference: the shorter side becomes half to twice as many pixels
+STEP_SIZE = 257  # side of the pictures of a training step
+
+
+class ReferenceCrops(Dataset):
+    """Training crops as torchvision's references/segmentation make them with Pillow, one by one.
+
+    The whole picture is resized, then mirrored, padded and cropped, and each crop becomes floating-point numbers by
+    itself.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], size: int) -> None:
+        self.pairs = pairs
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        file, mask_file = self.pairs[index]
+        assert mask_file is not None
+        image, mask = Image.open(file).convert("RGB"), Image.open(mask_file)
+        shorter = [int(torch.randint(BASE // 2, 2 * BASE + 1, (1,)))]
+        image = T.resize(image, shorter, InterpolationMode.BILINEAR)
+        mask = T.resize(mask, shorter, InterpolationMode.NEAREST)
+        if torch.rand(1) < 0.5:
+            image, mask = T.horizontal_flip(image), T.horizontal_flip(mask)
+        beyond = [0, 0, max(0, self.size - image.width), max(0, self.size - image.height)]
+        image, mask = T.pad(image, beyond, fill=0), T.pad(mask, beyond, fill=IGNORED)
+        place = RandomCrop((self.size, self.size)).make_params([image])
+        window = (place["top"], place["left"], self.size, self.size)
+        values = T.to_dtype(T.pil_to_tensor(T.crop(image, *window)), torch.float32, scale=True)
+        return T.normalize(values, MEAN, STD), T.pil_to_tensor(T.crop(mask, *window))[0].long()
+
+
+def make_data(args: argparse.Namespace, folder: Path, pictures: int, **settings: Any) -> PascalVOC:
+    """Make the data: that of ``--data-root``, or generated pictures of 500x375 pixels."""
+    root = args.data_root
+    if root is None:
+        root = folder / f"sample-{pictures}"
+        sample_set.make(root, train=pictures, val=1, sides=(375, 500))
+    data = PascalVOC(root=str(root), cache=str(folder), classes=_classes(root, folder), **settings)
+    data.setup("fit")
+    return data
+
+
+def _classes(root: Path, folder: Path) -> str:
+    """The data's file of classes, or one with a name for every label, since the labels do not matter here."""
+    own, every = root / "classes.txt", folder / "classes.txt"
+    every.write_text("".join(f"class {label}\n" for label in range(21)))
+    return str(own if own.exists() else every)
+
+
+# Training steps
+
+
+def step_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What the model is made from."""
+    settings = yaml.safe_load((CONFIGS / "deeplab_voc.yaml").read_text())["model"]
+    settings["init_args"] |= {"backbone": args.backbone, "backbone_weights": None, "channels_last": False}
+    return settings
+
+
+def train_with_trainer(settings: dict[str, Any], data: PascalVOC, clock: Clock, folder: Path) -> None:
+    """Train a block with the Trainer."""
+    trainer = make(Trainer, shared_trainer("cpu", folder, clock.last + 1))
+    trainer.callbacks.insert(0, StepClock(clock))
+    trainer.fit(make(LightningModule, settings), data)
+
+
+def train_by_hand(settings: dict[str, Any], data: PascalVOC, clock: Clock) -> None:
+    """Train a block with a loop as one would write it."""
+    model: SemanticSegmenter = make(LightningModule, settings).train()
+    optimizer = model.optimization.optimizer(parameter_groups(model.network, model.decay_norm_and_bias))
+    schedule: Any = model.optimization.scheduler(optimizer)  # type: ignore[misc]
+    schedule.total_steps = clock.last + 1
+    for step, loaded in zip(range(clock.last + 1), data.train_dataloader(), strict=False):
+        batch = data.transform(loaded, training=True)
+        clock.step_starts(step)
+        logits = model.network(batch["image"])
+        losses = [F.cross_entropy(logits[head], batch["label"], ignore_index=IGNORED) for head in ("out", "aux")]
+        (losses[0] + model.auxiliary * losses[1]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+
+
+def measure_steps(args: argparse.Namespace, folder: Path) -> None:
+    """Print the median step of both, and their ratio."""
+    pictures = 2 * (args.warmup + args.steps + 1)
+    settings = step_settings(args)
+    data = make_data(args, folder, pictures, batch_size=2, crop_size=STEP_SIZE, seed=0)
+    settings["init_args"]["num_classes"] = len(data.classes)
+    seconds: dict[str, list[np.ndarray]] = {"trainer": [], "plain": []}
+    for turn in range(args.rounds):
+        for variant in list(seconds)[:: 1 if turn % 2 else -1]:
+            clock = Clock(torch.device("cpu"), args.warmup, args.steps)
+            data.trainer = None
+            if variant == "trainer":
+                train_with_trainer(settings, data, clock, folder)
+            else:
+                train_by_hand(settings, data, clock)
+            seconds[variant].append(clock.seconds)
+            print(f"round {turn + 1}: {variant:8} {1000 * np.median(clock.seconds[:, 0]):9.1f} ms per step", flush=True)
+    print(f"\n{'variant':8} {'median ms':>10} {'min ms':>10} {'processor ms':>12}")
+    for variant, blocks in seconds.items():
+        steps = np.concatenate(blocks)
+        wall, processor = 1000 * np.median(steps, axis=0)
+        print(f"{variant:8} {wall:10.1f} {1000 * steps[:, 0].min():10.1f} {processor:12.1f}")
+    medians = {
+        variant: np.median([np.median(b, axis=0) for b in blocks], axis=0) for variant, blocks in seconds.items()
+    }
+    wall, processor = medians["trainer"] / medians["plain"]
+    print(f"step ratio trainer/plain: {wall:.4f}; in processor time {processor:.4f}")
+
+
+# Reading
+
+
+def pictures_per_second(batches: Iterable[Any], finish: Callable[[Any], Any]) -> float:
+    """Read an epoch but for its first batch, for which the workers start."""
+    count, start = 0, 0.0
+    for step, batch in enumerate(batches):
+        ready = finish(batch)
+        if step == 0:
+            start = time.perf_counter()
+        else:
+            count += len(ready)
+    return count / (time.perf_counter() - start)
+
+
+def measure_reading(args: argparse.Namespace, folder: Path) -> None:
+    """Print the crops per second of both, and their ratio."""
+    settings = {"batch_size": args.batch_size, "crop_size": args.crop_size, "num_workers": args.num_workers}
+    data = make_data(args, folder, args.pictures, **settings)
+    pairs = data._sets["train"].pairs
+    shorter = np.median([min(Image.open(pair.picture).size) for pair in pairs])
+    data = make_data(args, folder, args.pictures, **settings, scales=(BASE / 2 / shorter, 2 * BASE / shorter))
+    reference = DataLoader(
+        ReferenceCrops(pairs, args.crop_size), args.batch_size, shuffle=True, num_workers=args.num_workers
+    )
+    rates: dict[str, list[float]] = {"ours": [], "reference": []}
+    for turn in range(args.rounds):
+        for variant in list(rates)[:: 1 if turn % 2 else -1]:
+            if variant == "ours":
+                rate = pictures_per_second(
+                    data.train_dataloader(), lambda batch: data.transform(batch, training=True)["image"]
+                )
+            else:
+                rate = pictures_per_second(reference, lambda batch: batch[0])
+            rates[variant].append(rate)
+            print(f"round {turn + 1}: {variant:9} {rate:8.1f} pictures per second", flush=True)
+    ratios = np.divide(rates["ours"], rates["reference"])
+    print(f"\n{len(pairs)} pictures, batches of {args.batch_size} at {args.crop_size}, {args.num_workers} workers")
+    for variant, of_rounds in rates.items():
+        print(f"{variant:9} {np.median(of_rounds):8.1f} pictures per second")
+    print(f"reading ratio ours/reference: {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})")
+
+
+def parse(args: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.segmentation",
+        description=f"Compare, on the CPU, a training step of DeepLabV3 at 2x3x{STEP_SIZE}x{STEP_SIZE} under the "
+        "shared Trainer with one of a loop by hand, and the reading of training crops with torchvision's reference "
+        "transforms on the same files. Blocks alternate in one process.",
+    )
+    parser.add_argument("--parts", nargs="+", choices=["steps", "reading"], default=["steps", "reading"])
+    parser.add_argument("--rounds", type=positive, default=3, help="blocks of each variant (default: %(default)s)")
+    parser.add_argument("--steps", type=positive, default=10, help="timed steps of a block (default: %(default)s)")
+    parser.add_argument("--warmup", type=positive, default=2, help="steps before them (default: %(default)s)")
+    parser.add_argument(
+        "--backbone", choices=["resnet50", "mobilenet_v3_large"], default="resnet50", help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=positive, default=torch.get_num_threads(), help="processor threads of torch (default: all)"
+    )
+    parser.add_argument("--pictures", type=positive, default=320, help="pictures to generate (default: %(default)s)")
+    parser.add_argument("--batch-size", type=positive, default=16, help="crops of a batch (default: %(default)s)")
+    parser.add_argument("--crop-size", type=positive, default=513, help="their side (default: %(default)s)")
+    parser.add_argument("--num-workers", type=int, default=2, help="processes that read (default: %(default)s)")
+    parser.add_argument("--data-root", type=Path, help="a folder like VOC2012; without it, pictures are generated")
+    return parser.parse_args(args)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark.
+
+    Args:
+        arguments: the words of the command line; those of this process if None.
+    """
+    args = parse(arguments)
+    torch.set_num_threads(args.threads)
+    print(describe("SAMPLE (generated pictures)" if args.data_root is None else f"real ({args.data_root})"), flush=True)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what a Trainer says about itself, once a block
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    with tempfile.TemporaryDirectory(prefix="segmentation_") as folder:
+        if "steps" in args.parts:
+            measure_steps(args, Path(folder))
+        if "reading" in args.parts:
+            measure_reading(args, Path(folder))
+
+
+if __name__ == "__main__":
+    run_command(main, "no figures")
