@@ -27,7 +27,7 @@ COLUMNS = [
 ]
 METRIC = re.compile(
     r"(train|val|test|throughput|trainer_overhead|language_model|dynamic_batching|speech_training|click_log"
-    r"|sharded_training|visual_questions)/[a-z][a-z0-9_]*"
+    r"|sharded_training|visual_questions|segmentation)/[a-z][a-z0-9_]*"
 )
 
 
@@ -145,6 +145,23 @@ def test_speech_training_times_an_epoch_of_each_method(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_segmentation_prints_the_ratios_of_steps_and_of_reading(tmp_path: Path) -> None:
+    words = ["--backbone=mobilenet_v3_large", "--steps=2", "--warmup=1", "--rounds=2", "--threads=1"]
+    words += ["--pictures=12", "--batch-size=4", "--crop-size=65", "--num-workers=0"]
+    out = run("segmentation", *words, folder=tmp_path)
+    assert_first_line(out)
+    for variant in ("trainer", "plain"):
+        row = re.search(rf"^{variant} +([\d.]+) +([\d.]+) +([\d.]+)$", out, re.MULTILINE)
+        assert row, out
+        assert 0 < float(row[2]) <= float(row[1])
+    assert re.search(r"^step ratio trainer/plain: [\d.]+; in processor time [\d.]+$", out, re.MULTILINE), out
+    rates = {name: re.search(rf"^{name} +([\d.]+) pictures per second$", out, re.M) for name in ("ours", "reference")}
+    assert all(rate and float(rate[1]) > 0 for rate in rates.values()), out
+    assert re.search(r"^reading ratio ours/reference: [\d.]+ \([\d.]+ to [\d.]+\)$", out, re.MULTILINE), out
+    assert not list(tmp_path.glob("segmentation_*")), "temporary files were left behind"
+
+
+@pytest.mark.slow
 def test_click_log_prints_rates_and_memory_for_each_number_of_rows(tmp_path: Path) -> None:
     out = run("click_log", "--rows", "500", "1500", "--batch-size=64", "--steps=3", "--gzip", folder=tmp_path)
     assert_first_line(out)
@@ -156,7 +173,16 @@ def test_click_log_prints_rates_and_memory_for_each_number_of_rows(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "module", ["trainer_overhead", "throughput", "language_model", "dynamic_batching", "speech_training", "click_log"]
+    "module",
+    [
+        "trainer_overhead",
+        "throughput",
+        "language_model",
+        "dynamic_batching",
+        "speech_training",
+        "click_log",
+        "segmentation",
+    ],
 )
 @pytest.mark.parametrize("words", [["--steps=0"], ["--steps=many"], ["--no-such-option"]])
 def test_benchmarks_refuse_what_they_cannot_do(
