@@ -54,7 +54,7 @@ class PascalVOC(ResumableDataModule):
     Args:
         root: the folder that holds ``JPEGImages``.
         download: get the published training and validation data (2.0 GB) if ``root`` does not exist.
-        sample: use a small generated set of the same layout instead of ``root``: coloured shapes of 5 kinds on a
+        sample: use a small generated set of the same layout instead of ``root``: coloured shapes of 4 kinds on a
             textured ground. Figures from it say nothing about Pascal VOC.
         classes: a file with the names of the classes, one a line, in the order of the labels from 0 on. Without it,
             ``classes.txt`` in ``root`` is taken, and without that, VOC's 21.

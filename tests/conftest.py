@@ -79,7 +79,7 @@ def text_vqa(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pascal_voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in Pascal VOC's layout: 6 classes, 20 training, 3 validation pictures of 40 to 56 pixels."""
+    """A small data set in Pascal VOC's layout: 5 classes, 20 training, 3 validation pictures of 40 to 56 pixels."""
     root = tmp_path_factory.mktemp("segmentation") / "VOC2012"
     pascal_voc_sample.make(root, train=20, val=3, sides=(40, 56))
     return root
@@ -131,6 +131,6 @@ def small_data(
         ],
         "PascalVOC": [
             *(f"--data.root={pascal_voc}", f"--data.cache={cache}", "--data.batch_size=4", "--data.crop_size=33"),
-            *("--model.backbone=mobilenet_v3_large", "--model.backbone_weights=null", "--model.num_classes=6"),
+            *("--model.backbone=mobilenet_v3_large", "--model.backbone_weights=null", "--model.num_classes=5"),
         ],
     }

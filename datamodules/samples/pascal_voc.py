@@ -1,6 +1,6 @@
 """A sample set in Pascal VOC's layout: coloured shapes on a textured ground, with masks.
 
-Each of five shapes has a colour of its own, up to some variation, so a perfect model has a mean IoU of 1.
+Each of four shapes has a colour of its own, up to some variation, so a perfect model has a mean IoU of 1.
 """
 
 import colorsys
@@ -15,7 +15,7 @@ from datamodules.atomic_folder import make_folder
 from datamodules.voc_palette import IGNORED, voc_palette
 
 FOLDER = "sample-pascal-voc"
-BORDER = 3  # pixels around a shape that do not count
+BORDER = 5  # pixels around a shape that do not count
 Point = tuple[float, float]
 
 
@@ -25,21 +25,20 @@ def _ring(radii: list[float], turn: float = -math.pi / 2) -> list[Point]:
     return [(r * math.cos(a), r * math.sin(a)) for r, a in zip(radii, angles, strict=True)]
 
 
-# Outlines in the unit circle, y downwards, with the hue of their colour.
+# Outlines of about the area of a unit disc, y downwards, with the hue of their colour.
 SHAPES: dict[str, tuple[list[Point], float]] = {
     "disc": (_ring([1.0] * 48), 0.0),
-    "square": (_ring([1.0] * 4, math.pi / 4), 0.2),
-    "triangle": (_ring([1.0] * 3), 0.4),
-    "star": (_ring([1.0, 0.55] * 5), 0.6),
-    "hexagon": (_ring([1.0] * 6), 0.8),
+    "square": (_ring([1.0] * 4, math.pi / 4), 0.25),
+    "triangle": (_ring([1.35] * 3), 0.5),
+    "star": (_ring([1.3, 0.7] * 5), 0.75),
 }
 
 
 def make(
     destination: Path,
     train: int = 160,
-    val: int = 24,
-    sides: tuple[int, int] = (96, 160),
+    val: int = 20,
+    sides: tuple[int, int] = (80, 120),
     seed: int = 0,
 ) -> None:
     """Write the sample set unless it is there.
@@ -72,13 +71,13 @@ def _write(random: np.random.Generator, counts: dict[str, int], sides: tuple[int
 
 
 def draw(random: np.random.Generator, width: int, height: int) -> tuple[Image.Image, Image.Image]:
-    """Draw a picture of one to three shapes, and its mask with a border around each shape that does not count."""
+    """Draw a picture of one or two shapes, and its mask with a border around each shape that does not count."""
     picture, mask = _ground(random, width, height), Image.new("P", (width, height), 0)
     mask.putpalette(voc_palette().tobytes())
-    for _ in range(random.integers(1, 4)):
+    for _ in range(random.integers(1, 3)):
         label = int(random.integers(1, len(SHAPES) + 1))
         outline, hue = list(SHAPES.values())[label - 1]
-        radius = random.uniform(0.22, 0.4) * min(width, height)
+        radius = random.uniform(0.25, 0.42) * min(width, height)
         x, y, turn = random.uniform(0, width), random.uniform(0, height), random.uniform(-0.3, 0.3)
         corners = [
             (

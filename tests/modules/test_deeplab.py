@@ -33,7 +33,7 @@ def words(small_data: dict[str, list[str]]) -> list[str]:
 @pytest.fixture(scope="module")
 def model(trained: Path) -> SemanticSegmenter:
     """The trained model."""
-    model = SemanticSegmenter("mobilenet_v3_large", num_classes=6).eval()
+    model = SemanticSegmenter("mobilenet_v3_large", num_classes=5).eval()
     checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
     model.load_state_dict(checkpoint["state_dict"])
     return model
@@ -59,7 +59,7 @@ def measure(model: SemanticSegmenter, root: Path) -> dict[str, float]:
     truth, guess = torch.cat(truths), torch.cat(guesses)
     shares = [
         (((truth == k) & (guess == k)).sum() / either.sum()).item()
-        for k in range(6)
+        for k in range(5)
         if (either := (truth == k) | (guess == k)).any()
     ]
     return {
@@ -130,7 +130,7 @@ def test_pictures_become_masks_overlays_and_shares(
         assert (np.asarray(mask) == expected).mean() > 0.999  # but for pixels that are undecided
         assert (row["width"], row["height"]) == tuple(map(str, mask.size))
         shares = [float(row[label]) for label in CLASSES]
-        assert shares == pytest.approx([(np.asarray(mask) == k).mean() for k in range(6)], abs=1e-6)
+        assert shares == pytest.approx([(np.asarray(mask) == k).mean() for k in range(5)], abs=1e-6)
         for kind in ("coloured", "overlays"):
             with Image.open(tmp_path / "out" / kind / f"{name}.png") as image:
                 assert (image.mode, image.size) == ("RGB", mask.size)
@@ -169,7 +169,7 @@ def test_picture_too_large_for_memory_is_refused_with_the_setting_that_helps(
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("--model.num_classes=5", r"model\.num_classes is 5, but the data has 6 classes \(background, disc, \.\.\.\)"),
+        ("--model.num_classes=4", r"model\.num_classes is 4, but the data has 5 classes \(background, disc, \.\.\.\)"),
         ("--model.num_classes=1", r"model\.num_classes is 1"),
         ("--model.auxiliary=-1", r"model\.auxiliary is -1"),
         ("--model.head_lr_factor=0", r"model\.head_lr_factor is 0"),
