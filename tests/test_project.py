@@ -134,6 +134,27 @@ def test_click_prediction_comes_close_to_the_chances_of_its_sample_clicks(tmp_pa
 
 
 @pytest.mark.slow
+def test_segmentation_finds_the_shapes_of_its_sample_pictures(tmp_path: Path) -> None:
+    words = ["--config", "configs/deeplab_voc.yaml", "--config", "configs/sample/deeplab_voc.yaml"]
+    words += [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
+    output = train("fit", *words)
+    assert "SAMPLE DATA" in output
+    reached = re.search(r"Best val/miou: (\d\.\d+)", output)
+    assert reached is not None
+    assert float(reached[1]) >= 0.8
+    pictures = tmp_path / "cache" / "sample-pascal-voc" / "JPEGImages"
+    folder = f"--trainer.callbacks.folder={tmp_path / 'segmentations'}"
+    shares = tmp_path / "shares.csv"
+    train(
+        "predict", *words, "--ckpt_path=best", f"--data.pictures={pictures}", folder, f"--predictions.output={shares}"
+    )
+    names = {path.stem for path in pictures.iterdir()}
+    for kind in ("masks", "coloured", "overlays"):
+        assert {path.stem for path in (tmp_path / "segmentations" / kind).iterdir()} == names
+    assert len(list(csv.DictReader(shares.open()))) == len(names)
+
+
+@pytest.mark.slow
 def test_two_processes_started_by_lightning_train_and_predict(tiny_imagenet: Path, tmp_path: Path) -> None:
     words = [
         *WORKLOAD,
