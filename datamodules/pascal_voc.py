@@ -23,7 +23,7 @@ from datamodules.unreadable import NAMED, report_unreadable
 from datamodules.voc_palette import IGNORED
 from trainer.errors import InputError
 
-ARCHIVE = Archive(  # size and MD5 as torchvision and the Caffe2 and GluonCV projects pin them
+ARCHIVE = Archive(  # MD5 as torchvision pins it
     url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
     size=1_999_639_040,
     md5="6cd6e144f989b92b3379bac3b3de84fd",
@@ -82,9 +82,7 @@ class PascalVOC(ResumableDataModule):
     picture is a pure function of seed, epoch and picture.
     """
 
-    free_settings = ResumableDataModule.free_settings | {
-        *("root", "download", "cache", "unreadable", "val", "test", "pictures")
-    }
+    free_settings = ResumableDataModule.free_settings | {"root", "download", "cache", "unreadable", "pictures"}
 
     def __init__(
         self,

@@ -77,8 +77,9 @@ def draw(random: np.random.Generator, width: int, height: int) -> tuple[Image.Im
     for _ in range(random.integers(1, 3)):
         label = int(random.integers(1, len(SHAPES) + 1))
         outline, hue = list(SHAPES.values())[label - 1]
-        radius = random.uniform(0.25, 0.42) * min(width, height)
-        x, y, turn = random.uniform(0, width), random.uniform(0, height), random.uniform(-0.3, 0.3)
+        radius = random.uniform(0.32, 0.48) * min(width, height)
+        x, y = random.uniform(0.15, 0.85, 2) * (width, height)
+        turn = random.uniform(-0.3, 0.3)
         corners = [
             (
                 x + radius * (px * math.cos(turn) - py * math.sin(turn)),
