@@ -38,7 +38,7 @@ def make(
     destination: Path,
     train: int = 160,
     val: int = 20,
-    sides: tuple[int, int] = (120, 160),
+    sides: tuple[int, int] = (80, 120),
     seed: int = 0,
 ) -> None:
     """Write the sample set unless it is there.
