@@ -119,9 +119,10 @@ def draw_questions(questions: list[Answered], columns: int) -> "Figure":
         given = ", ".join(f"{answer} ({count})" if count > 1 else answer for answer, count in counts)
         axes.imshow(one.picture)
         axes.set(xticks=[], yticks=[])
-        axes.set_title(f"{_lines(one.question, 3)}\n{_lines(given, 2)}", fontsize=8)
+        # Prices would be read as formulas otherwise.
+        axes.set_title(f"{_lines(one.question, 3)}\n{_lines(given, 2)}", fontsize=8, parse_math=False)
         below = f"{_lines(one.answer, 1)} (worth {one.score:.1f})"
-        axes.set_xlabel(below, fontsize=8, color="green" if one.score else "red")
+        axes.set_xlabel(below, fontsize=8, color="green" if one.score else "red", parse_math=False)
     return figure
 
 

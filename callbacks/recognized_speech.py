@@ -58,8 +58,9 @@ def draw_utterances(
     rows = figure.subplots(len(features), squeeze=False)[:, 0]
     for row, array, name, target, text in zip(rows, features, ids, said, recognized, strict=True):
         row.imshow(array.T, origin="lower", aspect="auto", extent=(0, len(array) * frame_seconds, 0, array.shape[1]))
-        row.set_title(f"{name}\n{_short(target)}", loc="left", fontsize=8)
-        row.set_xlabel(_short(text) or "(nothing)", loc="left", fontsize=8, color="green" if text == target else "red")
+        row.set_title(f"{name}\n{_short(target)}", loc="left", fontsize=8, parse_math=False)
+        colour = "green" if text == target else "red"
+        row.set_xlabel(_short(text) or "(nothing)", loc="left", fontsize=8, color=colour, parse_math=False)
         row.set_ylabel("mel filter", fontsize=8)
         row.tick_params(labelsize=7)
     return figure

@@ -137,8 +137,8 @@ def draw_confusion(confusion: np.ndarray, names: list[str]) -> "Figure":
     figure = Figure((side, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8, parse_math=False)
+    axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true (% of its pixels)")
     for row, column in np.argwhere(shares >= 0.5):

@@ -36,7 +36,7 @@ class AnswerVocabulary:
             InputError: the file is missing or not UTF-8, ``<unk>`` is not first, or an answer is empty or there twice.
         """
         try:
-            lines = file.read_bytes().decode().removeprefix("\ufeff").splitlines()
+            lines = file.read_bytes().decode().removeprefix("\ufeff").removesuffix("\n").split("\n")
         except OSError as error:
             raise InputError(
                 f"{file}: cannot be read ({error.strerror}; data.answers). Give a file with one answer a line, "

@@ -1,5 +1,6 @@
 """Pascal VOC 2012 for semantic segmentation, and other sets in its layout."""
 
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +14,12 @@ from typing_extensions import override
 from datamodules.archive import Archive, download, extract, why_damaged
 from datamodules.augmentation import change_color
 from datamodules.base import ResumableDataModule, TimedDataLoader
-from datamodules.picture_file import list_pictures
+from datamodules.picture_file import SUFFIXES, list_pictures
 from datamodules.samplers.even import EvenBatches
 from datamodules.samplers.numbered_epochs import NumberedEpochs
 from datamodules.samplers.shuffled import ShuffledBatches
 from datamodules.samples import pascal_voc as sample_set
-from datamodules.segmentation_pairs import Pair, RandomCrop, TrainingCrops, WholePictures, find_faults
+from datamodules.segmentation_pairs import Pair, RandomCrop, TrainingCrops, WholePictures, find_faults, known_faults
 from datamodules.unreadable import NAMED, report_unreadable
 from datamodules.voc_palette import IGNORED
 from trainer.errors import InputError
@@ -37,7 +38,7 @@ AUGMENTED = ("train_aug", "SegmentationClassAug")  # list and folder of the Sema
 # ImageNet's, so that pretrained weights see what they were trained on (torchvision's presets).
 MEAN = [0.485, 0.456, 0.406]
 STD = [0.229, 0.224, 0.225]
-SURROUND = [round(255 * mean) for mean in MEAN]  # 0 after the normalisation
+SURROUND = [round(255 * mean) for mean in MEAN]  # about 0 after the normalisation, but for changes of colour
 
 
 class PascalVOC(ResumableDataModule):
@@ -155,7 +156,8 @@ class PascalVOC(ResumableDataModule):
             InputError: a file or folder of the data set is missing, malformed or unreadable.
         """
         if stage == "predict" and self.pictures is not None:
-            self._sets["predict"] = WholePictures([Pair(file, None) for file in find_pictures(self.pictures)])
+            asked = [Pair(file, None) for file in find_pictures(self.pictures)]
+            self._sets["predict"] = WholePictures(self._without(find_faults(asked, 0), asked))
             if self.class_file is not None:  # otherwise they are those of the checkpoint
                 self.classes = read_classes(self.class_file)
             return
@@ -188,9 +190,16 @@ class PascalVOC(ResumableDataModule):
         pairs = read_list(folder / f"{name or 'train'}.txt", self.root, masks if labelled else None)
         if split == "train":
             rank_zero_info(f"Training on the {len(pairs):,} pictures of {name or 'train'}.txt.")
-        faults = find_faults(pairs, len(self.classes), self.root, self.cache, f"checked-{name or 'train'}")
+        checked = f"{'labelled' if labelled else 'pictures'}-{name or 'train'}"
+        return self._without(known_faults(pairs, len(self.classes), self.root, self.cache, checked), pairs)
+
+    def _without(self, faults: dict[Path, str], pairs: list[Pair]) -> list[Pair]:
+        """The pairs that can be used."""
         report_unreadable(faults, len(pairs), "pictures", self.unreadable)
-        return [pair for pair in pairs if pair.picture not in faults]
+        used = [pair for pair in pairs if pair.picture not in faults]
+        if not used:
+            raise InputError(f"None of {len(pairs)} pictures, such as {pairs[0].picture}, can be used.")
+        return used
 
     @override
     def train_dataloader(self) -> TimedDataLoader:
@@ -250,7 +259,7 @@ def read_classes(file: Path) -> list[str]:
     """
     if not file.is_file():
         raise InputError(f"{file}: there is no such file (data.classes). It names the classes, one a line.")
-    names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [line.strip() for line in _lines(file) if line.strip()]
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
     if twice is not None:
         raise InputError(f"{file}: class {twice!r} is named twice. Every label needs a name of its own.")
@@ -276,16 +285,25 @@ def read_list(file: Path, root: Path, masks: str | None) -> list[Pair]:
             f"There are {', '.join(known)}: choose one with --data.train, --data.val or --data.test" if known else ""
         )
         raise InputError(f"{file}: there is no such list. {there or 'Is data.root a folder like VOC2012?'}.")
-    present = {folder: _stems(root / folder) for folder in ("JPEGImages", masks) if folder}
-    pairs, missing = [], []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    pictures = _by_stem(root / "JPEGImages", SUFFIXES)
+    labels = None if masks is None else _by_stem(root / masks, {".png"})
+    pairs, missing, line_of = [], [], dict[str, int]()
+    for number, line in enumerate(_lines(file), 1):
         if not line.strip():
             continue
-        name = Path(line.split()[0]).stem
-        found = {folder: stems.get(name) for folder, stems in present.items()}
-        missing += [f"\n  line {number}: {root / folder / name}" for folder, path in found.items() if path is None]
-        if None not in found.values():
-            pairs.append(Pair(found["JPEGImages"], found[masks] if masks else None))  # type: ignore[arg-type]
+        name = _named(line.strip(), pictures)
+        if name in line_of:
+            raise InputError(
+                f"{file}:{number}: {name} is there already, in line {line_of[name]}. Remove one of the two."
+            )
+        line_of[name] = number
+        picture, mask = pictures.get(name), None if labels is None else labels.get(name)
+        if picture is None:
+            missing.append(f"\n  line {number}: {root / 'JPEGImages' / name}")
+        if labels is not None and mask is None:
+            missing.append(f"\n  line {number}: {root / str(masks) / name}.png")
+        if picture is not None:
+            pairs.append(Pair(picture, mask))
     if missing:
         more = f"\n  ... and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         raise InputError(
@@ -297,8 +315,28 @@ def read_list(file: Path, root: Path, masks: str | None) -> list[Pair]:
     return pairs
 
 
-def _stems(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in folder.iterdir()} if folder.is_dir() else {}
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: not UTF-8 at byte {error.start}. Convert the file.") from error
+
+
+def _named(line: str, pictures: Mapping[str, Path]) -> str:
+    """Which picture a line means: by its name, which may have dots and spaces, or by the paths of picture and mask."""
+    names = [Path(path).name for path in (line, line.split()[0])]
+    stems = [Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name for name in names]
+    return next((stem for stem in stems if stem in pictures), stems[-1])
+
+
+def _by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+            if path.stem in found:
+                raise InputError(f"{path}: {found[path.stem].name} has the same name. Remove one of the two.")
+            found[path.stem] = path
+    return found
 
 
 def find_pictures(source: Path) -> list[Path]:

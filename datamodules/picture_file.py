@@ -1,6 +1,7 @@
 """Picture files of any mode, read as RGB."""
 
 import os
+import struct
 from io import BytesIO
 from pathlib import Path
 
@@ -30,9 +31,11 @@ def read_picture(source: Path | bytes) -> Image.Image:
         with Image.open(file) as opened:
             return _to_rgb(ImageOps.exif_transpose(opened))
     # What Pillow raises.
-    except (OSError, SyntaxError, ValueError, NotImplementedError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, NotImplementedError, Image.DecompressionBombError) as error:
         name, instead = (f" {file}", "") if isinstance(source, bytes) else (str(source), "file")
         message = str(error).replace(name, instead)
+        if isinstance(error, Image.DecompressionBombError):
+            message += " Make the picture smaller, or cut it"
         raise UnreadablePictureError(f"{type(error).__name__}: {message}") from error
 
 
@@ -50,7 +53,8 @@ def list_pictures(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder. Check --data.root (or --data.pictures).")
-    names = sorted(name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in SUFFIXES)
+    shown = (name for name in os.listdir(folder) if not name.startswith("."))
+    names = sorted(name for name in shown if os.path.splitext(name)[1].lower() in SUFFIXES)
     if not names:
         raise InputError(
             f"{folder}: the folder holds no picture ({', '.join(sorted(SUFFIXES))}). Add some or remove it."

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
@@ -53,7 +54,8 @@ def read_published(file: Path, split: str, labelled: bool) -> QuestionSet:
     rows = _published_rows(file)
     words: dict[str, list[str]] = {}
     for beside in sorted(file.parent.glob(f"TextVQA_*OCR*_{split}.json")):
-        words |= {str(row.get("image_id")): _words(row.get("ocr_tokens")) for row in _published_rows(beside)}
+        rows_beside = _published_rows(beside)
+        words |= {str(row.get("image_id")): _words(str(beside), row.get("ocr_tokens")) for row in rows_beside}
     folder = file.parent / FOLDERS[split]
     found = [
         {"image": f"{row.get('image_id', '')}.jpg", "ocr_tokens": words.get(str(row.get("image_id")), [])} | row
@@ -105,12 +107,12 @@ def read_rows(file: Path, labelled: bool) -> QuestionSet:
     except UnicodeDecodeError as error:
         raise InputError(f"{file}: not UTF-8 at byte {error.start}. Convert the file.") from error
     lines = StringIO(text, newline="")
-    rows = _csv_rows(file, lines) if file.suffix == ".csv" else _json_rows(file, lines)
+    rows = _csv_rows(file, lines) if file.suffix.lower() == ".csv" else _json_rows(file, lines)
     return _collect(str(file), rows, file.parent, labelled)
 
 
 def _csv_rows(file: Path, lines: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    table = csv.DictReader(lines)
+    table = csv.DictReader(lines, strict=True)
     while True:
         begin = table.line_num + 1
         try:
@@ -129,7 +131,7 @@ def _csv_rows(file: Path, lines: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _listed(where: str, value: str) -> Any:
     try:
-        return json.loads(value) if value.startswith("[") else value
+        return json.loads(value) if value.lstrip().startswith("[") else value
     except ValueError as error:
         raise InputError(f"{where}: {value!r} is no JSON list ({error}).") from error
 
@@ -168,7 +170,7 @@ def read_set(name: str, config: str | None, cache: Path, splits: Mapping[str, bo
             raise InputError(
                 f"{name}: there is no split {' or '.join(SET_NAMES[split])} but {', '.join(found)} (data.dataset)."
             )
-        title = f"{name} ({split})"
+        title = f"{name} ({split})" if config is None else f"{name}, {config} ({split})"
         _check_columns(title, rows.column_names, labelled)
         if not isinstance(rows.features["image"], Image):
             raise InputError(f"{title}: the column 'image' holds no pictures but {rows.features['image']}.")
@@ -199,14 +201,24 @@ def _texts(title: str, rows: Iterator[tuple[str, dict[str, Any]]], pictures: Pic
     for where, row in rows:
         places.append(where)
         questions.append(str(row["question"] or ""))
-        answers.append(_words(row.get("answers", row.get("answer"))))
-        ocr.append(_words(row.get("ocr_tokens")))
+        answers.append(_words(where, row.get("answers", row.get("answer"))))
+        ocr.append(_words(where, row.get("ocr_tokens")))
     return QuestionSet(title, places, questions, answers, ocr, pictures)
 
 
-def _words(value: Any) -> list[str]:
-    """A list of texts that are not empty, from one of texts or of VQA v2's objects, from a single text, or nothing."""
-    values = value if isinstance(value, list) else [value]
-    said = (one.get("answer") if isinstance(one, dict) else one for one in values)
-    texts = (str(one).strip() for one in said if one is not None)
-    return [text for text in texts if text]
+def _words(where: str, value: Any) -> list[str]:
+    """A list of texts that are not empty: from a list of them, or of objects with ``answer``, a single one, or nothing.
+
+    Raises:
+        InputError: there is something else.
+    """
+    if isinstance(value, dict):  # columns of objects, as older sets have them
+        value = value.get("answer")
+    texts = []
+    for one in value if isinstance(value, list) else [value]:
+        said = one.get("answer") if isinstance(one, dict) else one
+        if isinstance(said, bool) or not isinstance(said, str | int | float | None):
+            raise InputError(f"{where}: {said!r} is no text; answers and ocr_tokens are texts, or lists of texts.")
+        if said is not None and (text := str(said).strip()):
+            texts.append(sys.intern(text))  # most answers come often
+    return texts

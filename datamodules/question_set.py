@@ -118,20 +118,28 @@ class QuestionSet:
         """The file of a row's picture, or where the row is, if the picture has no file of its own."""
         return str(self.pictures[row]) if isinstance(self.pictures, PictureFiles) else self.places[row]
 
-    def usable(self, cache: Path, labelled: bool, unreadable: Literal["error", "skip"]) -> "QuestionSet":
+    def usable(self, cache: Path | None, labelled: bool, unreadable: Literal["error", "skip"]) -> "QuestionSet":
         """Find rows that cannot be used, and leave them out if they may be.
 
-        Every picture is decoded once; what was found is kept in ``cache``.
+        Every picture is decoded once.
 
         Args:
-            cache: where.
+            cache: where it is kept what was found; None does not keep it.
             labelled: whether rows need answers.
             unreadable: ``error`` stops at rows that cannot be used and names them; ``skip`` leaves them out and warns.
 
         Raises:
             InputError: there are such rows, and they are to stop the run.
         """
-        faults = unreadable_pictures(self.name, self.pictures, cache)
+        if labelled and not any(self.answers):
+            raise InputError(
+                f"{self.name}: none of its questions has an answer, so there is nothing to learn from or to measure. "
+                "'predict' answers questions without."
+            )
+        if cache is None:
+            faults = unreadable_pictures(self.pictures)
+        else:
+            faults = known_unreadable_pictures(self.name, self.pictures, cache)
         for row, (question, answers) in enumerate(zip(self.questions, self.answers, strict=True)):
             if not question.strip():
                 faults[row] = "the question is empty"
@@ -154,30 +162,34 @@ class QuestionSet:
         )
 
 
-def unreadable_pictures(name: str, pictures: Pictures, cache: Path) -> dict[int, str]:
-    """Decode every file or row once, and say why the pictures of which rows cannot be read.
-
-    Args:
-        name: of the set and split, by which the answer is told from those for others, be they in the same folder.
-        pictures: the pictures.
-        cache: where the answer is kept until the pictures change.
-    """
-    key = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
-    folder = make_current(cache / f"pictures-{key}", pictures.fingerprint, partial(_check, pictures))
-    found: dict[str, str] = json.loads((folder / "unreadable.json").read_text())
-    return {int(row): why for row, why in found.items()}
-
-
-def _check(pictures: Pictures, folder: Path) -> Path:
+def unreadable_pictures(pictures: Pictures) -> dict[int, str]:
+    """Decode every file or row once, and say why the pictures of which rows cannot be read."""
     asked = range(len(pictures))
     first: dict[Path | int, int] = {}  # row of each file; pictures in a column are told apart by their rows
     rows = [first.setdefault(pictures[row] if isinstance(pictures, PictureFiles) else row, row) for row in asked]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         checked = pool.map(partial(_why_unreadable, pictures), first.values())
         faults = dict(zip(first.values(), tqdm(checked, "Checking pictures", len(first), unit="picture"), strict=True))
-    found = {row: why for row in asked if (why := faults[rows[row]])}
-    (folder / "unreadable.json").write_text(json.dumps(found))
-    return folder
+    return {row: why for row in asked if (why := faults[rows[row]])}
+
+
+def known_unreadable_pictures(name: str, pictures: Pictures, cache: Path) -> dict[int, str]:
+    """The same, kept until the pictures change.
+
+    Args:
+        name: of the set and split, by which the answer is told from those for others, be they in the same folder.
+        pictures: the pictures.
+        cache: where the answer is kept.
+    """
+
+    def check(folder: Path) -> Path:
+        (folder / "unreadable.json").write_text(json.dumps(unreadable_pictures(pictures)))
+        return folder
+
+    key = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+    folder = make_current(cache / f"pictures-{key}", pictures.fingerprint, check)
+    found: dict[str, str] = json.loads((folder / "unreadable.json").read_text())
+    return {int(row): why for row, why in found.items()}
 
 
 def _why_unreadable(pictures: Pictures, row: int) -> str | None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from datamodules.picture_file import UnreadablePictureError, read_picture
 from datamodules.voc_palette import IGNORED
 from trainer.errors import InputError
 
+ORIENTATION = 0x0112  # of EXIF
+
 
 class Pair(NamedTuple):
     """A picture and, if it is labelled, its mask."""
@@ -39,13 +42,24 @@ def read_mask(file: Path) -> Image.Image:
     try:
         with Image.open(file) as mask:
             mask.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:  # what Pillow raises
         raise UnreadablePictureError(f"{type(error).__name__}: {str(error).replace(str(file), 'file')}") from error
     if mask.mode not in ("P", "L"):
+        advice = (
+            "Colours of VOC's palette become labels again, in Python, by: from PIL import Image; "
+            "rgb = Image.open('mask.png').convert('RGB'); "
+            "rgb.quantize(palette=Image.open('a good mask.png'), dither=0).save('mask.png')"
+            if mask.mode.startswith("RGB")
+            else "Save it with 8 bits, as a palette or greyscale picture"
+        )
         raise UnreadablePictureError(
-            f"the mask's mode is {mask.mode}; it must be a palette picture (P), whose pixels are labels. Colours of "
-            "VOC's palette become labels again, in Python, by: from PIL import Image; rgb = Image.open('mask.png')"
-            ".convert('RGB'); rgb.quantize(palette=Image.open('a good mask.png'), dither=0).save('mask.png')"
+            f"the mask's mode is {mask.mode}; it must be a palette picture (P), whose pixels are labels. {advice}"
         )
     return mask
 
@@ -58,6 +72,13 @@ def fault(pair: Pair, num_classes: int) -> str | None:
         return str(error)
     if pair.mask is None:
         return None
+    with Image.open(pair.picture) as opened:
+        orientation = opened.getexif().get(ORIENTATION, 1)
+    if orientation not in (0, 1):
+        return (
+            f"an orientation ({orientation}) is written into its EXIF data, and whether the mask is turned like that "
+            "cannot be known. Save the picture as it is to be seen, without EXIF data"
+        )
     try:
         mask = read_mask(pair.mask)
     except UnreadablePictureError as error:
@@ -79,8 +100,21 @@ def fault(pair: Pair, num_classes: int) -> str | None:
     return None
 
 
-def find_faults(pairs: Sequence[Pair], num_classes: int, root: Path, cache: Path, name: str) -> dict[Path, str]:
-    """Read all pictures and masks once, and remember what was found until one of them changes.
+def find_faults(pairs: Sequence[Pair], num_classes: int) -> dict[Path, str]:
+    """Read all pictures and masks, and say what is wrong with which picture or its mask.
+
+    Args:
+        pairs: the pictures.
+        num_classes: labels are below it, or 255.
+    """
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        found = pool.map(lambda pair: fault(pair, num_classes), pairs)
+        bar = tqdm(found, desc="Checking pictures", unit="picture", total=len(pairs))
+        return {pair.picture: why for pair, why in zip(pairs, bar, strict=True) if why is not None}
+
+
+def known_faults(pairs: Sequence[Pair], num_classes: int, root: Path, cache: Path, name: str) -> dict[Path, str]:
+    """The same, remembered until one of the files changes.
 
     Args:
         pairs: all under ``root``.
@@ -88,23 +122,20 @@ def find_faults(pairs: Sequence[Pair], num_classes: int, root: Path, cache: Path
         root: the data set's folder.
         cache: where it is remembered.
         name: what the pairs are, for people who look into ``cache``.
-
-    Returns:
-        What is wrong, by picture.
     """
     place = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:8]
     files = [file for pair in pairs for file in pair if file is not None]
 
     def check(folder: Path) -> Path:
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            found = pool.map(lambda pair: fault(pair, num_classes), pairs)
-            bar = tqdm(found, desc="Checking pictures and masks", unit="picture", total=len(pairs))
-            faults = {str(pair.picture): why for pair, why in zip(pairs, bar, strict=True) if why is not None}
-        (folder / "faults.json").write_text(json.dumps(faults))
+        faults = find_faults(pairs, num_classes)
+        # By number: the same root may be spelt in another way the next time.
+        numbered = {number: faults[pair.picture] for number, pair in enumerate(pairs) if pair.picture in faults}
+        (folder / "faults.json").write_text(json.dumps(numbered))
         return folder
 
     folder = make_current(cache / f"{name}-{place}", fingerprint(files, str(root), str(num_classes)), check)
-    return {Path(file): why for file, why in json.loads((folder / "faults.json").read_text()).items()}
+    found: dict[str, str] = json.loads((folder / "faults.json").read_text())
+    return {pairs[int(number)].picture: why for number, why in found.items()}
 
 
 @dataclass(frozen=True)

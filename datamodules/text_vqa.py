@@ -17,7 +17,7 @@ from datamodules.question_files import read_rows, read_set, read_split
 from datamodules.question_set import PictureFiles, QuestionSet
 from datamodules.samplers.dynamic import DynamicBatchSampler
 from datamodules.samples import text_vqa as sample_set
-from datamodules.visual_questions import VisualQuestions
+from datamodules.visual_questions import VisualQuestions, apart
 from datamodules.vqa_answers import ANNOTATORS
 from datamodules.word_pieces import WordPieces
 from trainer.errors import InputError
@@ -72,7 +72,7 @@ class TextVQA(ResumableDataModule):
     """
 
     free_settings = ResumableDataModule.free_settings | {
-        "root", "dataset", "cache", "unreadable", "picture", "question", "questions"
+        "root", "dataset", "cache", "unreadable", "answers", "picture", "question", "questions"
     }  # fmt: skip
 
     def __init__(
@@ -180,7 +180,7 @@ class TextVQA(ResumableDataModule):
             rows = read_rows(self.questions, labelled=False)
         else:
             rows = self._read({"test": False})["test"]
-        return rows.usable(self.cache, labelled=False, unreadable=self.unreadable)
+        return rows.usable(None if self.questions or self.picture else self.cache, False, self.unreadable)
 
     def _tokenized(
         self, tokenizer: WordPieces, rows: QuestionSet, vocabulary: AnswerVocabulary | None
@@ -233,8 +233,9 @@ class TextVQA(ResumableDataModule):
     @override
     def transform(self, batch: dict[str, Any], training: bool) -> dict[str, Any]:
         size = [self.image_size, self.image_size]
-        pictures = [resize(picture, size, InterpolationMode.BICUBIC, antialias=True) for picture in batch["image"]]
-        image = normalize(to_dtype(torch.stack(pictures), torch.float32, scale=True), MEAN, STD)
+        pictures = apart(*batch["image"])
+        resized = [resize(picture, size, InterpolationMode.BICUBIC, antialias=True) for picture in pictures]
+        image = normalize(to_dtype(torch.stack(resized), torch.float32, scale=True), MEAN, STD)
         if not self.fixed_length:
             return batch | {"image": image}
         question: Padded = batch["question"]

@@ -1,5 +1,7 @@
 """Questions about pictures as batches: pictures decoded, questions in tokens, answers as numbers and scores."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from trainer.errors import InputError
 class VisualQuestions(Dataset):
     """Batches of questions.
 
-    A batch has ``image``, a list of B pictures uint8 (3, H, W), each of its own size; ``question``, a pair of tokens
+    A batch has ``image``, B pictures of different sizes as :func:`together` has them; ``question``, a pair of tokens
     int64 (B, T), padded on the right with 0, and their numbers int64 (B,); ``text``, a list of B questions; ``index``
     int64 (B,); and with a vocabulary ``label`` int64 (B,), ``answers`` and ``scores``, as :class:`AnswerVocabulary` has
     them, padded, and ``annotators``, a list of B lists of what they answered.
@@ -45,7 +47,7 @@ class VisualQuestions(Dataset):
 
     def __getitem__(self, indices: list[int]) -> dict[str, Any]:
         batch = pad_right([self._texts(index) for index in indices])
-        batch["image"] = [self._picture(index) for index in indices]
+        batch["image"] = together([self._picture(index) for index in indices])
         if self.vocabulary is not None:
             batch["annotators"] = [self.rows.answers[index] for index in indices]
         return batch
@@ -69,3 +71,23 @@ class VisualQuestions(Dataset):
             raise InputError(
                 f"{self.rows.places[index]}: the picture has changed since it was checked: {error}."
             ) from error
+
+
+def together(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Put pictures of different sizes into one tensor.
+
+    A list of tensors would take a shared file for each of them on the way from a worker, of which there may be few.
+
+    Args:
+        pictures: B pictures uint8 (3, H, W).
+
+    Returns:
+        Their pixels, uint8 (N,), one after the other, and their heights and widths, int64 (B, 2).
+    """
+    return torch.cat([picture.flatten() for picture in pictures]), torch.tensor([p.shape[1:] for p in pictures])
+
+
+def apart(pixels: Tensor, sizes: Tensor) -> list[Tensor]:
+    """The pictures that were put :func:`together`."""
+    shapes = [(3, height, width) for height, width in sizes.tolist()]
+    return [part.reshape(shape) for part, shape in zip(pixels.split([*map(math.prod, shapes)]), shapes, strict=True)]

@@ -51,7 +51,8 @@ def _load(source: str) -> Any:
     from transformers import AutoTokenizer, BertTokenizer  # takes seconds that other DataModules need not wait for
 
     path = Path(source)
-    pieces = path / "vocab.txt" if path.is_dir() and not (path / "tokenizer.json").exists() else path
+    described = any((path / name).exists() for name in ("tokenizer.json", "tokenizer_config.json"))
+    pieces = path / "vocab.txt" if path.is_dir() and not described else path
     advice = (
         "Give a vocab.txt, a folder with a tokenizer, or the name of a model on the Hugging Face hub (it needs the "
         "network the first time) with --data.tokenizer=..."

@@ -1,5 +1,6 @@
 """Semantic segmentation: pictures in, a class for each pixel out."""
 
+import itertools
 from typing import Any, Literal
 
 import torch
@@ -172,14 +173,15 @@ class SemanticSegmenter(LightningModule):
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> list[dict[str, Any] | None]:
         """For each picture a row, None for one that fills the batch up.
 
-        ``width`` and ``height`` in pixels, the share of each class under its name, and ``mask``, the labels as uint8
+        ``width`` and ``height`` in pixels, ``share/<class>`` of each class, and ``mask``, the labels as uint8
         (H, W).
         """
         rows: list[dict[str, Any] | None] = []
         for index, mask in zip(batch["index"].tolist(), self._evaluate(batch["image"]).argmax(1), strict=True):
             height, width = mask.shape
             counts = mask.flatten().bincount(minlength=self.num_classes).tolist()
-            shares = {n: round(c / mask.numel(), 6) for n, c in zip(self.class_names(), counts, strict=True)}
+            named = zip(self.class_names(), counts, strict=True)
+            shares = {f"share/{name}": round(count / mask.numel(), 6) for name, count in named}
             row = {"width": width, "height": height, **shares, "mask": mask.to(torch.uint8).cpu()}
             rows.append(row if index >= 0 else None)
         return rows
@@ -234,7 +236,7 @@ class SemanticSegmenter(LightningModule):
         """
         trained, present = checkpoint.get("classes", []), self._classes_of_the_data()
         if present and trained and trained != present:
-            old, new = next((a, b) for a, b in zip(trained, present, strict=True) if a != b)
+            old, new = next((a, b) for a, b in itertools.zip_longest(trained, present) if a != b)
             raise InputError(
                 f"The checkpoint was trained on other classes than the data has: {old!r} where the data has {new!r}, "
                 "for instance. Give the data it was trained on with --data.root, or its classes with --data.classes."

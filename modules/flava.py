@@ -33,7 +33,8 @@ class VisualQuestionAnswerer(WithVocabulary):
         loss: ``cross_entropy`` on the answer that most annotators gave, or ``binary_cross_entropy`` on the score of
             every answer, summed over the answers (Teney et al. 2018, https://arxiv.org/abs/1708.02711, section 3.2).
         frozen: parts that keep their weights: ``text``, ``image``, ``multimodal``; with all three only the head learns.
-        backbone_lr_factor: learning rate of FLAVA as a share of the head's, which is the optimizer's.
+        backbone_lr_factor: learning rate of FLAVA as a share of the head's, which is the optimizer's. Schedules that
+            set one rate for all, as ``OneCycleLR`` does, undo it.
         gradient_checkpointing: compute the layers anew in the backward pass, which saves memory and costs time.
         compiled: run the network through ``torch.compile``.
         decay_norm_and_bias: whether weight decay holds for biases and normalisation too.
@@ -132,7 +133,7 @@ class VisualQuestionAnswerer(WithVocabulary):
     def _step(self, batch: dict[str, Any], metrics: MetricCollection) -> tuple[Tensor, Tensor, Tensor]:
         """The loss of each question (B,), the answer given (B,) and its score (B,)."""
         logits = self(batch["image"], *batch["question"]).float()
-        answers, scores = batch["answers"][0], batch["scores"][0]
+        answers, scores = batch["answers"][0], batch["scores"][0].float()
         targets = torch.zeros_like(logits).scatter_(1, answers, scores)
         if self.loss == "cross_entropy":
             losses = F.cross_entropy(logits, batch["label"], reduction="none")

@@ -84,17 +84,22 @@ class PolynomialDecay(RunSchedule):
         optimizer: its learning rates are the peaks.
         power: 1 is a straight line; a lower one keeps the rate up for longer.
         total_steps: number of steps of the run.
+
+    Raises:
+        InputError: the power is not above 0.
     """
 
     shape = (*RunSchedule.shape, "power")
 
     def __init__(self, optimizer: Optimizer, power: float = 0.9, total_steps: int = 1) -> None:
+        if power <= 0:
+            raise InputError(f"model.scheduler.power is {power}; it must be above 0.")
         self.power = power
         super().__init__(optimizer, total_steps)
 
     @override
     def factor(self, step: int) -> float:
-        return max(0.0, 1 - step / self.total_steps) ** self.power
+        return max(0.0, 1 - step / max(1, self.total_steps)) ** self.power
 
 
 def parameter_groups(network: nn.Module, decay_norm_and_bias: bool) -> list[dict[str, Any]]:

@@ -102,16 +102,18 @@ class Evaluation:
             InputError: it does not; the message names the setting that helps.
         """
         height, width = image.shape[-2:]
-        largest = max(1.0, *self.scales) ** 2 * height * width
+        largest = max(self.scales) ** 2 * height * width
         at_once = largest if self.window is None else min(largest, self.window**2)
-        needed = len(image) * (at_once * NETWORK_BYTES + largest * num_classes * OUTCOME_BYTES)
+        outcome = max(largest, height * width) * num_classes
+        needed = len(image) * (at_once * NETWORK_BYTES + outcome * OUTCOME_BYTES)
         available = available_memory(image.device)
         if needed > available:
-            advice = (
-                "Evaluate it in windows with --model.evaluation.window=513"
-                if self.window is None
-                else "Use smaller --model.evaluation.scales, make it smaller, or cut it"
-            )
+            if self.window is None:
+                advice = "Evaluate it in windows with --model.evaluation.window=513"
+            elif max(self.scales) > 1:
+                advice = "Use smaller --model.evaluation.scales, make it smaller, or cut it"
+            else:
+                advice = "Make it smaller, or cut it"
             raise InputError(
                 f"A picture of {width}x{height} pixels takes about {needed / 1e9:.1f} GB of memory, and "
                 f"{available / 1e9:.1f} GB are free. {advice}."

@@ -168,8 +168,11 @@ def test_killed_run_ends_as_if_it_had_not_been_killed(
     assert_same_training(workload, whole_runs.folder(workload), tmp_path)
 
 
+# What two processes share differs in how batches are dealt and in the strategy; the rest are run with the slow tests.
 @pytest.mark.parametrize(
-    "workload", [RESNET, MODERN, SPEECH, CLICKS, QUESTIONS, CROPS], ids=lambda workload: workload.config
+    "workload",
+    [SPEECH, CLICKS, *(pytest.param(other, marks=pytest.mark.slow) for other in (RESNET, MODERN, QUESTIONS, CROPS))],
+    ids=lambda workload: workload.config,
 )
 def test_killed_run_of_two_processes_ends_as_if_it_had_not_been_killed(
     workload: Workload, small_data: dict[str, list[str]], whole_runs: Runs, tmp_path: Path

@@ -27,5 +27,9 @@ def available_memory(device: torch.device) -> float:
     available = 1024.0 * int(line.split()[1])
     limit, used = GROUP / "memory.max", GROUP / "memory.current"
     if limit.exists() and (most := limit.read_text().strip()) != "max":
-        available = min(available, int(most) - int(used.read_text()))
+        # What files are kept in memory counts as used, and is given up when it is needed.
+        kept = {"active_file", "inactive_file"}
+        pages = [line.split() for line in (GROUP / "memory.stat").read_text().splitlines()]
+        files = sum(int(size) for name, size in pages if name in kept)
+        available = min(available, int(most) - int(used.read_text()) + files)
     return available

@@ -1,17 +1,20 @@
 """DeepLabV3 (Chen et al. 2017, https://arxiv.org/abs/1706.05587) from torchvision's parts."""
 
+import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation import DeepLabV3
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
+from typing_extensions import override
 
 from trainer.errors import InputError
 
@@ -20,6 +23,22 @@ RATES = (12, 24, 36)  # torchvision's dilations in the pyramid, at the output st
 NATIVE_STRIDE = {"resnet50": 8, "resnet101": 8, "mobilenet_v3_large": 16}
 LAST_LAYERS = {"classifier.4.weight", "classifier.4.bias"}
 Rename = Callable[[str], str | None]
+
+
+class FullResolution(DeepLabV3):
+    """torchvision's network, whose outputs are brought to the picture's size in single precision.
+
+    In half precision, classes would get the same score by rounding, and the first of them be taken.
+    """
+
+    @override
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        features = self.backbone(x)
+        heads = {"out": self.classifier(features["out"])}
+        if self.aux_classifier is not None:
+            heads["aux"] = self.aux_classifier(features["aux"])
+        size = x.shape[-2:]
+        return {name: F.interpolate(scores.float(), size, mode="bilinear") for name, scores in heads.items()}
 
 
 def deeplab(
@@ -95,7 +114,7 @@ def _build(backbone: Backbone, num_classes: int, output_stride: int, auxiliary: 
         last, middle, channels, middle_channels = "layer4", "layer3", 2048, 1024
     layers = {last: "out"} | ({middle: "aux"} if auxiliary else {})
     rates = [rate * NATIVE_STRIDE[backbone] // output_stride for rate in RATES]
-    return DeepLabV3(
+    return FullResolution(
         IntermediateLayerGetter(features, return_layers=layers),
         DeepLabHead(channels, num_classes, rates),
         FCNHead(middle_channels, num_classes) if auxiliary else None,
@@ -111,12 +130,19 @@ def _read_weights(network: str, weights: str, key: str) -> dict[str, Tensor]:
                 f"{key}: {network} has no weights named {weights!r} in torchvision; it has {known}. "
                 "The path of a file needs its suffix (.pt, .pth, .ckpt)."
             )
-        return names[weights].get_state_dict(progress=True, check_hash=True)
+        try:
+            return names[weights].get_state_dict(progress=True, check_hash=True)
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f"{key}: {weights} could not be downloaded ({error}). Try again, or give a file."
+            ) from error
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{weights}: there is no such file ({key}).") from error
-    state = state.get("state_dict", state)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(f"{weights}: no weights can be read from it ({key}); the file may be damaged.") from error
+    state = state.get("state_dict", state.get("model", state))  # of Lightning, of torchvision's references, or plain
     return {name.removeprefix("network."): value for name, value in state.items()}
 
 

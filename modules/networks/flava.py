@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, FlavaConfig, FlavaModel
 from transformers.models.flava.configuration_flava import FlavaImageConfig, FlavaMultimodalConfig, FlavaTextConfig
@@ -128,8 +129,8 @@ def pretrained_flava(weights: str) -> FlavaModel:
     try:
         kind = AutoConfig.from_pretrained(weights).model_type
         if kind == FlavaConfig.model_type:
-            loaded = _Encoders.from_pretrained(weights, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
+            loaded = _Encoders.from_pretrained(weights, dtype=torch.float32, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         first_line = str(error).strip().split("\n")[0]
         raise InputError(
             f"{weights}: no FLAVA can be loaded from there (model.weights): {first_line} {advice}"
@@ -190,5 +191,5 @@ class FlavaForAnswers(nn.Module):
             Logits (B, num_answers).
         """
         attended = torch.arange(question.shape[1], device=question.device) < lengths[:, None]
-        output = self.flava(input_ids=question, pixel_values=image, attention_mask=attended.long())
+        output = self.flava(input_ids=question, pixel_values=image.to(self.flava.dtype), attention_mask=attended.long())
         return self.head(output.multimodal_embeddings[:, 0])

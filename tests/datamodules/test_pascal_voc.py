@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from datamodules.archive import Archive
-from datamodules.pascal_voc import ARCHIVE, CLASSES, MEAN, STD, TOP, PascalVOC
+from datamodules.pascal_voc import ARCHIVE, CLASSES, MEAN, STD, TOP, PascalVOC, read_list
 from datamodules.samplers.numbered_epochs import NumberedEpochs
 from datamodules.samplers.shuffled import ShuffledBatches
 from datamodules.samples import pascal_voc as sample_set
@@ -133,6 +133,56 @@ def test_list_that_names_missing_files_is_refused_with_lines_and_paths(root: Pat
     assert f"{lists(root) / 'train.txt'}: 3 of the files that it names are missing" in message
     assert f"line 1: {root / 'SegmentationClass' / first}" in message
     assert f"line 21: {root / 'JPEGImages' / 'no_such_picture'}" in message
+
+
+def rename(root: Path, old: str, new: str) -> None:
+    (root / "JPEGImages" / f"{old}.jpg").rename(root / "JPEGImages" / f"{new}.jpg")
+    (root / "SegmentationClass" / f"{old}.png").rename(root / "SegmentationClass" / f"{new}.png")
+
+
+def test_names_with_dots_and_spaces_and_lines_with_two_paths_are_understood(root: Path) -> None:
+    file = root / "ImageSets" / "Segmentation" / "val.txt"
+    old = file.read_text().split()
+    for name, new in zip(old, ("v1.0_a", "v1.1_b", "my photo"), strict=True):
+        rename(root, name, new)
+    lines = ["v1.0_a", "/JPEGImages/v1.1_b.jpg /SegmentationClass/v1.1_b.png", "my photo"]
+    file.write_text("\ufeff" + "\r\n".join(lines))
+    pairs = read_list(file, root, "SegmentationClass")
+    assert [pair.picture.name for pair in pairs] == ["v1.0_a.jpg", "v1.1_b.jpg", "my photo.jpg"]
+    assert [pair.mask and pair.mask.name for pair in pairs] == ["v1.0_a.png", "v1.1_b.png", "my photo.png"]
+
+
+def test_name_that_is_listed_twice_is_refused(root: Path) -> None:
+    file = root / "ImageSets" / "Segmentation" / "val.txt"
+    first = file.read_text().split()[0]
+    file.write_text(file.read_text() + f"{first}\n")
+    with pytest.raises(InputError, match=rf"val.txt:4: {first} is in line 1 already"):
+        read_list(file, root, None)
+
+
+def test_only_pictures_and_png_masks_count_and_two_of_a_name_are_refused(root: Path) -> None:
+    file = root / "ImageSets" / "Segmentation" / "val.txt"
+    first = file.read_text().split()[0]
+    for other in (root / "JPEGImages" / f"{first}.xml", root / "SegmentationClass" / f"{first}.jpg"):
+        other.write_text("something else")
+    pair = read_list(file, root, "SegmentationClass")[0]
+    assert (pair.picture.name, pair.mask and pair.mask.name) == (f"{first}.jpg", f"{first}.png")
+    (root / "JPEGImages" / f"{first}.png").write_text("something else")
+    with pytest.raises(InputError, match=f"{first}.png: {first}.jpg has the same name"):
+        read_list(file, root, "SegmentationClass")
+
+
+def test_pictures_to_segment_are_checked_before_the_run(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        Image.effect_noise((40, 40), 50).save(tmp_path / f"{name}.jpg")
+    (tmp_path / "._a.jpg").write_bytes(b"what macOS leaves")
+    (tmp_path / "b.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:300])
+    with pytest.raises(InputError, match=r"1 of 2 pictures cannot be used:\n.*b.jpg"):
+        PascalVOC(pictures=str(tmp_path)).setup("predict")
+    data = PascalVOC(pictures=str(tmp_path), unreadable="skip")
+    with pytest.warns(UserWarning, match="b.jpg"):
+        data.setup("predict")
+    assert len(data.predict_dataloader()) == 1
 
 
 def test_empty_list_is_named(root: Path) -> None:

@@ -96,14 +96,12 @@ def comma_separated(root: Path) -> None:
                 table.writerow(row | lists | {"image": f"pictures/{row['image']}"})
 
 
-def hub_rows(answers: Callable[[list[str]], Any] = list) -> datasets.DatasetDict:
-    features = datasets.Features(
-        image=datasets.Image(),
-        image_id=datasets.Value("string"),
-        question=datasets.Value("string"),
-        answers=datasets.List(datasets.Value("string") if answers is list else {"answer": datasets.Value("string")}),
-        ocr_tokens=datasets.List(datasets.Value("string")),
-    )
+TEXT = datasets.Value("string")
+TEXTS = datasets.List(TEXT)
+
+
+def hub_rows(answers: Callable[[list[str]], Any] = list, kind: Any = TEXTS) -> datasets.DatasetDict:
+    features = datasets.Features(image=datasets.Image(), image_id=TEXT, question=TEXT, answers=kind, ocr_tokens=TEXTS)
     found = datasets.DatasetDict()
     for split in SPLITS:
         rows = [
@@ -119,8 +117,17 @@ def parquet(root: Path) -> None:
         rows.to_parquet(root / "data" / f"{split}-00000-of-00001.parquet")
 
 
+def parquet_of_answer_columns(root: Path) -> None:
+    """As sets of older versions hold objects: a column of lists for each of their fields."""
+    kind = {"answer": TEXTS, "answer_confidence": TEXTS}
+    found = hub_rows(lambda given: {"answer": given, "answer_confidence": ["yes"] * len(given)}, kind)
+    for split, rows in found.items():
+        rows.to_parquet(root / f"{split}.parquet")
+
+
 def parquet_of_answer_objects(root: Path) -> None:
-    for split, rows in hub_rows(lambda given: [{"answer": one} for one in given]).items():
+    kind = datasets.List({"answer": TEXT})
+    for split, rows in hub_rows(lambda given: [{"answer": one} for one in given], kind).items():
         rows.to_parquet(root / f"{split}.parquet")
 
 
@@ -129,7 +136,7 @@ def arrow(root: Path) -> None:
 
 
 FILES = (published, json_lines, json_lines_of_answer_objects, comma_separated)
-SETS = (parquet, parquet_of_answer_objects, arrow)
+SETS = (parquet, parquet_of_answer_objects, parquet_of_answer_columns, arrow)
 
 
 def read(write: Callable[[Path], None], root: Path, labelled: bool = True) -> dict[str, QuestionSet]:
@@ -253,7 +260,10 @@ HEADING = "image,question,answers\n"
         ("a.csv", HEADING + "a.png,What?,x\na.png,What?\n", ":3: ", "it has other than the 3 fields"),
         ("a.csv", HEADING + "a.png,What, really?,x\n", ":2: ", "it has other than the 3 fields"),
         ("a.csv", HEADING + 'a.png,"two\nlines",x\na.png,q,"[""x"","\n', ":4: ", "is no JSON list"),
-        ("a.csv", HEADING + 'a.png,q,x\n"a.png,q,x\n' + "a.png,q,x\n" * 9, ":12: ", "it has other than the 3 fields"),
+        ("a.csv", HEADING + 'a.png,q,x\n"a.png,q,x\n' + "a.png,q,x\n" * 9, ":3: ", "no CSV (unexpected end of data)"),
+        ("a.csv", HEADING + 'a.png,q,"x\na.png,q,x\n', ":2: ", "no CSV (unexpected end of data)"),
+        ("a.jsonl", GOOD + GOOD.replace('"x"', "true"), ":2: ", "True is no text"),
+        ("a.jsonl", GOOD + GOOD.replace('"x"', '[["x", "y"]]'), ":2: ", "['x', 'y'] is no text"),
         ("a.csv", HEADING + 'a.png,q,x\n"a.png,q,x\n' + "a.png,q,x\n" * 20_000, ":3: ", "no CSV (field larger"),
     ],
 )
@@ -265,6 +275,11 @@ def test_damaged_line_is_named_with_file_and_line(
         read_rows(tmp_path / name, labelled=True)
     assert str(error.value).startswith(f"{tmp_path / name}{place}")
     assert complaint in str(error.value)
+
+
+def test_list_of_answers_after_a_space_is_a_list(tmp_path: Path) -> None:
+    (tmp_path / "A.CSV").write_text(HEADING + 'a.png,q," [""x"", ""y""]"\n')
+    assert read_rows(tmp_path / "A.CSV", labelled=True).answers == [["x", "y"]]
 
 
 @pytest.mark.parametrize("before", [0, 1, 400])

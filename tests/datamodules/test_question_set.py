@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from datamodules import question_set
-from datamodules.question_set import PictureColumn, PictureFiles, Pictures, QuestionSet, unreadable_pictures
+from datamodules.question_set import PictureColumn, PictureFiles, Pictures, QuestionSet, known_unreadable_pictures
 from tests.datamodules.faults import cut_in_half, listing, save_pictures, snapshot
 from trainer.errors import InputError
 
@@ -152,11 +152,11 @@ def test_pictures_are_not_decoded_again_while_they_are_the_same(
 ) -> None:
     files[3].write_text("not a picture")
     pictures = PictureFiles(files) if kind == "files" else column_of([*files])
-    found = unreadable_pictures(NAME, pictures, cache)
+    found = known_unreadable_pictures(NAME, pictures, cache)
     assert list(found) == [3]
     assert len(checked) == COUNT
     again = PictureFiles(files) if kind == "files" else column_of([*files])
-    assert unreadable_pictures(NAME, again, cache) == found
+    assert known_unreadable_pictures(NAME, again, cache) == found
     assert len(checked) == COUNT
 
 
@@ -192,17 +192,17 @@ def test_pictures_are_checked_anew_when_they_change_and_what_was_known_is_delete
     files: list[Path], cache: Path, change: Callable[[list[Path]], list[Path]], faults: list[int]
 ) -> None:
     files[3].write_text("not a picture")
-    assert list(unreadable_pictures(NAME, PictureFiles(files), cache)) == [3]
+    assert list(known_unreadable_pictures(NAME, PictureFiles(files), cache)) == [3]
     before = listing(cache)
-    assert list(unreadable_pictures(NAME, PictureFiles(change(files)), cache)) == faults
+    assert list(known_unreadable_pictures(NAME, PictureFiles(change(files)), cache)) == faults
     assert len(listing(cache)) == len(before)
     assert listing(cache) != before
 
 
 def test_column_that_changes_is_checked_anew(files: list[Path], cache: Path) -> None:
-    assert unreadable_pictures(NAME, column_of([*files]), cache) == {}
+    assert known_unreadable_pictures(NAME, column_of([*files]), cache) == {}
     cut_in_half(files[1])
-    assert list(unreadable_pictures(NAME, column_of([*files]), cache)) == [1]
+    assert list(known_unreadable_pictures(NAME, column_of([*files]), cache)) == [1]
 
 
 @pytest.mark.parametrize("kind", ["files", "column"])
@@ -212,16 +212,16 @@ def test_what_is_known_of_other_questions_is_kept_also_if_their_pictures_are_in_
     for _ in range(2):
         for name, some in (("train.csv", files[:4]), ("val.csv", files[2:])):
             pictures = PictureFiles(some) if kind == "files" else column_of([*some])
-            assert unreadable_pictures(name, pictures, cache) == {}
+            assert known_unreadable_pictures(name, pictures, cache) == {}
     assert len(checked) == 4 + COUNT - 2
 
 
 def test_same_pictures_named_in_another_way_are_not_checked_again(
     files: list[Path], cache: Path, checked: list[Path | bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unreadable_pictures(NAME, PictureFiles(files), cache)
+    known_unreadable_pictures(NAME, PictureFiles(files), cache)
     monkeypatch.chdir(files[0].parent.parent)
-    unreadable_pictures(NAME, PictureFiles([Path("pictures") / file.name for file in files]), cache)
+    known_unreadable_pictures(NAME, PictureFiles([Path("pictures") / file.name for file in files]), cache)
     assert len(checked) == COUNT
 
 
@@ -235,8 +235,16 @@ def test_pictures_of_several_folders_are_one_set(tmp_path: Path, cache: Path) ->
     files = save_pictures(tmp_path / "a", 2) + save_pictures(tmp_path / "b" / "c", 2)
     pictures = PictureFiles(files)
     cut_in_half(files[3])
-    assert list(unreadable_pictures(NAME, pictures, cache)) == [3]
+    assert list(known_unreadable_pictures(NAME, pictures, cache)) == [3]
     assert [pictures.select([3, 0])[k] for k in (0, 1)] == [files[3], files[0]]
+
+
+def test_split_without_any_answer_is_said_to_have_none(files: list[Path], cache: Path) -> None:
+    rows = questions_of(PictureFiles(files), answers=[[] for _ in files])
+    with pytest.raises(InputError, match="none of its questions has an answer"):
+        rows.usable(cache, labelled=True, unreadable="skip")
+    assert rows.usable(None, labelled=False, unreadable="error") is rows
+    assert not cache.exists()
 
 
 def test_file_that_several_questions_share_is_decoded_once_and_named_for_each(
@@ -244,7 +252,7 @@ def test_file_that_several_questions_share_is_decoded_once_and_named_for_each(
 ) -> None:
     cut_in_half(files[1])
     shared = PictureFiles([files[0], files[1], files[0], files[1], files[2]])
-    found = unreadable_pictures(NAME, shared, cache)
+    found = known_unreadable_pictures(NAME, shared, cache)
     assert sorted(map(str, checked)) == sorted(map(str, files[:3]))
     assert list(found) == [1, 3]
     assert str(files[1]) in found[1] == found[3]

@@ -14,7 +14,7 @@ from datamodules.segmentation_pairs import (
     TrainingCrops,
     WholePictures,
     fault,
-    find_faults,
+    known_faults,
     read_mask,
 )
 from datamodules.voc_palette import voc_palette
@@ -63,7 +63,9 @@ def test_mask_of_another_mode_is_refused(pair: Pair, mode: str) -> None:
     pixels = np.zeros((20, 30), np.uint16) if mode == "I;16" else np.zeros((20, 30), np.uint8)
     picture = Image.fromarray(pixels)
     (picture if mode == "I;16" else picture.convert(mode)).save(pair.mask)
-    assert f"the mask's mode is {mode}; it must be a palette picture (P)" in str(fault(pair, 6))
+    complaint = str(fault(pair, 6))
+    assert f"the mask's mode is {mode}; it must be a palette picture (P)" in complaint
+    assert ("quantize" in complaint) == mode.startswith("RGB")
 
 
 def test_message_on_masks_in_colours_tells_how_to_get_the_labels_back(tmp_path: Path) -> None:
@@ -100,13 +102,35 @@ def test_file_that_is_cut_short_is_named(tmp_path: Path, which: int) -> None:
 def test_faults_are_found_once_and_again_after_a_change(pair: Pair, tmp_path: Path) -> None:
     assert pair.mask is not None
     cache = tmp_path / "cache"
-    assert find_faults([pair], 6, tmp_path, cache, "checked") == {}
-    assert list(find_faults([pair], 5, tmp_path, cache, "checked")) == [pair.picture]
+    assert known_faults([pair], 6, tmp_path, cache, "checked") == {}
+    assert list(known_faults([pair], 5, tmp_path, cache, "checked")) == [pair.picture]
     (known,) = cache.glob("checked-*/faults.json")
-    known.write_text('{"remembered": "why"}')
-    assert find_faults([pair], 5, tmp_path, cache, "checked") == {Path("remembered"): "why"}
+    known.write_text('{"0": "why"}')
+    assert known_faults([pair], 5, tmp_path, cache, "checked") == {pair.picture: "why"}
     save_mask(pair.mask, np.zeros((20, 30), np.uint8))
-    assert find_faults([pair], 5, tmp_path, cache, "checked") == {}
+    assert known_faults([pair], 5, tmp_path, cache, "checked") == {}
+
+
+def test_faults_are_known_however_the_folder_is_spelt(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert pair.mask is not None
+    near = Pair(pair.picture.relative_to(tmp_path), pair.mask.relative_to(tmp_path))
+    assert list(known_faults([near], 5, Path(), Path("cache"), "checked")) == [near.picture]
+    assert list(known_faults([pair], 5, tmp_path, Path("cache"), "checked")) == [pair.picture]
+
+
+@pytest.mark.parametrize(("orientation", "fits"), [(1, True), (3, False), (6, False)])
+def test_labelled_picture_that_is_to_be_turned_is_refused(pair: Pair, orientation: int, fits: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert pair.mask is not None
+    size = (20, 20)
+    Image.new("RGB", size).save(pair.picture, exif=exif)
+    save_mask(pair.mask, np.zeros(size, np.uint8))
+    assert (fault(pair, 6) is None) == fits
+    assert fault(Pair(pair.picture, None), 6) is None
 
 
 # Crops

@@ -21,6 +21,7 @@ from datamodules import question_set
 from datamodules.picture_file import read_picture
 from datamodules.samples import text_vqa as sample_set
 from datamodules.text_vqa import TextVQA
+from datamodules.visual_questions import apart, together
 from datamodules.vqa_answers import score
 from tests.datamodules.faults import cut_in_half, listing, noise, save_pictures, snapshot
 from tests.datamodules.recorder import Recorder, bare_trainer
@@ -196,7 +197,7 @@ def test_workers_give_the_same_batches(prepared: Callable[..., TextVQA]) -> None
 
 
 def one_batch(*pictures: Tensor) -> dict[str, Any]:
-    return {"image": list(pictures)}
+    return {"image": together(pictures)}
 
 
 def test_normalisation_is_flavas(make: Callable[..., TextVQA]) -> None:
@@ -429,7 +430,9 @@ def test_question_that_cannot_be_used_is_named_and_left_out_if_it_may_be(
     assert any(place in str(warning.message) for warning in warned)
     (batch,) = data.train_dataloader()
     assert sorted(batch["index"].tolist()) == [0, 1, 2]
-    for index, label, picture in zip(batch["index"].tolist(), batch["label"].tolist(), batch["image"], strict=True):
+    for index, label, picture in zip(
+        batch["index"].tolist(), batch["label"].tolist(), apart(*batch["image"]), strict=True
+    ):
         number = (0, 2, 3)[index]
         assert data.vocabulary[label] == f"answer {number % 2}"
         np.testing.assert_array_equal(picture.numpy(), noise(number, 64, 64, 3).transpose(2, 0, 1))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from datamodules.answer_vocabulary import AnswerVocabulary
 from datamodules.question_set import PictureColumn, PictureFiles, QuestionSet
-from datamodules.visual_questions import VisualQuestions
+from datamodules.visual_questions import VisualQuestions, apart
 from tests.datamodules.faults import cut_in_half, noise
 from trainer.errors import InputError
 
@@ -45,7 +45,7 @@ def test_batch_holds_the_rows_that_were_asked_for_in_that_order(labelled: Visual
     assert batch["annotators"] == [ANSWERS[k] for k in (1, 0, 2)]
     assert batch["question"].data.tolist() == [[2, 5, 6, 7, 3], [2, 7, 3, 0, 0], [2, 3, 0, 0, 0]]
     assert batch["question"].lengths.tolist() == [5, 3, 2]
-    for picture, k in zip(batch["image"], (1, 0, 2), strict=True):
+    for picture, k in zip(apart(*batch["image"]), (1, 0, 2), strict=True):
         assert picture.dtype == torch.uint8
         np.testing.assert_array_equal(picture.numpy(), noise(k, *SIZES[k], 3).transpose(2, 0, 1))
 
@@ -77,8 +77,8 @@ def test_pictures_in_a_column_are_decoded_as_those_in_files(rows: QuestionSet, l
     cells = [{"image": {"bytes": Path(str(rows.pictures[k])).read_bytes(), "path": None}} for k in range(3)]
     column = datasets.Dataset.from_list(cells, datasets.Features(image=datasets.Image(decode=False)))
     same = QuestionSet(rows.name, rows.places, rows.questions, rows.answers, rows.ocr, PictureColumn(column))
-    found = VisualQuestions(same, TOKENS, None)[[0, 1, 2]]["image"]
-    for one, other in zip(found, labelled[[0, 1, 2]]["image"], strict=True):
+    found = apart(*VisualQuestions(same, TOKENS, None)[[0, 1, 2]]["image"])
+    for one, other in zip(found, apart(*labelled[[0, 1, 2]]["image"]), strict=True):
         assert torch.equal(one, other)
 
 
@@ -88,5 +88,5 @@ def test_picture_of_any_mode_has_three_channels(rows: QuestionSet, tmp_path: Pat
     picture = Image.fromarray(noise(0, 8, 9, 3)).convert("L" if mode == "I;16" else "RGB")
     picture.convert(mode).save(file, "TIFF")
     (tmp_path / "1.png").write_bytes(file.getvalue())
-    (found,) = VisualQuestions(rows, TOKENS, None)[[1]]["image"]
+    (found,) = apart(*VisualQuestions(rows, TOKENS, None)[[1]]["image"])
     assert (found.dtype, found.shape) == (torch.uint8, (3, 8, 9))

@@ -122,14 +122,14 @@ def test_pictures_become_masks_overlays_and_shares(
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == [str(pictures / "small.png"), str(pictures / "wide.png")]
-    assert list(rows[0]) == ["file", "width", "height", *CLASSES]
+    assert list(rows[0]) == ["file", "width", "height", *(f"share/{name}" for name in CLASSES)]
     for row, name in zip(rows, ("small", "wide"), strict=True):
         expected = probabilities(model, pictures / f"{name}.png").argmax(0).numpy()
         mask = Image.open(tmp_path / "out" / "masks" / f"{name}.png")
         assert mask.mode == "P"
         assert (np.asarray(mask) == expected).mean() > 0.999  # but for pixels that are undecided
         assert (row["width"], row["height"]) == tuple(map(str, mask.size))
-        shares = [float(row[label]) for label in CLASSES]
+        shares = [float(row[f"share/{name}"]) for name in CLASSES]
         assert shares == pytest.approx([(np.asarray(mask) == k).mean() for k in range(5)], abs=1e-6)
         for kind in ("coloured", "overlays"):
             with Image.open(tmp_path / "out" / kind / f"{name}.png") as image:

@@ -147,6 +147,16 @@ def test_frozen_encoders_leave_the_head_to_learn() -> None:
     assert {id(w) for group in groups for w in group["params"]} == {id(w) for w in model.network.head.parameters()}
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_true_precisions_other_than_single_work(dtype: torch.dtype) -> None:
+    """Lightning changes the weights and the batch's numbers; pictures are made float32 after that."""
+    model, examples = answerer().to(dtype), batch()
+    examples["scores"] = (examples["scores"][0].to(dtype), examples["scores"][1])
+    losses, _, score = model._step(examples, model.val_metrics)
+    assert losses.isfinite().all()
+    assert set(score.tolist()) <= {0.0, *(pytest.approx(value, abs=0.01) for value in (0.6, 0.9, 1.0))}
+
+
 def test_layers_that_are_computed_anew_give_the_same_gradients() -> None:
     plain, again = answerer(head_dropout=0.0).train(), answerer(head_dropout=0.0, gradient_checkpointing=True).train()
     for model in (plain, again):

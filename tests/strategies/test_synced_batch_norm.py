@@ -3,6 +3,7 @@
 import multiprocessing
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -42,6 +43,16 @@ def work(rank: int, path: str) -> None:
     SyncedBatchNorm().revert(network)
     assert type(network[1]) is nn.BatchNorm2d
     dist.destroy_process_group()
+
+
+def test_layers_on_gpus_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dist, "get_backend", lambda: "nccl")
+    network, _ = make()
+    names = network.state_dict().keys()
+    layers = [*SyncedBatchNorm().apply(network).modules()]
+    assert any(isinstance(layer, nn.SyncBatchNorm) for layer in layers)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in layers)
+    assert network.state_dict().keys() == names
 
 
 def test_statistics_and_gradients_are_those_of_all_pictures(tmp_path: Path) -> None:

@@ -100,6 +100,19 @@ def test_saved_model_is_loaded_from_its_folder(tmp_path: Path) -> None:
         assert torch.equal(loaded.state_dict()[name], weight), name
 
 
+def test_weights_in_half_precision_are_trained_in_single(tmp_path: Path) -> None:
+    network().flava.bfloat16().save_pretrained(tmp_path)
+    assert {weight.dtype for weight in pretrained_flava(str(tmp_path)).parameters()} == {torch.float32}
+
+
+def test_cut_off_weights_are_refused(tmp_path: Path) -> None:
+    network().flava.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(InputError, match="no FLAVA can be loaded from there"):
+        pretrained_flava(str(tmp_path))
+
+
 def test_published_kind_of_checkpoint_gives_its_encoders(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
