@@ -46,7 +46,7 @@ class AnswerVocabulary:
             raise InputError(f"{file}: not UTF-8 at byte {error.start} (data.answers). Convert the file.") from error
         answers = [line.strip() for line in lines]
         if UNKNOWN not in answers[:1]:
-            found = f"its first line is {answers[0]!r}" if answers else "it is empty"
+            found = f"its first line is {answers[0]!r}" if any(answers) else "it is empty"
             raise InputError(
                 f"{file}: {found}; it must be {UNKNOWN}, which stands for all other answers (data.answers). Put it "
                 "there."

@@ -135,6 +135,31 @@ def extract(path: Path, destination: Path, top: str) -> None:
     make_folder(destination, fill)
 
 
+def get_folder(archive: Archive, file: Path, folder: Path, top: str, allowed: bool) -> None:
+    """Get a published folder onto the disk, unless it is there. Without an archive and a permission, do nothing.
+
+    Args:
+        archive: what is published.
+        file: where the archive is, or goes to.
+        folder: where the folder goes to.
+        top: the folder within the archive.
+        allowed: whether the archive may be downloaded.
+
+    Raises:
+        InputError: the download failed, or an archive that is there is damaged.
+    """
+    if folder.exists() or not (allowed or file.exists()):
+        return
+    if allowed:
+        download(archive, file)
+    elif why := why_damaged(archive, file):
+        raise InputError(
+            f"{file}: not the published archive, since {why}. The download may have been cut short: run again with "
+            "--data.download=true to replace it."
+        )
+    extract(file, folder, top)
+
+
 def _extract_zip(archive: zipfile.ZipFile, path: Path, folder: Path) -> None:
     names = archive.namelist()
     _refuse_leading_out(path, names, folder)

@@ -11,9 +11,10 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import normalize, to_dtype
 from typing_extensions import override
 
-from datamodules.archive import Archive, download, extract, why_damaged
+from datamodules.archive import Archive, get_folder
 from datamodules.augmentation import change_color
 from datamodules.base import ResumableDataModule, TimedDataLoader
+from datamodules.normalization import denormalize
 from datamodules.picture_file import SUFFIXES, list_pictures
 from datamodules.samplers.even import EvenBatches
 from datamodules.samplers.numbered_epochs import NumberedEpochs
@@ -136,17 +137,7 @@ class PascalVOC(ResumableDataModule):
         if self.sample:
             sample_set.make(self.root)
             return
-        archive = self.root.parent / Path(ARCHIVE.url).name
-        if self.root.exists() or not (self.download or archive.exists()):
-            return  # setup says what is missing, if it is needed
-        if self.download:
-            download(ARCHIVE, archive)
-        elif why := why_damaged(ARCHIVE, archive):
-            raise InputError(
-                f"{archive}: not the published archive, since {why}. The download may have been cut short: "
-                "run again with --data.download=true to replace it."
-            )
-        extract(archive, self.root, TOP)
+        get_folder(ARCHIVE, self.root.parent / Path(ARCHIVE.url).name, self.root, TOP, self.download)
 
     @override
     def setup(self, stage: str) -> None:
@@ -246,8 +237,7 @@ class PascalVOC(ResumableDataModule):
 
     def to_pictures(self, image: Tensor) -> Tensor:
         """Undo the normalisation: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
-        mean, std = image.new_tensor(MEAN), image.new_tensor(STD)
-        return (image * std[:, None, None] + mean[:, None, None]).mul(255).round().clamp(0, 255).to(torch.uint8)
+        return denormalize(image, MEAN, STD)
 
 
 def read_classes(file: Path) -> list[str]:

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from datamodules.answer_vocabulary import AnswerVocabulary
 from datamodules.base import ResumableDataModule, TimedDataLoader
+from datamodules.normalization import denormalize
 from datamodules.padding import Padded
 from datamodules.question_files import read_rows, read_set, read_split
 from datamodules.question_set import PictureFiles, QuestionSet
@@ -252,5 +253,4 @@ class TextVQA(ResumableDataModule):
 
     def to_pictures(self, image: Tensor) -> Tensor:
         """Undo the normalisation: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
-        mean, std = image.new_tensor(MEAN), image.new_tensor(STD)
-        return (image * std[:, None, None] + mean[:, None, None]).mul(255).round().clamp(0, 255).to(torch.uint8)
+        return denormalize(image, MEAN, STD)

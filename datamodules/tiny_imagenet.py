@@ -12,9 +12,10 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import normalize, to_dtype
 from typing_extensions import override
 
-from datamodules.archive import Archive, download, extract, why_damaged
+from datamodules.archive import Archive, get_folder
 from datamodules.augmentation import random_color, random_crop, random_flip
 from datamodules.base import ResumableDataModule, TimedDataLoader
+from datamodules.normalization import denormalize
 from datamodules.picture_array import PictureArray
 from datamodules.picture_file import list_pictures
 from datamodules.samples import tiny_imagenet as sample_set
@@ -136,17 +137,7 @@ class TinyImageNet(ResumableDataModule):
         if self.sample:
             sample_set.make(self.root)
             return
-        archive = self.root.parent / f"{TOP}.zip"
-        if self.root.exists() or not (self.download or archive.exists()):
-            return  # setup says what is missing, if it is needed
-        if self.download:
-            download(ARCHIVE, archive)
-        elif why := why_damaged(ARCHIVE, archive):
-            raise InputError(
-                f"{archive}: not the published archive, since {why}. The download may have been cut short: "
-                "run again with --data.download=true to replace it."
-            )
-        extract(archive, self.root, TOP)
+        get_folder(ARCHIVE, self.root.parent / f"{TOP}.zip", self.root, TOP, self.download)
 
     @override
     def setup(self, stage: str) -> None:
@@ -224,8 +215,7 @@ class TinyImageNet(ResumableDataModule):
 
     def to_pictures(self, image: Tensor) -> Tensor:
         """Undo the normalisation: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
-        mean, std = image.new_tensor(MEAN), image.new_tensor(STD)
-        return (image * std[:, None, None] + mean[:, None, None]).mul(255).round().clamp(0, 255).to(torch.uint8)
+        return denormalize(image, MEAN, STD)
 
 
 def read_lines(file: Path) -> list[str]:

@@ -156,7 +156,7 @@ def test_name_that_is_listed_twice_is_refused(root: Path) -> None:
     file = root / "ImageSets" / "Segmentation" / "val.txt"
     first = file.read_text().split()[0]
     file.write_text(file.read_text() + f"{first}\n")
-    with pytest.raises(InputError, match=rf"val.txt:4: {first} is in line 1 already"):
+    with pytest.raises(InputError, match=rf"val.txt:4: {first} is there already, in line 1"):
         read_list(file, root, None)
 
 
