@@ -113,20 +113,20 @@ def read_rows(file: Path, labelled: bool) -> QuestionSet:
 
 def _csv_rows(file: Path, lines: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     table = csv.DictReader(lines, strict=True)
-    while True:
+    begin = 1
+    try:
+        count = len(table.fieldnames or ())
         begin = table.line_num + 1
-        try:
-            row = next(table, None)
-        except csv.Error as error:
-            raise InputError(f"{file}:{begin}: no CSV ({error}). A quotation mark may lack its partner.") from error
-        if row is None:
-            return
-        where = f"{file}:{table.line_num}"
-        if None in row or None in row.values():
-            raise InputError(f"{where}: it has other than the {len(table.fieldnames or ())} fields of the first line.")
-        for key in {"answers", "ocr_tokens"} & row.keys():
-            row[key] = _listed(where, row[key])
-        yield where, row
+        for row in table:
+            where = f"{file}:{table.line_num}"
+            begin = table.line_num + 1
+            if None in row or None in row.values():
+                raise InputError(f"{where}: it has other than the {count} fields of the first line.")
+            for key in {"answers", "ocr_tokens"} & row.keys():
+                row[key] = _listed(where, row[key])
+            yield where, row
+    except csv.Error as error:
+        raise InputError(f"{file}:{begin}: no CSV ({error}). A quotation mark may lack its partner.") from error
 
 
 def _listed(where: str, value: str) -> Any:
