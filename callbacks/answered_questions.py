@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
 from callbacks.epoch_axis import validation_axis
+from callbacks.validation_board import validation_board
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,7 +71,7 @@ class AnsweredQuestions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero or not isinstance(trainer.logger, TensorBoardLogger):
+        if validation_board(trainer) is None:
             return
         by_loss = outputs["losses"].argsort().tolist()
         shown = dict.fromkeys([*by_loss[: self.count], *by_loss[-self.count :]])
@@ -94,10 +94,11 @@ class AnsweredQuestions(Callback):
 
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._best and isinstance(trainer.logger, TensorBoardLogger):
+        board = validation_board(trainer)
+        if self._best and board is not None:
             for name, questions in (("best", self._best), ("worst", self._worst)):
                 figure = draw_questions(questions, self.columns)
-                trainer.logger.experiment.add_figure(f"val/{name}_answers", figure, validation_axis(trainer))
+                board.add_figure(f"val/{name}_answers", figure, validation_axis(trainer))
         self._best, self._worst = [], []
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
 from callbacks.epoch_axis import validation_axis
+from callbacks.validation_board import validation_board
 
 
 class FirstValidationBatch(Callback):
@@ -26,10 +26,9 @@ class FirstValidationBatch(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if batch_idx or trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        if isinstance(trainer.logger, TensorBoardLogger):
-            self.show(trainer, outputs, batch, trainer.logger.experiment, validation_axis(trainer))
+        board = validation_board(trainer)
+        if batch_idx == 0 and board is not None:
+            self.show(trainer, outputs, batch, board, validation_axis(trainer))
 
     def show(self, trainer: Trainer, outputs: Any, batch: dict[str, Any], board: Any, step: int) -> None:
         """Write to the board.

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from typing_extensions import override
 
 from callbacks.coloured_masks import add_legend, overlay
 from callbacks.epoch_axis import validation_axis
+from callbacks.validation_board import validation_board
 from datamodules.voc_palette import voc_palette
 
 if TYPE_CHECKING:
@@ -50,26 +50,23 @@ class SegmentationBoard(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if len(self._shown) < self.count and self._has_board(trainer):
+        if len(self._shown) < self.count and validation_board(trainer) is not None:
             pictures = trainer.datamodule.to_pictures(batch["image"]).permute(0, 2, 3, 1)  # type: ignore[attr-defined]
             arrays = [pictures, batch["label"], outputs["prediction"]]
             self._shown += zip(*(array.byte().cpu().numpy() for array in arrays), strict=True)
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._has_board(trainer):
+        board = validation_board(trainer)
+        if board is None:
             return
-        board, step = trainer.logger.experiment, validation_axis(trainer)  # type: ignore[union-attr]
+        step = validation_axis(trainer)
         names: list[str] = pl_module.class_names()  # type: ignore[operator]
         confusion: np.ndarray = pl_module.confusion.cpu().numpy()  # type: ignore[operator]
         board.add_image("val/pictures", draw_pictures(self._shown[: self.count], names), step, dataformats="HWC")
         board.add_text("val/iou", overlap_table(confusion, names), step)
         board.add_figure("val/confusion", draw_confusion(confusion, names), step)
         self._shown = []
-
-    @staticmethod
-    def _has_board(trainer: Trainer) -> bool:
-        return trainer.is_global_zero and not trainer.sanity_checking and isinstance(trainer.logger, TensorBoardLogger)
 
 
 def draw_pictures(shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]], names: list[str]) -> np.ndarray:

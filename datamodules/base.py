@@ -171,6 +171,12 @@ class ResumableDataModule(LightningDataModule):
         """
         return {"samples": len(batch["index"])}
 
+    def running_split(self) -> str:
+        """The split that the Trainer's present batches are of: ``train``, ``val``, ``test`` or ``predict``."""
+        of = self.trainer
+        assert of is not None
+        return "predict" if of.predicting else "train" if of.training else "test" if of.testing else "val"
+
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
         """The files (or other names by which a person finds them) of a batch's samples."""
         raise NotImplementedError

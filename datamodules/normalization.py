@@ -1,9 +1,13 @@
-"""Normalised pictures made visible again."""
+"""The normalisation of pictures: ImageNet's numbers, and how it is undone."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+# So that pretrained weights see what they were trained on (torchvision's presets).
+IMAGENET_MEAN = [0.485, 0.456, 0.406]
+IMAGENET_STD = [0.229, 0.224, 0.225]
 
 
 def denormalize(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -14,6 +14,8 @@ from typing_extensions import override
 from datamodules.archive import Archive, get_folder
 from datamodules.augmentation import change_color
 from datamodules.base import ResumableDataModule, TimedDataLoader
+from datamodules.normalization import IMAGENET_MEAN as MEAN
+from datamodules.normalization import IMAGENET_STD as STD
 from datamodules.normalization import denormalize
 from datamodules.picture_file import SUFFIXES, list_pictures
 from datamodules.samplers.even import EvenBatches
@@ -36,9 +38,6 @@ CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 AUGMENTED = ("train_aug", "SegmentationClassAug")  # list and folder of the Semantic Boundaries Dataset's masks
-# ImageNet's, so that pretrained weights see what they were trained on (torchvision's presets).
-MEAN = [0.485, 0.456, 0.406]
-STD = [0.229, 0.224, 0.225]
 SURROUND = [round(255 * mean) for mean in MEAN]  # about 0 after the normalisation, but for changes of colour
 
 
@@ -230,10 +229,8 @@ class PascalVOC(ResumableDataModule):
 
     @override
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
-        assert self.trainer is not None
-        state = self.trainer
-        split = "train" if state.training else "predict" if state.predicting else "test" if state.testing else "val"
-        return [str(self._sets[split].pairs[max(i, ~i)].picture) for i in batch["index"].tolist()]
+        pairs = self._sets[self.running_split()].pairs
+        return [str(pairs[max(i, ~i)].picture) for i in batch["index"].tolist()]
 
     def to_pictures(self, image: Tensor) -> Tensor:
         """Undo the normalisation: float (B, 3, H, W) to uint8 (B, 3, H, W)."""

@@ -1,7 +1,6 @@
 """Questions about pictures: a split of a data set, and which of its rows can be used."""
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +12,9 @@ from typing import Any, Literal, Protocol
 import torch
 from tqdm import tqdm
 
-from datamodules.atomic_folder import fingerprint, make_current
+from datamodules.atomic_folder import fingerprint
 from datamodules.picture_file import UnreadablePictureError, read_picture
-from datamodules.unreadable import report_unreadable
+from datamodules.unreadable import remembered_faults, report_unreadable
 from trainer.errors import InputError
 
 
@@ -181,15 +180,8 @@ def known_unreadable_pictures(name: str, pictures: Pictures, cache: Path) -> dic
         pictures: the pictures.
         cache: where the answer is kept.
     """
-
-    def check(folder: Path) -> Path:
-        (folder / "unreadable.json").write_text(json.dumps(unreadable_pictures(pictures)))
-        return folder
-
     key = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
-    folder = make_current(cache / f"pictures-{key}", pictures.fingerprint, check)
-    found: dict[str, str] = json.loads((folder / "unreadable.json").read_text())
-    return {int(row): why for row, why in found.items()}
+    return remembered_faults(cache / f"pictures-{key}", pictures.fingerprint, partial(unreadable_pictures, pictures))
 
 
 def _why_unreadable(pictures: Pictures, row: int) -> str | None:

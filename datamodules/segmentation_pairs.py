@@ -1,7 +1,6 @@
 """Pictures with a mask of labels: read, checked, and cut into training crops."""
 
 import hashlib
-import json
 import os
 import struct
 from collections.abc import Sequence
@@ -18,8 +17,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from datamodules.atomic_folder import fingerprint, make_current
+from datamodules.atomic_folder import fingerprint
 from datamodules.picture_file import UnreadablePictureError, read_picture
+from datamodules.unreadable import remembered_faults
 from datamodules.voc_palette import IGNORED
 from trainer.errors import InputError
 
@@ -126,16 +126,14 @@ def known_faults(pairs: Sequence[Pair], num_classes: int, root: Path, cache: Pat
     place = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:8]
     files = [file for pair in pairs for file in pair if file is not None]
 
-    def check(folder: Path) -> Path:
+    def find() -> dict[int, str]:
         faults = find_faults(pairs, num_classes)
         # By number: the same root may be spelt in another way the next time.
-        numbered = {number: faults[pair.picture] for number, pair in enumerate(pairs) if pair.picture in faults}
-        (folder / "faults.json").write_text(json.dumps(numbered))
-        return folder
+        return {number: faults[pair.picture] for number, pair in enumerate(pairs) if pair.picture in faults}
 
-    folder = make_current(cache / f"{name}-{place}", fingerprint(files, str(root), str(num_classes)), check)
-    found: dict[str, str] = json.loads((folder / "faults.json").read_text())
-    return {pairs[int(number)].picture: why for number, why in found.items()}
+    current = fingerprint(files, str(root), str(num_classes))
+    found = remembered_faults(cache / f"{name}-{place}", current, find)
+    return {pairs[number].picture: why for number, why in found.items()}
 
 
 @dataclass(frozen=True)

@@ -246,10 +246,8 @@ class TextVQA(ResumableDataModule):
 
     @override
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
-        assert self.trainer is not None
-        of = self.trainer
-        split = "predict" if of.predicting else "train" if of.training else "test" if of.testing else "val"
-        return [self._sets[split].rows.source(index) for index in batch["index"].tolist()]
+        rows = self._sets[self.running_split()].rows
+        return [rows.source(index) for index in batch["index"].tolist()]
 
     def to_pictures(self, image: Tensor) -> Tensor:
         """Undo the normalisation: float (B, 3, H, W) to uint8 (B, 3, H, W)."""

@@ -15,6 +15,8 @@ from typing_extensions import override
 from datamodules.archive import Archive, get_folder
 from datamodules.augmentation import random_color, random_crop, random_flip
 from datamodules.base import ResumableDataModule, TimedDataLoader
+from datamodules.normalization import IMAGENET_MEAN as MEAN
+from datamodules.normalization import IMAGENET_STD as STD
 from datamodules.normalization import denormalize
 from datamodules.picture_array import PictureArray
 from datamodules.picture_file import list_pictures
@@ -28,9 +30,6 @@ ARCHIVE = Archive(
 )
 TOP = "tiny-imagenet-200"
 SIZE = 64
-# ImageNet's, so that pretrained weights see what they were trained on (torchvision's presets).
-MEAN = [0.485, 0.456, 0.406]
-STD = [0.229, 0.224, 0.225]
 
 
 class LabelledPictures(Dataset):
@@ -208,9 +207,7 @@ class TinyImageNet(ResumableDataModule):
 
     @override
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
-        assert self.trainer is not None
-        split = "train" if self.trainer.training else "predict" if self.trainer.predicting else "val"
-        files = self._sets[split].pictures.files
+        files = self._sets[self.running_split()].pictures.files
         return [str(files[i]) for i in batch["index"].tolist()]
 
     def to_pictures(self, image: Tensor) -> Tensor:

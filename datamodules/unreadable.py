@@ -1,10 +1,13 @@
 """What is done about files of a data set that cannot be read."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
+from datamodules.atomic_folder import make_current
 from trainer.errors import InputError
 
 NAMED = 10  # files that a message names
@@ -30,3 +33,20 @@ def report_unreadable(faults: Mapping[Any, str], total: int, kind: str, unreadab
     if unreadable == "error":
         raise InputError(f"{message}\nReplace them, or leave them out with --data.unreadable=skip.")
     rank_zero_warn(f"{message}\nThey are left out.")
+
+
+def remembered_faults(stem: Path, fingerprint: str, find: Callable[[], Mapping[int, str]]) -> dict[int, str]:
+    """Look for files that cannot be read once, and remember the answer until they change.
+
+    Args:
+        stem: where it is remembered, without the fingerprint; no other set has it.
+        fingerprint: changes when the files do.
+        find: why which of them, by number, cannot be read.
+    """
+
+    def check(folder: Path) -> Path:
+        (folder / "faults.json").write_text(json.dumps(find()))
+        return folder
+
+    found: dict[str, str] = json.loads((make_current(stem, fingerprint, check) / "faults.json").read_text())
+    return {int(number): why for number, why in found.items()}

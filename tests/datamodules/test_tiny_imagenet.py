@@ -470,7 +470,7 @@ def test_samples_are_named_by_their_files_in_each_split(root: Path) -> None:
     data = prepared(root, "fit")
     batch = {"index": torch.tensor([5, 0])}
     for training, split in ((True, "train"), (False, "val")):
-        data.trainer = SimpleNamespace(training=training, predicting=False)  # type: ignore[assignment]
+        data.trainer = SimpleNamespace(training=training, predicting=False, testing=False)  # type: ignore[assignment]
         names = data.sample_names(batch)
         assert names == [str(data._sets[split].pictures.files[i]) for i in (5, 0)]
         assert all(Path(name).is_relative_to(root / split) for name in names)
