@@ -88,6 +88,9 @@ class ResumableDataModule(LightningDataModule):
     #: Whether the data was made by us. Runs on sample data say so.
     sample: bool = False
 
+    #: Mean and deviation of the channels of normalised pictures, as shares of 255, where there are pictures.
+    normalization: tuple[Sequence[float], Sequence[float]] | None = None
+
     def __init__(self, num_workers: int, seed: int) -> None:
         super().__init__()
         if num_workers < 0:
@@ -163,6 +166,10 @@ class ResumableDataModule(LightningDataModule):
         if self._done:
             self.train_dataloader()
         return self._counted
+
+    def calibration_dataloader(self) -> TimedDataLoader:
+        """Training samples as a trained model meets them, for the ranges of a quantised one."""
+        return self.train_dataloader()
 
     def units(self, batch: dict[str, Any]) -> dict[str, float]:
         """What the speed of training is counted in, and how much of it a batch holds.

@@ -24,7 +24,7 @@ from datamodules.samplers.shuffled import ShuffledBatches
 from datamodules.samples import pascal_voc as sample_set
 from datamodules.segmentation_pairs import Pair, RandomCrop, TrainingCrops, WholePictures, find_faults, known_faults
 from datamodules.unreadable import NAMED, report_unreadable
-from datamodules.voc_palette import IGNORED
+from datamodules.voc_palette import IGNORED, voc_palette
 from trainer.errors import InputError
 
 ARCHIVE = Archive(  # MD5 as torchvision pins it
@@ -84,6 +84,7 @@ class PascalVOC(ResumableDataModule):
     """
 
     free_settings = ResumableDataModule.free_settings | {"root", "download", "cache", "unreadable", "pictures"}
+    normalization = (MEAN, STD)
 
     def __init__(
         self,
@@ -211,6 +212,12 @@ class PascalVOC(ResumableDataModule):
     def predict_dataloader(self) -> TimedDataLoader:
         return self._whole("predict")
 
+    @override
+    def calibration_dataloader(self) -> TimedDataLoader:
+        """Whole training pictures in random order, since crops are never seen by a trained model."""
+        pictures = WholePictures(self._sets["train"].pairs)
+        return self.loader(pictures, order=partial(EvenBatches, len(pictures), 1, shuffle=True, rest="fill"))
+
     def _whole(self, split: str) -> TimedDataLoader:
         """One picture of a split for each process in each step: padding to a common size would change the outcome."""
         pictures, ranks = self._sets[split], self.trainer.world_size if self.trainer else 1
@@ -231,6 +238,11 @@ class PascalVOC(ResumableDataModule):
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
         pairs = self._sets[self.running_split()].pairs
         return [str(pairs[max(i, ~i)].picture) for i in batch["index"].tolist()]
+
+    @property
+    def colors(self) -> list[list[int]]:
+        """Red, green and blue, 0 to 255, of each class in masks."""
+        return voc_palette()[: len(self.classes)].tolist()
 
     def to_pictures(self, image: Tensor) -> Tensor:
         """Undo the normalisation: float (B, 3, H, W) to uint8 (B, 3, H, W)."""

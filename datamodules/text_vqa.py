@@ -75,6 +75,7 @@ class TextVQA(ResumableDataModule):
     free_settings = ResumableDataModule.free_settings | {
         "root", "dataset", "cache", "unreadable", "answers", "picture", "question", "questions"
     }  # fmt: skip
+    normalization = (MEAN, STD)
 
     def __init__(
         self,

@@ -82,6 +82,7 @@ class TinyImageNet(ResumableDataModule):
     """
 
     free_settings = ResumableDataModule.free_settings | {"root", "download", "cache", "unreadable", "pictures"}
+    normalization = (MEAN, STD)
 
     def __init__(
         self,

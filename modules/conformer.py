@@ -11,8 +11,9 @@ from torchmetrics.text import CharErrorRate, WordErrorRate
 from typing_extensions import override
 
 from modules.beam_search import BOUNDARY, BeamSearch, Decoding
+from modules.export_graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
 from modules.mean_loss import mean_loss
-from modules.networks.conformer import SUBSAMPLING, Conformer
+from modules.networks.conformer import SUBSAMPLING, Conformer, LogProbabilities, mask_of
 from modules.networks.ctc import Spelled, best_path, ctc_losses, frames_needed
 from modules.optimization import Optimization, parameter_groups
 from modules.vocabulary import WithVocabulary
@@ -92,6 +93,7 @@ class SpeechRecognizer(WithVocabulary):
         self.decay_norm_and_bias = decay_norm_and_bias
         self.optimization = Optimization(optimizer, scheduler)
         self.decoding = decoding or Decoding()
+        self.num_features = num_features
         self.network = Conformer(num_features, dim, num_heads, num_layers, feedforward_dim, kernel_size, dropout)
         self.output = nn.Linear(dim, vocab_size)
         self.example_input_array = (torch.zeros(1, 100, num_features), torch.tensor([100]))
@@ -235,6 +237,25 @@ class SpeechRecognizer(WithVocabulary):
             }
             for word, places in words
         ]
+
+    def export_graph(self) -> ExportGraph:
+        """Inputs and outputs of :meth:`forward`: ``features``, ``lengths``, ``log_probabilities``, ``frames``."""
+        # Room for 40 s, LibriSpeech's longest utterance has 35. Only for multiples can torch.export see that a single
+        # utterance has more than one encoded frame.
+        planned = Axis.of_at_most("frames", 4000, low=2 * SUBSAMPLING, multiple=SUBSAMPLING)
+        frames = Axis("frames", example=204, low=2 * SUBSAMPLING, planned=planned)
+        return ExportGraph(
+            network=LogProbabilities(self.network, self.output),
+            inputs=(
+                GraphInput("features", (BATCH, frames, self.num_features)),
+                GraphInput("lengths", (BATCH,), torch.int64),
+            ),
+            outputs=("log_probabilities", "frames"),
+            read=lambda batch: tuple(batch["features"]),
+            decide=ArgMax(2),
+            names=self.vocabulary,
+            valid=lambda outputs: mask_of(outputs[1], outputs[0].shape[1]),
+        )
 
     @override
     def on_train_epoch_end(self) -> None:

@@ -1,5 +1,6 @@
 """Semantic segmentation: pictures in, a class for each pixel out."""
 
+import copy
 import itertools
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
 from modules.confusion import class_overlap, segmentation_scores
+from modules.export_graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
 from modules.mean_loss import mean_loss
 from modules.networks.deeplab import Backbone, deeplab, pretrained_classes
 from modules.optimization import Optimization, parameter_groups
@@ -185,6 +187,24 @@ class SemanticSegmenter(LightningModule):
             row = {"width": width, "height": height, **shares, "mask": mask.to(torch.uint8).cpu()}
             rows.append(row if index >= 0 else None)
         return rows
+
+    def export_graph(self) -> ExportGraph:
+        """``image`` float (B, 3, H, W), normalised, to ``out``, logits (B, num_classes, H, W), of the first head."""
+        network = copy.deepcopy(self.network)
+        if network.aux_classifier is not None:
+            del network.aux_classifier
+            network.aux_classifier = None  # no module now, which TorchScript understands
+        height, width = Axis("height", example=264, low=32), Axis("width", example=232, low=32)
+        return ExportGraph(
+            network=network,
+            inputs=(GraphInput("image", (BATCH, 3, height, width)),),
+            outputs=("out",),
+            read=lambda batch: (batch["image"],),
+            decide=ArgMax(1),
+            names=self.class_names(),
+            picture_size=(400, 400),
+            metric="val/miou",
+        )
 
     def class_names(self) -> list[str]:
         """The names of the classes, or their numbers where neither data nor a checkpoint was read."""

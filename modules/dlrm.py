@@ -18,7 +18,8 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
 
 from modules.click_metrics import ClickMetrics, ClickRates
-from modules.networks.dlrm import DenseNetwork
+from modules.export_graph import BATCH, AboveZero, Axis, ExportGraph, GraphInput
+from modules.networks.dlrm import DenseNetwork, PaddedDLRM
 from modules.networks.embedding_tables import fill_table, table_configs
 from modules.optimization import Optimization
 from modules.row_wise_adagrad import RowWiseAdagrad
@@ -218,6 +219,41 @@ class ClickPredictor(LightningModule):
             {"click_probability": chance} if weight else None
             for chance, weight in zip(chances, batch["weight"].tolist(), strict=True)
         ]
+
+    def export_graph(self) -> ExportGraph:
+        """Plain tensors instead of a ``KeyedJaggedTensor``.
+
+        ``dense`` float (B, num_dense); ``categories`` int64 (B, num_sparse, L), rows of the tables, padded; ``counts``
+        int64 (B, num_sparse), how many of them count; to ``logits`` (B,).
+        """
+        assert self.tables is not None
+        bags: Any = self.tables.embedding_bags
+        features = self.network.num_sparse
+        values = Axis("values", example=2, planned=Axis.of_at_most("values", 32))
+        return ExportGraph(
+            network=PaddedDLRM(
+                [bags[feature].weight.detach() for feature in self.table_sizes],
+                self.pooling is PoolingType.MEAN,
+                self.network,
+            ),
+            inputs=(
+                GraphInput("dense", (BATCH, self.network.num_dense)),
+                GraphInput("categories", (BATCH, features, values), torch.int64),
+                GraphInput("counts", (BATCH, features), torch.int64),
+            ),
+            outputs=("logits",),
+            read=lambda batch: (batch["dense"], *self._padded(batch["sparse"])),
+            decide=AboveZero(),
+        )
+
+    def _padded(self, sparse: KeyedJaggedTensor) -> tuple[Tensor, Tensor]:
+        """The categories of each sample, int64 (B, F, L), padded with 0, and how many there are, int64 (B, F)."""
+        places = [sparse.keys().index(feature) for feature in self.table_sizes]
+        counts = sparse.lengths().view(len(sparse.keys()), -1).long()
+        counted = torch.arange(max(1, int(counts.max())), device=counts.device) < counts[:, :, None]
+        categories = torch.zeros(counted.shape, dtype=torch.int64, device=counts.device)
+        categories[counted] = sparse.values().long()  # by feature, then by sample
+        return categories[places].transpose(0, 1).contiguous(), counts[places].T.contiguous()
 
     @override
     def on_train_epoch_end(self) -> None:

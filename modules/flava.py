@@ -11,6 +11,7 @@ from torchmetrics import MetricCollection
 from transformers import FlavaModel
 from typing_extensions import override
 
+from modules.export_graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
 from modules.mean_loss import mean_loss
 from modules.networks.flava import FlavaArchitecture, FlavaForAnswers, Part, pretrained_flava
 from modules.optimization import Optimization, parameter_groups
@@ -191,6 +192,24 @@ class VisualQuestionAnswerer(WithVocabulary):
             ]
             rows.append({"question": text, **top[0], "top5": top})
         return rows
+
+    def export_graph(self) -> ExportGraph:
+        """Inputs of :meth:`forward`, ``image``, ``question`` and ``lengths``, to ``logits`` (B, vocab_size)."""
+        size, longest = self.network.image_size, self.network.max_question_length
+        planned = Axis.of_at_most("tokens", longest, low=2)
+        tokens = Axis("tokens", example=min(12, longest), low=2, limit=longest, planned=planned)
+        return ExportGraph(
+            network=self.network,
+            inputs=(
+                GraphInput("image", (BATCH, 3, size, size)),
+                GraphInput("question", (BATCH, tokens), torch.int64),
+                GraphInput("lengths", (BATCH,), torch.int64),
+            ),
+            outputs=("logits",),
+            read=lambda batch: (batch["image"], *batch["question"]),
+            decide=ArgMax(1, first=1),  # number 0 is no answer
+            names=self.vocabulary,
+        )
 
     @override
     def on_train_epoch_end(self) -> None:

@@ -11,6 +11,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
+from modules.export_graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
 from modules.networks.resnet import resnet
 from modules.optimization import Optimization, parameter_groups
 from trainer.errors import InputError
@@ -146,6 +147,20 @@ class ImageClassifier(LightningModule):
                 }
             )
         return rows
+
+    def export_graph(self) -> ExportGraph:
+        """``image`` float (B, 3, H, W), normalised, to ``logits`` (B, num_classes)."""
+        height, width = Axis("height", example=64, low=33), Axis("width", example=72, low=33)
+        return ExportGraph(
+            network=self.network,
+            inputs=(GraphInput("image", (BATCH, 3, height, width)),),
+            outputs=("logits",),
+            read=lambda batch: (batch["image"],),
+            decide=ArgMax(1),
+            names=list(self.classes.values()),
+            picture_size=(64, 64),
+            metric="val/accuracy",
+        )
 
     @override
     def on_train_epoch_end(self) -> None:

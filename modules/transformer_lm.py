@@ -8,10 +8,11 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from typing_extensions import override
 
+from modules.export_graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
 from modules.mean_loss import mean_loss
 from modules.networks.linear_cross_entropy import linear_cross_entropy
 from modules.networks.sampling import choose, write
@@ -230,6 +231,18 @@ class WordLanguageModel(WithVocabulary):
         written = itertools.islice(write(self.network, read, rules.context, choose_next), rules.words)
         text = " ".join([*words, *(self.vocabulary[number] for number in written)])
         return "\n".join(line.strip() for line in text.split(EOS))
+
+    def export_graph(self) -> ExportGraph:
+        """``words`` int64 (B, T) to ``logits`` (B, T, vocab_size) of the words after them."""
+        words = Axis("words", example=16, planned=Axis.of_at_most("words", self.writing.context))
+        return ExportGraph(
+            network=nn.Sequential(self.network, self.network.output),
+            inputs=(GraphInput("words", (BATCH, words), torch.int64),),
+            outputs=("logits",),
+            read=lambda batch: (batch["input"],),
+            decide=ArgMax(2),
+            names=self.vocabulary,
+        )
 
     @override
     def on_train_epoch_end(self) -> None:

@@ -21,6 +21,7 @@ from datamodules.base import ResumableDataModule
 from trainer.checkpoint_io import AtomicCheckpointIO, main_file, take_back
 from trainer.errors import InputError
 from trainer.resume import KEY, ConfigurationInCheckpoint, check_agreement, course
+from trainer.trainer import SextantTrainer
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -63,6 +64,7 @@ class SextantCLI(LightningCLI):
             model_class=LightningModule,
             subclass_mode_model=True,
             datamodule_class=ResumableDataModule,
+            trainer_class=SextantTrainer,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
             save_config_kwargs={"overwrite": True},
@@ -75,7 +77,8 @@ class SextantCLI(LightningCLI):
     @override
     def subcommands() -> dict[str, set[str]]:
         # Checkpoints are always loaded with weights_only=True, so it is no choice.
-        return {command: skip | {"weights_only"} for command, skip in LightningCLI.subcommands().items()}
+        commands = {command: skip | {"weights_only"} for command, skip in LightningCLI.subcommands().items()}
+        return commands | {"export": {"model", "datamodule"}}
 
     @override
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -103,12 +106,22 @@ class SextantCLI(LightningCLI):
         command = self.config.subcommand
         config = self.config[command]
         if not config.ckpt_path:
+            if command == "export":
+                self._need_weights(config)
             return
         path = self._find_checkpoint(config)
         config.ckpt_path = str(path)
         checkpoint = AtomicCheckpointIO().load_checkpoint(main_file(path))
         self._agree(path, checkpoint)
         self._continue_log(path, checkpoint["global_step"])
+
+    @staticmethod
+    def _need_weights(config: Namespace) -> None:
+        if not config.random_weights and config.model.init_args.get("weights") is None:
+            raise InputError(
+                "An export needs trained weights: give --ckpt_path=best for those of the newest run, or a path. To try "
+                "things out with a model that knows nothing, say so with --random_weights=true."
+            )
 
     def _find_checkpoint(self, config: Namespace) -> Path:
         """The path that ``--ckpt_path`` means: ``last`` and ``best`` are those of the newest run of the workload."""
@@ -183,6 +196,10 @@ class SextantCLI(LightningCLI):
         warnings.filterwarnings("ignore", message=".*an autograd kernel was not registered.*")
         logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
         command = self.config.subcommand
+        if command == "export":  # what is compared is one process on the processor, and no run is logged
+            warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided.*")
+            alone = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "logger": False}
+            self.config.export.trainer.update(Namespace(alone))
         self.save_config_kwargs["config_filename"] = "config.yaml" if command == "fit" else f"config_{command}.yaml"
         self.trainer_defaults["callbacks"] = [ConfigurationInCheckpoint(self._plain_config())]
 

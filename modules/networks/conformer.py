@@ -201,3 +201,22 @@ class Conformer(nn.Module):
         for layer in self.layers:
             x = layer(x, mask)
         return x, lengths
+
+
+class LogProbabilities(nn.Module):
+    """What a Conformer says of each encoded frame.
+
+    Args:
+        encoder: encodes the frames.
+        output: encoded frames (B, T, dim) to scores of the labels (B, T, labels).
+    """
+
+    def __init__(self, encoder: Conformer, output: nn.Linear) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.output = output
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """As of the encoder, with float32 log-probabilities (B, ceil(T / 4), labels) for the encoded frames."""
+        encoded, frames = self.encoder(features, lengths)
+        return self.output(encoded).float().log_softmax(-1), frames

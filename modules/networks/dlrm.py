@@ -1,5 +1,6 @@
 """The dense part of a DLRM: what is done with the dense features and the embeddings of the sparse ones."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -100,3 +101,40 @@ class DenseNetwork(nn.Module):
         """Dense features (B, N) and embeddings (B, F, D) to the logit of a click (B,)."""
         vectors = torch.cat([self.bottom(dense).unsqueeze(1), embeddings], 1)
         return self.output(self.top(self.interaction(vectors))).squeeze(1)
+
+
+class PaddedDLRM(nn.Module):
+    """A whole DLRM over categories that are padded to the same number for each feature, so that all are plain tensors.
+
+    Args:
+        tables: the embeddings of each sparse feature, float (rows, dim).
+        mean: whether several embeddings of a feature are averaged; they are added otherwise.
+        network: what is done with them.
+    """
+
+    def __init__(self, tables: Sequence[Tensor], mean: bool, network: DenseNetwork) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding.from_pretrained(table) for table in tables)
+        self.mean = mean
+        self.network = network
+
+    @override
+    def forward(self, dense: Tensor, categories: Tensor, counts: Tensor) -> Tensor:
+        """Predict clicks.
+
+        Args:
+            dense: float (B, N).
+            categories: rows of the tables, int64 (B, F, L), padded on the right with any rows.
+            counts: how many each feature has, int64 (B, F), from 0 to L.
+
+        Returns:
+            Logits (B,).
+        """
+        counted = torch.arange(categories.shape[2], device=counts.device) < counts[:, :, None]
+        pooled = []
+        for feature, table in enumerate(self.tables):
+            pooled.append((table(categories[:, feature]) * counted[:, feature, :, None]).sum(1))
+        embeddings = torch.stack(pooled, 1)
+        if self.mean:
+            embeddings = embeddings / counts.clamp(min=1)[:, :, None]
+        return self.network(dense, embeddings)

@@ -98,7 +98,7 @@ class CausalSelfAttention(nn.Module):
             key,
             value,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=query.shape[2] > 1,  # a single word, the last one, sees all
+            is_causal=cache is None or query.shape[2] > 1,  # a single word after others sees all of them
         )
         return self.output(attended.transpose(1, 2).flatten(2))
 

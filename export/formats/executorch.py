@@ -1,0 +1,34 @@
+"""ExecuTorch, for iOS, Android and other devices: what follows PyTorch Mobile."""
+
+from pathlib import Path
+
+from export.formats.format import Runner
+from export.formats.program import program_of
+from modules.export_graph import ExportGraph
+
+
+class ExecuTorch:
+    """A program whose memory is planned ahead, with XNNPACK's operations where it has them."""
+
+    suffix = ".pte"
+    libraries: tuple[str, ...] = ("executorch",)
+    planned = True
+    quantizable = True
+
+    def write(self, graph: ExportGraph, path: Path) -> None:
+        """Trace a network, hand it to XNNPACK, and save the program."""
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        edge = to_edge_transform_and_lower(program_of(graph), partitioner=[XnnpackPartitioner()])
+        with path.open("wb") as file:
+            edge.to_executorch().write_to_file(file)
+
+    def load(self, path: Path) -> Runner:
+        """Load a file into ExecuTorch's runtime."""
+        from executorch.runtime import Runtime
+
+        program = Runtime.get().load_program(path)
+        method = program.load_method("forward")
+        # Outputs lie in the program's own memory, which the next run writes to.
+        return lambda inputs: tuple(output.clone() for output in method.execute([x.contiguous() for x in inputs]))

@@ -1,0 +1,53 @@
+"""ONNX, for servers and browsers."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from export.formats.format import Runner
+from export.formats.program import free_axes
+from modules.export_graph import ExportGraph
+
+
+class Onnx:
+    """A graph of ONNX operations, made by torch's exporter on top of torch.export."""
+
+    suffix = ".onnx"
+    libraries: tuple[str, ...] = ("onnx", "onnxscript", "onnxruntime")
+    planned = False
+    quantizable = False
+
+    def write(self, graph: ExportGraph, path: Path) -> None:
+        """Trace a network and save it with its weights in one file."""
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # opsets and constants of its own making
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                graph.network,
+                tuple(graph_input.example() for graph_input in graph.inputs),
+                input_names=[graph_input.name for graph_input in graph.inputs],
+                output_names=list(graph.outputs),
+                dynamic_shapes=free_axes(graph),
+                dynamo=True,
+                verbose=False,
+            )
+        assert program is not None
+        program.save(path)
+
+    def load(self, path: Path) -> Runner:
+        """Load a file into onnxruntime."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()  # as PyTorch has them, which it is compared with
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        names = [graph_input.name for graph_input in session.get_inputs()]
+
+        def run(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            arrays = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+            return tuple(torch.from_numpy(output) for output in session.run(None, arrays))
+
+        return run

@@ -1,0 +1,158 @@
+"""What an app need not do: pictures from bytes, and labels instead of scores, inside the exported graph."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import override
+
+from datamodules.normalization import denormalize
+from modules.export_graph import ExportGraph, GraphInput
+from trainer.errors import InputError
+
+Preprocessing = Literal["none", "normalize", "resize"]
+
+
+class FromBytes(nn.Module):
+    """A network that takes pictures as cameras and files have them.
+
+    Args:
+        network: normalised pictures float (B, 3, H, W) to what it gives.
+        mean: of each channel, as a share of 255.
+        std: deviation of each channel, likewise.
+        size: height and width that pictures are stretched to; None leaves them as they are.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], size: tuple[int, int] | None
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.size = None if size is None else list(size)
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
+
+    @override
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Red, green, blue uint8 (B, H, W, 3) to the network's output."""
+        image = pixels.permute(0, 3, 1, 2).float() / 255
+        if self.size is not None:
+            image = F.interpolate(image, self.size, mode="bilinear", antialias=True)
+        return self.network((image - self.mean) / self.std)
+
+
+class OneOutput(nn.Module):
+    """A network that gives a dictionary of outputs, reduced to one of them.
+
+    Args:
+        network: a picture to a dictionary.
+        name: of the output.
+    """
+
+    def __init__(self, network: nn.Module, name: str) -> None:
+        super().__init__()
+        self.network = network
+        self.name = name
+
+    @override
+    def forward(self, image: Tensor) -> Tensor:
+        """Pictures to that output."""
+        return self.network(image)[self.name]
+
+
+class Deciding(nn.Module):
+    """A network followed by its decision.
+
+    Args:
+        network: pictures to scores.
+        decide: scores to numbers of classes.
+        dtype: of these.
+    """
+
+    def __init__(self, network: nn.Module, decide: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = network
+        self.decide = decide
+        self.dtype = dtype
+
+    @override
+    def forward(self, image: Tensor) -> Tensor:
+        """Pictures to numbers of classes."""
+        return self.decide(self.network(image)).to(self.dtype)
+
+
+def with_pictures(
+    graph: ExportGraph,
+    size: tuple[int, int] | None,
+    preprocessing: Preprocessing,
+    argmax: bool,
+    normalization: tuple[Sequence[float], Sequence[float]],
+) -> ExportGraph:
+    """Change what a network of pictures takes and gives.
+
+    Args:
+        graph: takes pictures only, normalised float (B, 3, H, W).
+        size: height and width of the one picture that it shall take; None leaves batch and size free.
+        preprocessing: ``normalize`` takes bytes (B, H, W, 3) instead, ``resize`` takes them at any size and stretches
+            them to ``size``.
+        argmax: give numbers of classes instead of scores.
+        normalization: mean and deviation of each channel, as shares of 255.
+
+    Raises:
+        InputError: ``resize`` without a ``size``.
+    """
+    if preprocessing == "resize" and size is None:
+        raise InputError("--preprocessing=resize stretches pictures to one size: say which with --size=[400,400].")
+    network, decide, outputs = graph.network, graph.decide, graph.outputs
+    if argmax:
+        if outputs == ("out",):
+            network = OneOutput(network, "out")
+        network = Deciding(network, decide, torch.uint8 if 0 < len(graph.names) <= 256 else torch.int64)
+        decide, outputs = nn.Identity(), ("labels",)
+    shape = graph.inputs[0].shape if size is None else (1, 3, *size)
+    inputs = (GraphInput("image", shape),)
+    if preprocessing != "none":
+        inside = size if preprocessing == "resize" else None
+        network = FromBytes(network, *normalization, inside)
+        batch, _, height, width = graph.inputs[0].shape if inside else shape
+        inputs = (GraphInput("pixels", (1 if inside else batch, height, width, 3), torch.uint8),)
+
+    def fit(image: Tensor) -> tuple[Tensor]:
+        if size is not None and preprocessing != "resize":
+            image = F.interpolate(image, size, mode="bilinear", antialias=True)
+        return (image if preprocessing == "none" else to_bytes(image, *normalization),)
+
+    def restore(outputs: tuple[Tensor, ...], image: Tensor) -> Tensor:
+        scores = outputs[0]
+        if argmax:
+            scores = F.one_hot(scores.long(), len(graph.names)).movedim(-1, 1).float()
+        return F.interpolate(scores, image.shape[2:], mode="bilinear") if scores.ndim == 4 else scores
+
+    return replace(
+        graph,
+        network=network,
+        inputs=inputs,
+        outputs=outputs,
+        decide=decide,
+        fit=fit,
+        restore=restore,
+        details={
+            "preprocessing": {
+                "included": preprocessing,
+                "size": None if size is None else list(size),
+                "mean": list(normalization[0]),
+                "std": list(normalization[1]),
+            }
+        },
+    )
+
+
+def to_bytes(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Undo the normalisation: float (B, 3, H, W) to uint8 (B, H, W, 3)."""
+    return denormalize(image, mean, std).permute(0, 2, 3, 1).contiguous()

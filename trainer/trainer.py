@@ -1,0 +1,172 @@
+"""Lightning's Trainer with one more command: export."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from jsonargparse.typing import ClosedUnitInterval, PositiveInt
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+
+from datamodules.base import ResumableDataModule
+from trainer.errors import InputError
+
+if TYPE_CHECKING:
+    from export.formats.format import Runner
+    from modules.export_graph import ExportGraph
+
+AGREEMENT = 0.999  # of decisions: rounding alone does not lead below
+
+
+class SextantTrainer(Trainer):
+    """A Trainer that also writes models to files for phones, browsers and servers."""
+
+    def export(
+        self,
+        model: LightningModule,
+        datamodule: ResumableDataModule,
+        format: Literal["torchscript", "torch_export", "onnx", "executorch"],
+        output: str,
+        ckpt_path: str | None = None,
+        random_weights: bool = False,
+        size: tuple[PositiveInt, PositiveInt] | None = None,
+        preprocessing: Literal["none", "normalize", "resize"] = "none",
+        argmax: bool = False,
+        int8: bool = False,
+        int8_agreement: ClosedUnitInterval = 0.95,
+        calibration_samples: PositiveInt | None = None,
+        samples: PositiveInt = 64,
+        overwrite: bool = False,
+    ) -> None:
+        """Write a trained model to a file that runs without this project.
+
+        The file is loaded again and run on samples of the validation data beside the model; it is kept only if both
+        decide alike. What was measured is printed, and written with a description of inputs and outputs to
+        ``<output>.json``. This runs on the processor, in one process.
+
+        Args:
+            model: what is exported.
+            datamodule: gives samples to run and to calibrate on.
+            format: ``torchscript`` (.pt, deprecated), ``torch_export`` (.pt2), ``onnx`` (.onnx), or ``executorch``
+                (.pte, with XNNPACK, for phones).
+            output: path of the file.
+            ckpt_path: checkpoint with the weights: a path, or ``best`` or ``last`` of the newest run.
+            random_weights: export without a checkpoint, to try things out.
+            size: height and width in pixels of the one picture that the file takes. Without it, the number and the size
+                of pictures are free; for executorch, which plans its memory ahead, the model's usual size is taken.
+            preprocessing: what the file does to pictures itself. ``none``: it takes normalised floats (B, 3, H, W).
+                ``normalize``: it takes red, green, blue bytes (B, H, W, 3). ``resize``: it takes such bytes of one
+                picture of any size, and stretches it to ``size``.
+            argmax: whether a file of a picture model gives numbers of classes instead of scores.
+            int8: quantise weights and activations statically to 8 bits, for torch_export and executorch. The validation
+                metric of both models is measured on the validation data (--trainer.limit_val_batches for less of it).
+            int8_agreement: the share of decisions in which a quantised file and the model must agree; without int8 it
+                is 0.999.
+            calibration_samples: training samples that a quantised model is calibrated on: 128, unless you say so.
+            samples: validation samples that the file is run on.
+            overwrite: replace a file that is there.
+
+        Raises:
+            InputError: a setting is wrong, a library is missing, the format cannot hold the model, or the file does not
+                decide as the model does. No file is left then.
+        """
+        from export.comparison import compare
+        from export.description import describe, summary
+        from export.exported_file import ExportedFile
+        from export.formats import FORMATS
+        from export.pictures import with_pictures
+        from export.quantization import LIBRARIES, calibration_inputs, quantize
+        from export.real_inputs import real_inputs
+        from export.writing import need_libraries, write_and_load
+        from modules.export_graph import with_planned_memory
+
+        kind = FORMATS[format]
+        file = ExportedFile(Path(output), kind.suffix, overwrite)
+        if int8 and not kind.quantizable:
+            raise InputError(f"--int8 is for torch_export and executorch; {format} files hold floats only.")
+        need_libraries(*kind.libraries, *(LIBRARIES if int8 else ()))
+        if random_weights:
+            rank_zero_warn("RANDOM WEIGHTS: what this file says means nothing.")
+        self.callbacks: list[Any] = [callback for callback in self.callbacks if isinstance(callback, ProgressBar)]
+        bars = bool(self.callbacks)
+
+        self._set_up(model, datamodule, ckpt_path)
+        graph: ExportGraph = model.export_graph()  # type: ignore[operator]
+        graph.network.eval().requires_grad_(False).to(memory_format=torch.contiguous_format)
+        if graph.picture_size is not None:
+            fixed = size or (graph.picture_size if kind.planned else None)
+            assert datamodule.normalization is not None
+            graph = with_pictures(graph, fixed, preprocessing, argmax, datamodule.normalization)
+        elif size or preprocessing != "none" or argmax or int8:
+            raise InputError(
+                "--size, --preprocessing, --argmax and --int8 are for models that read a picture and nothing else; "
+                f"{type(model).__name__} does not."
+            )
+        if kind.planned:
+            graph = with_planned_memory(graph)
+        inputs = real_inputs(graph, _ready(datamodule, datamodule.val_dataloader()), samples)
+        exported = graph
+        if int8:
+            datamodule.setup("fit")
+            training = _ready(datamodule, datamodule.calibration_dataloader())
+            exported = quantize(graph, calibration_inputs(graph, training, calibration_samples), bars)
+
+        with file.unfinished() as part:
+            run = write_and_load(kind, format, exported, part)
+            comparison = compare(graph, run, inputs, bars)
+            measured = {"file_bytes": part.stat().st_size, **asdict(comparison)}
+            if int8:
+                measured |= self._measure(model, datamodule, graph, run)
+            rank_zero_info(summary(measured))
+            least = int8_agreement if int8 else AGREEMENT
+            if comparison.agreement < least:
+                raise InputError(
+                    f"The {format} file decides as the model does in {comparison.agreement:.3%} of "
+                    f"{comparison.decisions:,} decisions, which is less than {least:.3%}, so no file was written."
+                    + (" Calibrate with more --calibration_samples, or lower --int8_agreement." if int8 else "")
+                )
+            about = {
+                "format": format,
+                "file": file.path.name,
+                "file_bytes": measured.pop("file_bytes"),
+                "model": f"{type(model).__module__}.{type(model).__qualname__}",
+                "checkpoint": ckpt_path,
+                "random_weights": random_weights,
+                "sample_data": datamodule.sample,
+                "int8": int8,
+            }
+            if colors := getattr(datamodule, "colors", None):
+                about["colors"] = colors
+            file.keep(part, about | describe(graph, run(inputs[0])) | {"measured": measured})
+        rank_zero_info(f"Exported to {file.path}, described in {file.description}.")
+
+    def _set_up(self, model: LightningModule, datamodule: ResumableDataModule, ckpt_path: str | None) -> None:
+        """Load data and weights as a validation does, without validating."""
+        limit, self.limit_val_batches = self.limit_val_batches, 0
+        self.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False)
+        self.limit_val_batches = limit
+
+    def _measure(
+        self, model: LightningModule, datamodule: ResumableDataModule, graph: "ExportGraph", run: "Runner"
+    ) -> dict[str, float]:
+        """What the validation data says of the model and of the exported file, both on the file's inputs."""
+        from export.comparison import eager
+        from export.stand_in import stand_in
+
+        measured = {}
+        for name, runner in (("float", lambda inputs: eager(graph, inputs)), ("int8", run)):
+            model.forward = stand_in(graph, runner)  # type: ignore[method-assign]
+            try:
+                (values,) = self.validate(model, datamodule=datamodule, verbose=False)
+            finally:
+                del model.forward
+            measured[f"{graph.metric}_{name}"] = values[graph.metric]
+        return measured
+
+
+def _ready(datamodule: ResumableDataModule, batches: Any) -> Iterator[dict[str, Any]]:
+    """Batches as they come to a model that is not trained."""
+    return (datamodule.transform(batch, training=False) for batch in batches)
