@@ -157,11 +157,10 @@ function segment() {
       const shares = classShares(labelled.mask, description);
       paintMask(page.mask, labelled.mask, description);
       fillLegend(page.legend, shares);
-      const milliseconds = Math.round(labelled.milliseconds);
-      page.time.textContent = `${milliseconds} ms`;
+      page.time.textContent = `${Math.round(labelled.milliseconds)} ms`;
       page.device.textContent = labelled.device;
       result = labelled;
-      say(`Segmented in ${milliseconds} ms on ${labelled.device}.`);
+      say(shares.length === 1 ? "Segmented: one class." : `Segmented: ${shares.length} classes.`);
     } catch (error) {
       if (mine === turn) say("The picture was not segmented.");
       throw error;
