@@ -4,7 +4,7 @@ import { InputError } from "./errors.js";
 
 export class Camera {
   #video;
-  #stream = null;
+  #turn = 0;
 
   /** @param {HTMLVideoElement} video shows the preview. */
   constructor(video) {
@@ -22,17 +22,19 @@ export class Camera {
    * @throws {InputError} there is no camera, or it was refused.
    */
   async start() {
+    const mine = ++this.#turn;
+    const wanted = { facingMode: "environment", width: { ideal: 1600 }, height: { ideal: 1200 } };
+    let stream;
     try {
-      const wanted = { facingMode: "environment", width: { ideal: 1600 }, height: { ideal: 1200 } };
-      this.#stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+      stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
     } catch (error) {
       throw new InputError(
         `The camera cannot be used (${error.message || error.name}). Allow it for this page in the browser's settings, ` +
           "or choose a picture.",
       );
     }
-    this.#video.srcObject = this.#stream;
-    await this.#video.play();
+    if (mine === this.#turn) this.#video.srcObject = stream;
+    else end(stream); // it was stopped before it began
   }
 
   /**
@@ -47,8 +49,12 @@ export class Camera {
 
   /** End the preview and let the camera go. */
   stop() {
-    this.#stream?.getTracks().forEach((track) => track.stop());
-    this.#stream = null;
+    this.#turn++;
+    end(this.#video.srcObject);
     this.#video.srcObject = null;
   }
+}
+
+function end(stream) {
+  stream?.getTracks().forEach((track) => track.stop());
 }

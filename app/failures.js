@@ -3,7 +3,7 @@
 (function () {
   function show(what) {
     var message = document.getElementById("message");
-    message.textContent = "The page met an error it did not foresee: " + what + " Reload the page to go on.";
+    message.textContent = "The page met an error that it did not foresee (" + what + "). Reload it to go on.";
     message.hidden = false;
   }
 
@@ -11,7 +11,7 @@
     "error",
     function (event) {
       var file = event.target && (event.target.src || event.target.href);
-      show(file ? file + " could not be loaded." : event.message + ".");
+      show(file ? file + ", or a file that it needs, could not be loaded" : event.message);
     },
     true, // a script that could not be loaded is only heard of on the way down
   );

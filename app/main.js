@@ -18,7 +18,8 @@ let picture = null; // what decodePicture gives
 let result = null; // what Engine.segment gives
 let busy = false;
 let filming = false;
-let turn = 0; // of what the reader did last; what was begun before it is dropped
+let stage = 0; // counts what was on the stage: what was begun for an earlier picture is dropped
+let choice = 0; // counts what was chosen: a picture that is decoded late gives way to later ones
 
 function show() {
   page.empty.hidden = Boolean(picture) || filming;
@@ -29,6 +30,7 @@ function show() {
   page.film.hidden = !filming;
   page.result.hidden = !result;
   page.photo.disabled = filming;
+  page.shutter.disabled = page.preview.readyState < HTMLMediaElement.HAVE_CURRENT_DATA;
   page.segment.disabled = !description || !picture || busy || Boolean(result) || filming;
   page.restart.disabled = !picture && !filming;
   page.opacity.disabled = !result;
@@ -93,7 +95,8 @@ async function begin() {
 
 /** Empty the stage. */
 function clear() {
-  turn++;
+  stage++;
+  choice++;
   camera.stop();
   picture?.bitmap.close();
   [picture, result, busy, filming] = [null, null, false, false];
@@ -105,6 +108,7 @@ function restart() {
   page.size.textContent = "";
   if (description) say("Choose a picture.");
   show();
+  page.choose.focus();
 }
 
 /** Put a picture on the stage. */
@@ -123,9 +127,9 @@ function place(decoded) {
 function choose(file) {
   attempt(async () => {
     if (!file) throw new InputError("What was dropped is no file. Drop a picture file.");
-    const mine = ++turn;
+    const mine = ++choice;
     const decoded = await decodePicture(file);
-    if (mine === turn) place(decoded);
+    if (mine === choice) place(decoded);
     else decoded.bitmap.close();
   });
 }
@@ -135,25 +139,40 @@ function film() {
     page.capture.click(); // the phone's own camera
     return;
   }
+  choice++;
+  filming = true;
+  show();
   attempt(async () => {
-    const mine = ++turn;
-    await camera.start();
-    if (mine !== turn) return;
-    filming = true;
-    show();
-    page.shutter.focus();
+    try {
+      await camera.start();
+    } catch (error) {
+      filming = false;
+      throw error;
+    }
   });
 }
 
+async function shoot() {
+  await attempt(async () => place(await camera.shoot()));
+  page.segment.focus();
+}
+
+function stopFilming() {
+  camera.stop();
+  filming = false;
+  show();
+  page.photo.focus();
+}
+
 function segment() {
+  const mine = stage;
+  busy = true;
+  say("Segmenting");
+  show();
   attempt(async () => {
-    const mine = ++turn;
-    busy = true;
-    say("Segmenting");
-    show();
     try {
       const labelled = await engine.segment(toPixels(picture.bitmap, description.width, description.height));
-      if (mine !== turn) return;
+      if (mine !== stage) return;
       const shares = classShares(labelled.mask, description);
       paintMask(page.mask, labelled.mask, description);
       fillLegend(page.legend, shares);
@@ -162,10 +181,11 @@ function segment() {
       result = labelled;
       say(shares.length === 1 ? "Segmented: one class." : `Segmented: ${shares.length} classes.`);
     } catch (error) {
-      if (mine === turn) say("The picture was not segmented.");
+      if (mine !== stage) return;
+      say("The picture was not segmented.");
       throw error;
     } finally {
-      if (mine === turn) busy = false;
+      if (mine === stage) busy = false;
     }
   });
 }
@@ -177,8 +197,12 @@ function fade() {
 
 page.photo.addEventListener("click", film);
 page.choose.addEventListener("click", () => page.file.click());
-page.shutter.addEventListener("click", () => attempt(async () => place(await camera.shoot())));
-page.cancel.addEventListener("click", restart);
+page.preview.addEventListener("playing", () => {
+  show();
+  page.shutter.focus();
+});
+page.shutter.addEventListener("click", shoot);
+page.cancel.addEventListener("click", stopFilming);
 page.segment.addEventListener("click", segment);
 page.restart.addEventListener("click", restart);
 page.opacity.addEventListener("input", fade);

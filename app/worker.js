@@ -5,7 +5,7 @@ const RUNTIMES = {
   wasm: "./vendor/ort.wasm.bundle.min.mjs", // half the download of the other
 };
 // More than four threads gain little, and phones have slow cores beside the fast ones.
-const THREADS = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, 4) : 1;
+const THREADS = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
 const DEVICES = { webgpu: "WebGPU", wasm: `WebAssembly, ${THREADS} ${THREADS === 1 ? "thread" : "threads"}` };
 
 let model; // the file, and its description
@@ -31,8 +31,8 @@ async function open(provider) {
     // The first run is slow, and shows whether the device can do what the model asks.
     const { width, height } = model.description;
     await run(new Uint8Array(width * height * 3));
+    if (provider === "wasm") model.bytes = null; // there is no slower way that would need it
   } catch (error) {
-    opened = undefined;
     const file = model.description.file;
     throw new Error(`models/${file} cannot be run here (${error.message ?? error}). Make it again with: make app.`);
   }
@@ -63,8 +63,10 @@ async function segment(pixels) {
   try {
     return await run(pixels);
   } catch (error) {
+    if (opened.provider === "wasm") {
+      throw new Error(`The model failed (${error.message ?? error}). Reload the page to try again.`);
+    }
     // A GPU can be lost at any time.
-    if (opened.provider === "wasm") throw error;
     console.warn(error);
     await open("wasm");
     return run(pixels);
