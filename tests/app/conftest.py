@@ -34,7 +34,8 @@ def start_browser(*flags: str) -> webdriver.Chrome:
     options.binary_location = shutil.which("chromium") or ""
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     only_here = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", only_here, *CAMERA, *flags):
+    here = ("--headless=new", "--window-size=1200,900", "--no-sandbox", "--disable-dev-shm-usage")
+    for flag in (*here, only_here, *CAMERA, *flags):
         options.add_argument(flag)
     return webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
 
@@ -161,7 +162,10 @@ def _spread(network: nn.Module, scores: Callable[[Tensor], Tensor], pixels: Tens
     with torch.no_grad():
         scores(pixels)
         network.eval()
-        network.classifier[4].bias -= scores(pixels).mean((0, 2, 3))
+        last = network.get_submodule("classifier.4")
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        last.bias -= scores(pixels).mean((0, 2, 3))
 
 
 @pytest.fixture(scope="session")
@@ -172,7 +176,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(2)
     network = deeplab("mobilenet_v3_large", 5, 16, auxiliary=False)
     model = _Exported(network)
-    pictures = [draw(np.random.default_rng(seed), 200, 200)[0] for seed in range(4)]
+    pictures = [np.asarray(draw(np.random.default_rng(seed), 200, 200)[0]) for seed in range(4)]
     _spread(network, model.scores, torch.from_numpy(np.stack(pictures)))
     model.eval()
     blank = torch.zeros(1, 400, 400, 3, dtype=torch.uint8)
