@@ -208,6 +208,18 @@ def test_camera_that_is_refused_is_said(page: Page) -> None:
     page.run("delete navigator.mediaDevices.getUserMedia")
 
 
+def test_phone_takes_the_photo_where_the_page_may_not(page: Page, tmp_path: Path) -> None:
+    page.run(
+        "Object.defineProperty(navigator, 'mediaDevices', { value: undefined, configurable: true });"
+        "document.getElementById('capture').click = () => { window.asked = true; };"
+    )
+    page["photo"].click()
+    assert page.run("return asked")
+    page["capture"].send_keys(str(picture(quarters(), tmp_path / "photo.png")))
+    page.wait(lambda: page.shown("view"))
+    page.run("delete navigator.mediaDevices")
+
+
 def test_restart_drops_what_is_being_segmented(page: Page, tmp_path: Path) -> None:
     page.choose(picture(quarters(), tmp_path / "quarters.png"))
     page.run("document.getElementById('segment').click(); document.getElementById('restart').click()")

@@ -17,6 +17,11 @@ GREEN = Image.new("RGB", (32, 32), (10, 200, 30))
 BROKEN_GPU = "Object.defineProperty(navigator, 'gpu', { value: { requestAdapter: async () => ({}) } });\n"
 # A processor that plays a GPU, taken for a real one.
 SOFTWARE_GPU = "Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { value: false });\n"
+# A GPU that is lost once the model was tried.
+LOST_GPU = """
+const lose = () => { throw new Error("lost"); };
+self.addEventListener("message", ({ data }) => { if (data.segment) GPUQueue.prototype.submit = lose; });
+"""
 
 
 def segments(app: Page, tmp_path: Path) -> bool:
@@ -134,7 +139,7 @@ def test_broken_gpu_leaves_webassembly(browser: Chrome, site: Site, channels: Pa
     assert segments(app, tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def gpu_browser(assets: None) -> Iterator[Chrome]:
     flags = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-unsafe-swiftshader")
     driver = start_browser(*flags, "--use-angle=swiftshader", "--enable-features=Vulkan")
@@ -147,3 +152,11 @@ def test_gpu_is_used_where_there_is_one(gpu_browser: Chrome, site: Site, channel
     app = Page(gpu_browser, site("gpu", channels, worker=SOFTWARE_GPU + worker))
     assert app.text("status") == "The model is ready. It runs on WebGPU."
     assert segments(app, tmp_path)
+
+
+def test_lost_gpu_leaves_webassembly(gpu_browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
+    worker = (ROOT / "app" / "worker.js").read_text()
+    app = Page(gpu_browser, site("lost-gpu", channels, worker=SOFTWARE_GPU + LOST_GPU + worker))
+    assert app.text("status") == "The model is ready. It runs on WebGPU."
+    assert segments(app, tmp_path)
+    assert "WebAssembly" in app.text("device")
