@@ -68,9 +68,10 @@ async function loadModel() {
   }
   const read = await readDescription();
   page.random.hidden = !read.random_weights;
+  say("Loading the model");
   const bytes = await fetchModel(read, (received, total) => {
     page.progress.value = received / total;
-    say(`Loading the model: ${megabytes(received)} of ${megabytes(total)} MB`);
+    page.bytes.textContent = `${megabytes(received)} of ${megabytes(total)} MB`;
   });
   page.progress.removeAttribute("value");
   say("Starting the model");
@@ -88,7 +89,7 @@ async function begin() {
       say("There is no model.");
       throw error;
     } finally {
-      page.progress.hidden = true;
+      page.loading.hidden = true;
     }
   });
 }

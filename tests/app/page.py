@@ -1,6 +1,7 @@
 """What a person does with the app's page, for tests."""
 
 import base64
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class Page:
     def __init__(self, browser: Chrome, address: str) -> None:
         self.browser = browser
         browser.get(address)
-        self.wait(lambda: not self.shown("progress"))
+        self.wait(lambda: not self.shown("loading"))
 
     def __getitem__(self, name: str) -> WebElement:
         return self.browser.find_element("id", name)
@@ -35,7 +36,7 @@ class Page:
     def run(self, script: str, *arguments: Any) -> Any:
         return self.browser.execute_script(script, *arguments)
 
-    def wait(self, condition: Any, seconds: float = 60) -> None:
+    def wait(self, condition: Callable[[], object], seconds: float = 60) -> None:
         WebDriverWait(self.browser, seconds, poll_frequency=0.02).until(
             lambda _: condition(), f"status: {self.text('status')}; message: {self.text('message')}"
         )
