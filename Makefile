@@ -15,6 +15,35 @@ help: ## explain the targets
 demo: $(UV) ## train ResNet on generated sample pictures: about a minute on two cores
 	$(RUN) train.py fit --config configs/resnet_tiny_imagenet.yaml --config configs/sample/resnet_tiny_imagenet.yaml
 
+.PHONY: app
+app: app-assets app/models/model.onnx ## segment pictures in the browser: the app at http://127.0.0.1:8000
+	python3 app/serve.py
+
+# A model with the weights of a run's CHECKPOINT, or with random ones.
+RUN_FOLDER = $(dir $(CHECKPOINT))..
+app/models/model.onnx: $(if $(CHECKPOINT),FORCE) | $(UV)
+	mkdir -p $(@D)
+	$(RUN) --extra export train.py export \
+		$(if $(CHECKPOINT),--config $(RUN_FOLDER)/config.yaml --ckpt_path $(CHECKPOINT), \
+			--config configs/deeplab_voc.yaml --config configs/sample/deeplab_voc.yaml --random_weights=true) \
+		--format onnx --output $@ --overwrite=true \
+		--size [400,400] --include_preprocessing=true --include_argmax=true
+
+.PHONY: FORCE
+FORCE:
+
+.PHONY: app-assets
+app-assets: app/vendor ## copy what the app loads from its npm package
+
+# The runtime for WebAssembly, and the larger one that has WebGPU too.
+RUNTIME := ort.wasm.bundle.min.mjs ort-wasm-simd-threaded.wasm ort.webgpu.bundle.min.mjs ort-wasm-simd-threaded.asyncify.wasm
+app/vendor: app/package-lock.json
+	@command -v npm > /dev/null || { echo "npm is missing, which the app's runtime comes from. Install Node.js." >&2; exit 1; }
+	npm ci --silent --prefix app
+	mkdir app/node_modules/vendor
+	cp $(addprefix app/node_modules/onnxruntime-web/dist/,$(RUNTIME)) app/node_modules/vendor
+	rm -rf $@ && mv app/node_modules/vendor $@
+
 .PHONY: test
 test: $(UV) ## run the tests, without the slow ones
 	$(RUN) pytest -m "not slow"

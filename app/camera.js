@@ -1,0 +1,60 @@
+// The camera's preview and shutter.
+
+import { InputError } from "./errors.js";
+
+export class Camera {
+  #video;
+  #turn = 0;
+
+  /** @param {HTMLVideoElement} video shows the preview. */
+  constructor(video) {
+    this.#video = video;
+  }
+
+  /** Whether the browser lets the page have a camera at all: only over HTTPS, or from this device. */
+  static get allowed() {
+    return Boolean(navigator.mediaDevices?.getUserMedia);
+  }
+
+  /**
+   * Begin the preview.
+   *
+   * @throws {InputError} there is no camera, or it was refused.
+   */
+  async start() {
+    const mine = ++this.#turn;
+    const wanted = { facingMode: "environment", width: { ideal: 1600 }, height: { ideal: 1200 } };
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+    } catch (error) {
+      throw new InputError(
+        `The camera cannot be used (${error.message || error.name}). Allow it for this page in the browser's settings, ` +
+          "or choose a picture.",
+      );
+    }
+    if (mine === this.#turn) this.#video.srcObject = stream;
+    else end(stream); // it was stopped before it began
+  }
+
+  /**
+   * Take the picture that the preview shows.
+   *
+   * @returns {Promise<{bitmap: ImageBitmap, width: number, height: number}>}
+   */
+  async shoot() {
+    const bitmap = await createImageBitmap(this.#video);
+    return { bitmap, width: bitmap.width, height: bitmap.height };
+  }
+
+  /** End the preview and let the camera go. */
+  stop() {
+    this.#turn++;
+    end(this.#video.srcObject);
+    this.#video.srcObject = null;
+  }
+}
+
+function end(stream) {
+  stream?.getTracks().forEach((track) => track.stop());
+}

@@ -1,0 +1,214 @@
+// The page: what it shows, and what its buttons do.
+
+import { Camera } from "./camera.js";
+import { Engine } from "./engine.js";
+import { InputError } from "./errors.js";
+import { fillLegend } from "./legend.js";
+import { fetchModel, readDescription } from "./model.js";
+import { classShares, paintMask } from "./overlay.js";
+import { decodePicture, toPixels } from "./picture.js";
+import { listen } from "./sources.js";
+
+const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
+const camera = new Camera(page.preview);
+
+let description = null; // of the model, once it is ready
+let engine = null;
+let picture = null; // what decodePicture gives
+let result = null; // what Engine.segment gives
+let busy = false;
+let filming = false;
+let stage = 0; // counts what was on the stage: what was begun for an earlier picture is dropped
+let choice = 0; // counts what was chosen: a picture that is decoded late gives way to later ones
+
+function show() {
+  page.empty.hidden = Boolean(picture) || filming;
+  page.view.hidden = !picture || filming;
+  page.mask.hidden = !result;
+  page.busy.hidden = !busy;
+  page.stage.setAttribute("aria-busy", busy);
+  page.film.hidden = !filming;
+  page.result.hidden = !result;
+  page.photo.disabled = filming;
+  page.shutter.disabled = page.preview.readyState < HTMLMediaElement.HAVE_CURRENT_DATA;
+  page.segment.disabled = !description || !picture || busy || Boolean(result) || filming;
+  page.restart.disabled = !picture && !filming;
+  page.opacity.disabled = !result;
+}
+
+function say(status) {
+  page.status.textContent = status;
+}
+
+function complain(text) {
+  page.message.textContent = text;
+  page.message.hidden = !text;
+}
+
+/** Do something that may fail for a reason that the reader can put right. */
+async function attempt(action) {
+  complain("");
+  try {
+    await action();
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    complain(error.message);
+  }
+  show();
+}
+
+const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+
+async function loadModel() {
+  if (typeof WebAssembly === "undefined") {
+    throw new InputError(
+      "This browser has no WebAssembly, which the model runs on. Open the page in a current Chrome, Edge, Firefox or " +
+        "Safari; on an iPhone, lockdown mode turns it off.",
+    );
+  }
+  const read = await readDescription();
+  page.random.hidden = !read.random_weights;
+  say("Loading the model");
+  const bytes = await fetchModel(read, (received, total) => {
+    page.progress.value = received / total;
+    page.bytes.textContent = `${megabytes(received)} of ${megabytes(total)} MB`;
+  });
+  page.progress.removeAttribute("value");
+  say("Starting the model");
+  engine = new Engine();
+  const { device } = await engine.open(bytes, read);
+  description = read;
+  say(`The model is ready. It runs on ${device}.`);
+}
+
+async function begin() {
+  await attempt(async () => {
+    try {
+      await loadModel();
+    } catch (error) {
+      say("There is no model.");
+      throw error;
+    } finally {
+      page.loading.hidden = true;
+    }
+  });
+}
+
+/** Empty the stage. */
+function clear() {
+  stage++;
+  choice++;
+  camera.stop();
+  picture?.bitmap.close();
+  [picture, result, busy, filming] = [null, null, false, false];
+}
+
+function restart() {
+  clear();
+  complain("");
+  page.size.textContent = "";
+  if (description) say("Choose a picture.");
+  show();
+  page.choose.focus();
+}
+
+/** Put a picture on the stage. */
+function place(decoded) {
+  clear();
+  picture = decoded;
+  const { bitmap, width, height } = picture;
+  Object.assign(page.picture, { width: bitmap.width, height: bitmap.height });
+  page.picture.getContext("2d").drawImage(bitmap, 0, 0);
+  page.view.style.setProperty("--ratio", bitmap.width / bitmap.height);
+  const smaller = bitmap.width < width ? `, scaled down to ${bitmap.width} x ${bitmap.height}` : "";
+  page.size.textContent = `${width} x ${height} pixels${smaller}`;
+  if (description) say("Press Segment.");
+}
+
+function choose(file) {
+  attempt(async () => {
+    if (!file) throw new InputError("What was dropped is no file. Drop a picture file.");
+    const mine = ++choice;
+    const decoded = await decodePicture(file);
+    if (mine === choice) place(decoded);
+    else decoded.bitmap.close();
+  });
+}
+
+function film() {
+  if (!Camera.allowed) {
+    page.capture.click(); // the phone's own camera
+    return;
+  }
+  choice++;
+  filming = true;
+  show();
+  attempt(async () => {
+    try {
+      await camera.start();
+    } catch (error) {
+      filming = false;
+      throw error;
+    }
+  });
+}
+
+async function shoot() {
+  await attempt(async () => place(await camera.shoot()));
+  page.segment.focus();
+}
+
+function stopFilming() {
+  camera.stop();
+  filming = false;
+  show();
+  page.photo.focus();
+}
+
+function segment() {
+  const mine = stage;
+  busy = true;
+  say("Segmenting");
+  show();
+  attempt(async () => {
+    try {
+      const labelled = await engine.segment(toPixels(picture.bitmap, description.width, description.height));
+      if (mine !== stage) return;
+      const shares = classShares(labelled.mask, description);
+      paintMask(page.mask, labelled.mask, description);
+      fillLegend(page.legend, shares);
+      page.time.textContent = `${Math.round(labelled.milliseconds)} ms`;
+      page.device.textContent = labelled.device;
+      result = labelled;
+      say(shares.length === 1 ? "Segmented: one class." : `Segmented: ${shares.length} classes.`);
+    } catch (error) {
+      if (mine !== stage) return;
+      say("The picture was not segmented.");
+      throw error;
+    } finally {
+      if (mine === stage) busy = false;
+    }
+  });
+}
+
+function fade() {
+  page.view.style.setProperty("--opacity", page.opacity.value / 100);
+  page.percent.textContent = `${page.opacity.value} %`;
+}
+
+page.photo.addEventListener("click", film);
+page.choose.addEventListener("click", () => page.file.click());
+page.preview.addEventListener("playing", () => {
+  show();
+  page.shutter.focus();
+});
+page.shutter.addEventListener("click", shoot);
+page.cancel.addEventListener("click", stopFilming);
+page.segment.addEventListener("click", segment);
+page.restart.addEventListener("click", restart);
+page.opacity.addEventListener("input", fade);
+listen([page.file, page.capture], choose);
+
+fade();
+show();
+begin();

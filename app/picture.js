@@ -1,0 +1,79 @@
+// Picture files as bitmaps, and bitmaps as the pixels that the model takes.
+
+import { InputError } from "./errors.js";
+
+const LONGEST_SIDE = 1600; // pixels that are kept of a picture: enough for any screen, little enough for any phone
+
+/**
+ * Decode a picture file, turned as its EXIF orientation says.
+ *
+ * @param {File} file
+ * @returns {Promise<{bitmap: ImageBitmap, width: number, height: number}>} the bitmap, which is smaller for a large
+ *   picture, and the picture's own size.
+ * @throws {InputError} the browser cannot open it.
+ */
+export async function decodePicture(file) {
+  if (file.size === 0) throw new InputError(`${file.name} is empty (0 bytes). Choose another picture.`);
+  const { width, height } = await measure(file);
+  const scale = Math.min(1, LONGEST_SIDE / Math.max(width, height));
+  const kept = {
+    resizeWidth: Math.max(1, Math.round(width * scale)),
+    resizeHeight: Math.max(1, Math.round(height * scale)),
+    resizeQuality: "high",
+  };
+  try {
+    const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", ...(scale < 1 ? kept : {}) });
+    return { bitmap, width, height };
+  } catch {
+    throw new InputError(
+      `${file.name} (${width} x ${height} pixels) cannot be decoded: it is damaged, or too large for this browser. ` +
+        "Choose another picture, or save it smaller.",
+    );
+  }
+}
+
+/** The size of a picture as it is shown, from the head of the file. */
+async function measure(file) {
+  const picture = new Image();
+  const url = URL.createObjectURL(file);
+  try {
+    await new Promise((resolve, reject) => {
+      picture.onload = resolve;
+      picture.onerror = reject;
+      picture.src = url;
+    });
+  } catch {
+    throw new InputError(
+      `${file.name} is no picture that this browser can open. Choose a JPEG, PNG or WebP file` +
+        (/\.hei[cf]$/i.test(file.name) ? ", or set the phone's camera to JPEG." : "."),
+    );
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+  return { width: picture.naturalWidth, height: picture.naturalHeight };
+}
+
+/**
+ * Stretch a bitmap to the model's size.
+ *
+ * @param {ImageBitmap} bitmap
+ * @param {number} width
+ * @param {number} height
+ * @returns {Uint8Array} RGB, row by row.
+ */
+export function toPixels(bitmap, width, height) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
+  context.fillStyle = "white"; // behind what is transparent
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0, width, height);
+  const rgba = context.getImageData(0, 0, width, height).data;
+  const pixels = new Uint8Array(width * height * 3);
+  for (let from = 0, to = 0; from < rgba.length; from += 4) {
+    pixels[to++] = rgba[from];
+    pixels[to++] = rgba[from + 1];
+    pixels[to++] = rgba[from + 2];
+  }
+  return pixels;
+}

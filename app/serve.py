@@ -1,0 +1,60 @@
+"""Serve the app to browsers on this computer, with the headers that let WebAssembly use threads."""
+
+import argparse
+import functools
+import sys
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+APP = Path(__file__).resolve().parent
+
+
+class AppHandler(SimpleHTTPRequestHandler):
+    """Static files for a page that is isolated from others, as browsers ask of pages with threads."""
+
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {
+        ".mjs": "text/javascript",
+        ".js": "text/javascript",
+        ".wasm": "application/wasm",
+        ".onnx": "application/octet-stream",
+    }
+
+    def end_headers(self) -> None:
+        """Add what every answer has."""
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        self.send_header("Cache-Control", "no-cache")  # ask each time whether the file has changed
+        super().end_headers()
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing of requests that went well."""
+
+
+def make_server(folder: Path, port: int) -> ThreadingHTTPServer:
+    """A server of a folder, for this computer alone; port 0 takes a free one."""
+    return ThreadingHTTPServer(("127.0.0.1", port), functools.partial(AppHandler, directory=str(folder)))
+
+
+def main() -> None:
+    """Serve until Ctrl-C."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=8000)
+    port = parser.parse_args().port
+    if not (APP / "vendor").is_dir():
+        sys.exit("app/vendor is missing, which holds onnxruntime-web. Run: make app-assets")
+    if not (APP / "models" / "model.json").is_file():
+        sys.exit("app/models/model.json is missing. Export a model with: make app")
+    try:
+        server = make_server(APP, port)
+    except (OSError, OverflowError) as error:
+        sys.exit(f"Port {port} cannot be used ({error}). Choose another one: python app/serve.py --port 8001")
+    with server:
+        print(f"The app is at http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The app without a usable model or in a browser that lacks something: a message or the slower way, no blank page."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from selenium.webdriver import Chrome
+
+from tests.app.conftest import ROOT, Site, describe, start_browser
+from tests.app.page import Page
+
+GREEN = Image.new("RGB", (32, 32), (10, 200, 30))
+# A browser that shows a GPU, which then does not work.
+BROKEN_GPU = "Object.defineProperty(navigator, 'gpu', { value: { requestAdapter: async () => ({}) } });\n"
+# A processor that plays a GPU, taken for a real one.
+SOFTWARE_GPU = "Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { value: false });\n"
+# A GPU that is lost once the model was tried.
+LOST_GPU = """
+const lose = () => { throw new Error("lost"); };
+self.addEventListener("message", ({ data }) => { if (data.segment) GPUQueue.prototype.submit = lose; });
+"""
+
+
+def segments(app: Page, tmp_path: Path) -> bool:
+    """Whether a green picture is found to be green."""
+    GREEN.save(tmp_path / "green.png")
+    app.choose(tmp_path / "green.png")
+    app.segment()
+    return app.legend() == {"green": "100.0 %"}
+
+
+def complaint(app: Page) -> str:
+    assert app.shown("message")
+    assert app.text("status") == "There is no model."
+    assert not app["segment"].is_enabled()
+    return app.text("message")
+
+
+def test_missing_description(browser: Chrome, site: Site, tmp_path: Path) -> None:
+    app = Page(browser, site("no-description", tmp_path))
+    assert complaint(app) == "models/model.json is missing. Make it with: make app."
+
+
+def test_missing_model(browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_bytes((channels / "model.json").read_bytes())
+    app = Page(browser, site("no-model", tmp_path))
+    assert complaint(app) == "models/model.onnx is missing. Make it with: make app."
+
+
+def test_damaged_description(browser: Chrome, site: Site, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text("<!doctype html>")
+    app = Page(browser, site("no-json", tmp_path))
+    assert complaint(app) == "models/model.json is not JSON. Make it again with: make app."
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_model_of_another_size(browser: Chrome, site: Site, channels: Path, tmp_path: Path, change: int) -> None:
+    content = (channels / "model.onnx").read_bytes()
+    (tmp_path / "model.onnx").write_bytes(content[:-1] if change < 0 else content + b"\0")
+    size = len(content)
+    (tmp_path / "model.json").write_bytes((channels / "model.json").read_bytes())
+    app = Page(browser, site(f"size{change}", tmp_path))
+    found = f"{size - 1}" if change < 0 else f"more than {size}"
+    assert f"models/model.onnx has {found} bytes where models/model.json says {size}" in complaint(app)
+
+
+def test_damaged_model(browser: Chrome, site: Site, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(np.random.default_rng(0).bytes(1000))
+    describe(tmp_path, [1, 32, 32, 3], ["a"], [[0, 0, 0]])
+    app = Page(browser, site("damaged", tmp_path))
+    assert "models/model.onnx cannot be run here" in complaint(app)
+    # Without a model, pictures can still be looked at.
+    GREEN.save(tmp_path / "green.png")
+    app.choose(tmp_path / "green.png")
+    assert app.shown("view")
+
+
+@pytest.mark.parametrize(
+    "other", [{"inputs": [{"name": "image", "dtype": "float32", "shape": [1, 3, 400, 400]}]}, {"format": "executorch"}]
+)
+def test_model_of_another_kind(
+    browser: Chrome, site: Site, channels: Path, tmp_path: Path, other: dict[str, object]
+) -> None:
+    description = json.loads((channels / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(description | other))
+    app = Page(browser, site(f"kind-{min(other)}", tmp_path))
+    message = complaint(app)
+    assert "float32, 1x3x400x400" in message or "executorch" in message
+    assert "--include_preprocessing=true --include_argmax=true" in message
+
+
+def test_missing_module_is_said(browser: Chrome, site: Site, channels: Path) -> None:
+    browser.get(site("no-module", channels, main="import './nowhere.js';"))
+    message = browser.find_element("id", "message")
+    assert "could not be loaded" in message.text
+
+
+def test_unforeseen_error_is_said(browser: Chrome, site: Site, channels: Path) -> None:
+    browser.get(site("thrown", channels, main="Promise.reject(new Error('Something odd.'));"))
+    assert (
+        "The page met an error that it did not foresee (Something odd.)" in browser.find_element("id", "message").text
+    )
+
+
+def test_browser_without_webassembly(browser: Chrome, site: Site, channels: Path) -> None:
+    script = {"source": "delete window.WebAssembly"}
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
+    try:
+        app = Page(browser, site("small", channels))
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    assert "This browser has no WebAssembly" in complaint(app)
+
+
+def test_page_without_scripts_says_so(browser: Chrome, site: Site, channels: Path) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    browser.get(site("small", channels))
+    text = browser.find_element("tag name", "body").text
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert "turn JavaScript on" in text
+
+
+def test_host_without_isolation_runs_on_one_thread(
+    browser: Chrome, site: Site, plain_address: str, channels: Path, tmp_path: Path
+) -> None:
+    site("small", channels)
+    app = Page(browser, f"{plain_address}/small/")
+    assert app.text("status") == "The model is ready. It runs on WebAssembly, 1 thread."
+    assert segments(app, tmp_path)
+
+
+def test_broken_gpu_leaves_webassembly(browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
+    worker = (ROOT / "app" / "worker.js").read_text()
+    app = Page(browser, site("broken-gpu", channels, worker=BROKEN_GPU + worker))
+    assert "WebAssembly" in app.text("status")
+    assert segments(app, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def gpu_browser(assets: None) -> Iterator[Chrome]:
+    flags = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-unsafe-swiftshader")
+    driver = start_browser(*flags, "--use-angle=swiftshader", "--enable-features=Vulkan")
+    yield driver
+    driver.quit()
+
+
+def test_gpu_is_used_where_there_is_one(gpu_browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
+    worker = (ROOT / "app" / "worker.js").read_text()
+    app = Page(gpu_browser, site("gpu", channels, worker=SOFTWARE_GPU + worker))
+    assert app.text("status") == "The model is ready. It runs on WebGPU."
+    assert segments(app, tmp_path)
+
+
+def test_lost_gpu_leaves_webassembly(gpu_browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
+    worker = (ROOT / "app" / "worker.js").read_text()
+    app = Page(gpu_browser, site("lost-gpu", channels, worker=SOFTWARE_GPU + LOST_GPU + worker))
+    assert app.text("status") == "The model is ready. It runs on WebGPU."
+    assert segments(app, tmp_path)
+    assert "WebAssembly" in app.text("device")
