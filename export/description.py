@@ -32,11 +32,11 @@ def describe(graph: ExportGraph, outputs: Sequence[Tensor]) -> dict[str, Any]:
     return {"inputs": inputs, "outputs": given, "classes": list(graph.names)} | graph.details
 
 
-def summary(measured: dict[str, float]) -> str:
+def summary(measured: dict[str, float], file_bytes: int) -> str:
     """What was measured, for a person."""
     of_eager = measured["exported_milliseconds"] / measured["eager_milliseconds"]
     lines = [
-        f"size: {measured['file_bytes'] / 1e6:,.1f} MB",
+        f"size: {file_bytes / 1e6:,.1f} MB",
         f"time for one sample: {measured['exported_milliseconds']:.1f} ms, {of_eager:.2f} of PyTorch's "
         f"{measured['eager_milliseconds']:.1f} ms on this machine",
         f"largest difference: {measured['largest_difference']:.2g}",

@@ -117,10 +117,10 @@ class SextantTrainer(Trainer):
         with file.unfinished() as part:
             run = write_and_load(kind, format, exported, part)
             comparison = compare(graph, run, inputs, bars)
-            measured = {"file_bytes": part.stat().st_size, **asdict(comparison)}
+            measured, file_bytes = asdict(comparison), part.stat().st_size
             if int8:
                 measured |= self._measure(model, datamodule, graph, run)
-            rank_zero_info(summary(measured))
+            rank_zero_info(summary(measured, file_bytes))
             least = int8_agreement if int8 else AGREEMENT
             if comparison.agreement < least:
                 raise InputError(
@@ -131,7 +131,7 @@ class SextantTrainer(Trainer):
             about = {
                 "format": format,
                 "file": file.path.name,
-                "file_bytes": measured.pop("file_bytes"),
+                "file_bytes": file_bytes,
                 "model": f"{type(model).__module__}.{type(model).__qualname__}",
                 "checkpoint": ckpt_path,
                 "random_weights": random_weights,
