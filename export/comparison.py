@@ -26,6 +26,7 @@ class Comparison:
         largest_difference: between two numbers of the first outputs.
         eager_milliseconds: median of a run of the network for one sample, in PyTorch on this machine's processor.
         exported_milliseconds: likewise of the exported file.
+        threads: that both had.
     """
 
     samples: int
@@ -34,6 +35,7 @@ class Comparison:
     largest_difference: float
     eager_milliseconds: float
     exported_milliseconds: float
+    threads: int
 
 
 def compare(graph: ExportGraph, exported: Runner, examples: Sequence[tuple[Tensor, ...]], progress: bool) -> Comparison:
@@ -61,9 +63,9 @@ def compare(graph: ExportGraph, exported: Runner, examples: Sequence[tuple[Tenso
             start = time.perf_counter()
             run(inputs)
             of.append(1000 * (time.perf_counter() - start))
-    return Comparison(
-        samples, decisions, equal / decisions, difference, statistics.median(times[0]), statistics.median(times[1])
-    )
+    eager_time, exported_time = map(statistics.median, times)
+    agreement = equal / decisions
+    return Comparison(samples, decisions, agreement, difference, eager_time, exported_time, torch.get_num_threads())
 
 
 @torch.no_grad()
