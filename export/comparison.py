@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from export.formats.format import Runner
 from modules.export_graph import ExportGraph, in_order
+from trainer.errors import InputError
 
 TIMED = 20  # runs
 
@@ -53,7 +54,7 @@ def compare(graph: ExportGraph, exported: Runner, examples: Sequence[tuple[Tenso
         wanted, found = eager(graph, inputs), exported(inputs)
         equal_here = graph.decisions(wanted) == graph.decisions(found)
         equal, decisions = equal + int(equal_here.sum()), decisions + len(equal_here)
-        difference = max(difference, float((wanted[0].double() - found[0].double()).abs().max()))
+        difference = max(difference, largest_difference(wanted[0], found[0]))
         samples += len(inputs[0])
     singles = [tuple(x[:1] for x in inputs) for inputs in examples]
     times: tuple[list[float], list[float]] = ([], [])
@@ -66,6 +67,36 @@ def compare(graph: ExportGraph, exported: Runner, examples: Sequence[tuple[Tenso
     eager_time, exported_time = map(statistics.median, times)
     agreement = equal / decisions
     return Comparison(samples, decisions, agreement, difference, eager_time, exported_time, torch.get_num_threads())
+
+
+def largest_difference(wanted: Tensor, found: Tensor) -> float:
+    """Between two numbers in the same place; two equal infinities do not differ.
+
+    Raises:
+        InputError: there is a NaN.
+    """
+    for whose, output in (("The model", wanted), ("The exported file", found)):
+        if output.isnan().any():
+            raise InputError(f"{whose} gives NaN for a sample of the data, so no file was written.")
+    return float(torch.where(wanted == found, 0.0, (wanted.double() - found.double()).abs()).max())
+
+
+def require_agreement(comparison: Comparison, least: float, advice: str = "") -> None:
+    """Refuse a file that decides otherwise.
+
+    Args:
+        comparison: what was measured.
+        least: share of decisions that must be equal.
+        advice: what to do about it.
+
+    Raises:
+        InputError: fewer are.
+    """
+    if comparison.agreement < least:
+        raise InputError(
+            f"The file decides as the model does in {comparison.agreement:.3%} of {comparison.decisions:,} decisions, "
+            f"which is less than {least:.3%}, so no file was written. {advice}".strip()
+        )
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """What of a model goes into an exported file, and how its outcome is judged."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +43,9 @@ class Axis:
 BATCH = Axis("batch", example=2, planned=1)
 
 
+NORMALIZED_PICTURE = "a picture: (byte / 255 - mean) / std of the channels red, green and blue"
+
+
 @dataclass(frozen=True)
 class GraphInput:
     """A tensor that an exported file takes.
@@ -77,6 +81,8 @@ class ArgMax(nn.Module):
     @override
     def forward(self, scores: Tensor) -> Tensor:
         """Scores with classes in dimension ``dim`` to int64 without that dimension."""
+        if self.first == 0:
+            return scores.argmax(self.dim)
         return scores.narrow(self.dim, self.first, scores.shape[self.dim] - self.first).argmax(self.dim) + self.first
 
 
@@ -106,6 +112,8 @@ class ExportGraph:
         valid: which decisions count, bool, from all outputs; all without it.
         fit: makes the inputs from what ``forward`` takes; they are the same without it.
         restore: makes what ``forward`` gives of the outputs and of what it takes; it is the same without it.
+        gives_dictionary: whether the network gives a dictionary.
+        about: what inputs and outputs are, by their names.
         details: what else users of the file must know, as plain values.
     """
 
@@ -120,6 +128,8 @@ class ExportGraph:
     valid: Callable[[tuple[Tensor, ...]], Tensor] | None = None
     fit: Callable[..., tuple[Tensor, ...]] | None = None
     restore: Callable[..., Tensor] | None = None
+    gives_dictionary: bool = False
+    about: Mapping[str, str] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
 
     def inputs_of(self, batch: dict[str, Any]) -> tuple[Tensor, ...]:
@@ -140,6 +150,13 @@ def with_planned_memory(graph: ExportGraph) -> ExportGraph:
         return size.planned if isinstance(size, Axis) and size.planned is not None else size
 
     return replace(graph, inputs=tuple(replace(i, shape=tuple(map(planned, i.shape))) for i in graph.inputs))
+
+
+def contiguous(graph: ExportGraph) -> ExportGraph:
+    """The same with weights in the plain memory format, which all runtimes know."""
+    if all(parameter.is_contiguous() for parameter in graph.network.parameters()):
+        return graph
+    return replace(graph, network=copy.deepcopy(graph.network).to(memory_format=torch.contiguous_format))
 
 
 def in_order(outputs: Any) -> tuple[Tensor, ...]:
