@@ -35,7 +35,7 @@ class OneErrorParser(LightningArgumentParser):
         if message.startswith("the following arguments are required"):
             workloads = sorted(file.stem for file in CONFIGS.glob("*.yaml") if file.name != "trainer.yaml")
             message += f"\nName a workload with --config configs/NAME.yaml, where NAME is {' or '.join(workloads)}."
-        raise InputError(f"{message}\nSee: python {self.prog} --help")
+        raise InputError(f"{message}\nSee: python {self.prog.replace(' [options]', '')} --help")
 
 
 def shorten(message: str) -> str:

@@ -60,9 +60,9 @@ class SextantTrainer(Trainer):
                 ``normalize``: it takes red, green, blue bytes (B, H, W, 3). ``resize``: it takes such bytes of one
                 picture of any size, and stretches it to ``size``.
             argmax: whether a file of a picture model gives numbers of classes instead of scores.
-            int8: quantise weights and activations statically to 8 bits, for executorch, and for torch_export, whose file
-                is smaller then but slower until something compiles it. The validation metric is measured of both models,
-                on the validation data (--trainer.limit_val_batches for less of it).
+            int8: quantise weights and activations statically to 8 bits, for executorch, and for torch_export, whose
+                file is smaller then but slower until something compiles it. The validation metric of both models is
+                measured on the validation data (--trainer.limit_val_batches for less of it).
             int8_agreement: the share of decisions in which a quantised file and the model must agree; without int8 it
                 is 0.999.
             calibration_samples: training samples that a quantised model is calibrated on: 128, unless you say so.
