@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from modules.export_graph import Axis, ExportGraph
+from modules.export_graph import BATCH, Axis, ExportGraph
 from trainer.errors import InputError
 
 Inputs = tuple[Tensor, ...]
@@ -32,15 +32,18 @@ def real_inputs(graph: ExportGraph, batches: Iterable[dict[str, Any]], wanted: i
     count = left_out = 0
     for inputs in _split(graph, map(graph.inputs_of, batches)):
         if not _fits(graph, inputs):
-            left_out += 1
+            left_out += len(inputs[0])
             continue
         found.append(tuple(x[: wanted - count] for x in _filled_up(graph, inputs)))
         count += len(found[-1][0])
         if count == wanted:
             break
     if not found:
-        limits = ", ".join(f"{axis.low} to {axis.limit} {axis.name}" for axis, _ in _sizes(graph, inputs) if axis.limit)
-        raise InputError(f"None of {left_out} samples fits into the file, which has room for {limits}.")
+        axes = {axis for graph_input in graph.inputs for axis in graph_input.shape if isinstance(axis, Axis)}
+        room = sorted(
+            f"{axis.low} {f'to {axis.limit}' if axis.limit else 'or more'} {axis.name}" for axis in axes - {BATCH}
+        )
+        raise InputError(f"None of {left_out} samples fits into the file, which has room for {', '.join(room)}.")
     if left_out:
         rank_zero_warn(f"{left_out} samples do not fit into the file's dimensions, and are not run.")
     return found
