@@ -46,12 +46,12 @@ def compare(graph: ExportGraph, exported: Runner, examples: Sequence[tuple[Tenso
         progress: show a bar.
     """
     equal = decisions = samples = 0
-    difference = 0.0
+    differences = []
     for inputs in tqdm(examples, "Comparing", disable=not progress):
         wanted, found = eager(graph, inputs), exported(inputs)
         equal_here = graph.decisions(wanted) == graph.decisions(found)
         equal, decisions = equal + int(equal_here.sum()), decisions + len(equal_here)
-        difference = max(difference, float((wanted[0].double() - found[0].double()).abs().max()))
+        differences.append((wanted[0].double() - found[0].double()).abs().max())
         samples += len(inputs[0])
     singles = [tuple(x[:1] for x in inputs) for inputs in examples]
     times: tuple[list[float], list[float]] = ([], [])
@@ -62,7 +62,12 @@ def compare(graph: ExportGraph, exported: Runner, examples: Sequence[tuple[Tenso
             run(inputs)
             of.append(1000 * (time.perf_counter() - start))
     return Comparison(
-        samples, decisions, equal / decisions, difference, statistics.median(times[0]), statistics.median(times[1])
+        samples=samples,
+        decisions=decisions,
+        agreement=equal / decisions,
+        largest_difference=float(torch.stack(differences).max()),  # which is no number if one of them is none
+        eager_milliseconds=statistics.median(times[0]),
+        exported_milliseconds=statistics.median(times[1]),
     )
 
 
