@@ -85,6 +85,8 @@ class SextantTrainer(Trainer):
 
         kind = FORMATS[format]
         file = ExportedFile(Path(output), kind.suffix, overwrite)
+        if random_weights and ckpt_path:
+            raise InputError("--random_weights=true leaves no place for those of --ckpt_path: give one of the two.")
         if int8 and not kind.quantizable:
             raise InputError(f"--int8 is for torch_export and executorch; {format} files hold floats only.")
         need_libraries(*kind.libraries, *(LIBRARIES if int8 else ()))
