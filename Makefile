@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 UV := $(shell command -v uv || echo .tools/bin/uv)
 RUN := $(UV) run --quiet
+TEST := $(RUN) --extra export pytest
 # Not to be reported as the project's fault: uv warns when its cache is on another disk.
 export UV_LINK_MODE ?= copy
 
@@ -19,15 +20,15 @@ demo: $(UV) ## train ResNet on generated sample pictures: about a minute on two 
 app: app-assets app/models/model.onnx ## segment pictures in the browser: the app at http://127.0.0.1:8000
 	python3 app/serve.py
 
-# A model with the weights of a run's CHECKPOINT, or with random ones.
+# A model with the weights of a run's CHECKPOINT, or with random ones, for pictures of SIZE x SIZE pixels.
+SIZE := 401
 RUN_FOLDER = $(dir $(CHECKPOINT))..
 app/models/model.onnx: $(if $(CHECKPOINT),FORCE) | $(UV)
 	mkdir -p $(@D)
 	$(RUN) --extra export train.py export \
 		$(if $(CHECKPOINT),--config $(RUN_FOLDER)/config.yaml --ckpt_path $(CHECKPOINT), \
 			--config configs/deeplab_voc.yaml --config configs/sample/deeplab_voc.yaml --random_weights=true) \
-		--format onnx --output $@ --overwrite=true \
-		--size [400,400] --include_preprocessing=true --include_argmax=true
+		--format=onnx --output=$@ --overwrite=true --size=[$(SIZE),$(SIZE)] --preprocessing=normalize --argmax=true
 
 .PHONY: FORCE
 FORCE:
@@ -46,15 +47,15 @@ app/vendor: app/package-lock.json
 
 .PHONY: test
 test: $(UV) ## run the tests, without the slow ones
-	$(RUN) pytest -m "not slow"
+	$(TEST) -m "not slow"
 
 .PHONY: test-slow
 test-slow: $(UV) ## run the slow tests only
-	$(RUN) pytest -m slow
+	$(TEST) -m slow
 
 .PHONY: test-all
 test-all: $(UV) ## run all tests
-	$(RUN) pytest
+	$(TEST)
 
 .PHONY: lint
 lint: $(UV) ## check style and types

@@ -2,22 +2,22 @@
 
 import { InputError } from "./errors.js";
 
-const DESCRIPTION = new URL("models/model.json", import.meta.url);
+const DESCRIPTION = new URL("models/model.onnx.json", import.meta.url);
 const REMAKE = "Make it again with: make app.";
 
 /**
- * Read models/model.json.
+ * Read models/model.onnx.json.
  *
  * @returns {Promise<object>} the description that the export wrote, with `width` and `height` of the model's pictures.
  * @throws {InputError} it is missing, or describes a model of another kind.
  */
 export async function readDescription() {
-  const response = await request(DESCRIPTION, "models/model.json");
+  const response = await request(DESCRIPTION, "models/model.onnx.json");
   let description;
   try {
     description = await response.json();
   } catch {
-    throw new InputError(`models/model.json is not JSON. ${REMAKE}`);
+    throw new InputError(`models/model.onnx.json is not JSON. ${REMAKE}`);
   }
   check(description);
   const [, height, width] = description.inputs[0].shape;
@@ -70,7 +70,7 @@ async function request(url, name) {
 
 function wrongSize(file, bytes, total) {
   return new InputError(
-    `models/${file} has ${bytes} bytes where models/model.json says ${total}: it was cut off, or is of another export. ` +
+    `models/${file} has ${bytes} bytes where models/model.onnx.json says ${total}: it was cut off, or is of another export. ` +
       REMAKE,
   );
 }
@@ -95,7 +95,7 @@ function check(description) {
   if (fits) return;
   const found = [format, input?.dtype, input?.shape?.join("x")].filter(Boolean).join(", ");
   throw new InputError(
-    `models/model.json describes a model that the app cannot use (${found || "without format and inputs"}). Export one ` +
-      "with --format onnx --include_preprocessing=true --include_argmax=true.",
+    `models/model.onnx.json describes a model that the app cannot use (${found || "without format and inputs"}). Export one ` +
+      "with --format=onnx --size=[401,401] --preprocessing=normalize --argmax=true.",
   );
 }

@@ -42,8 +42,8 @@ def main() -> None:
     port = parser.parse_args().port
     if not (APP / "vendor").is_dir():
         sys.exit("app/vendor is missing, which holds onnxruntime-web. Run: make app-assets")
-    if not (APP / "models" / "model.json").is_file():
-        sys.exit("app/models/model.json is missing. Export a model with: make app")
+    if not (APP / "models" / "model.onnx.json").is_file():
+        sys.exit("app/models/model.onnx.json is missing. Export a model with: make app")
     try:
         server = make_server(APP, port)
     except (OSError, OverflowError) as error:

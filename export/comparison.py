@@ -26,6 +26,7 @@ class Comparison:
         largest_difference: between two numbers of the first outputs.
         eager_milliseconds: median of a run of the network for one sample, in PyTorch on this machine's processor.
         exported_milliseconds: likewise of the exported file.
+        threads: that both had.
     """
 
     samples: int
@@ -34,6 +35,7 @@ class Comparison:
     largest_difference: float
     eager_milliseconds: float
     exported_milliseconds: float
+    threads: int
 
 
 def compare(graph: ExportGraph, exported: Runner, examples: Sequence[tuple[Tensor, ...]], progress: bool) -> Comparison:
@@ -68,6 +70,7 @@ def compare(graph: ExportGraph, exported: Runner, examples: Sequence[tuple[Tenso
         largest_difference=float(torch.stack(differences).max()),  # which is no number if one of them is none
         eager_milliseconds=statistics.median(times[0]),
         exported_milliseconds=statistics.median(times[1]),
+        threads=torch.get_num_threads(),
     )
 
 

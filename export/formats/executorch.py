@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from export.formats.format import Runner
 from export.formats.program import program_of
 from modules.export_graph import ExportGraph
@@ -26,8 +28,11 @@ class ExecuTorch:
 
     def load(self, path: Path) -> Runner:
         """Load a file into ExecuTorch's runtime."""
+        from executorch.extension.pybindings.portable_lib import _threadpool_get_thread_count, _unsafe_reset_threadpool
         from executorch.runtime import Runtime
 
+        if _threadpool_get_thread_count() != torch.get_num_threads():  # as PyTorch has them, which it is compared with
+            _unsafe_reset_threadpool(torch.get_num_threads())  # nothing runs in it now
         program = Runtime.get().load_program(path)
         method = program.load_method("forward")
         # Outputs lie in the program's own memory, which the next run writes to.

@@ -4,6 +4,7 @@ import functools
 import json
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -16,12 +17,13 @@ import torch
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from torch import Tensor, nn
+from torchvision.models.segmentation import DeepLabV3
+from torchvision.transforms.v2.functional import normalize
 
 from app.serve import make_server
 from datamodules.normalization import IMAGENET_MEAN, IMAGENET_STD
 from datamodules.samples.pascal_voc import draw
-from datamodules.voc_palette import voc_palette
-from modules.networks.deeplab import deeplab
+from train import main
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
@@ -105,7 +107,7 @@ def site(assets: None, sites: Path, address: str) -> Site:
 
 
 def describe(folder: Path, shape: list[int], classes: list[str], colors: list[list[int]], **changes: Any) -> None:
-    """Write the ``model.json`` of ``model.onnx``."""
+    """Write the ``model.onnx.json`` of ``model.onnx``."""
     description = {
         "format": "onnx",
         "file": "model.onnx",
@@ -116,7 +118,7 @@ def describe(folder: Path, shape: list[int], classes: list[str], colors: list[li
         "classes": classes,
         "colors": colors,
     }
-    (folder / "model.json").write_text(json.dumps(description | changes))
+    (folder / "model.onnx.json").write_text(json.dumps(description | changes))
 
 
 @pytest.fixture(scope="session")
@@ -137,52 +139,38 @@ def channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class _Exported(nn.Module):
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN)[:, None, None])
-        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD)[:, None, None])
-
-    def scores(self, pixels: Tensor) -> Tensor:
-        return self.network((pixels.permute(0, 3, 1, 2) - self.mean) / self.std)["out"]
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.scores(pixels).argmax(1).to(torch.uint8)
-
-
-def _spread(network: nn.Module, scores: Callable[[Tensor], Tensor], pixels: Tensor) -> None:
-    """Make a network with random weights, which prefers one class everywhere, find each in some place."""
+@torch.no_grad()
+def _spread(network: DeepLabV3, pictures: Tensor) -> None:
+    """Make a network that was hardly trained, and prefers one class everywhere, find each in some place."""
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = 1.0  # takes the statistics of the next batch as they are
-    with torch.no_grad():
-        scores(pixels)
-        network.eval()
-        last = network.get_submodule("classifier.4")
-        assert isinstance(last, nn.Conv2d)
-        assert last.bias is not None
-        last.bias -= scores(pixels).mean((0, 2, 3))
+    network.train()(pictures)
+    last = network.eval().get_submodule("classifier.4")
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    last.bias -= network(pictures)["out"].mean((0, 2, 3))
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """DeepLabV3 with random weights for 400 x 400 pixels, as ``train.py export`` writes it."""
+def exported(tmp_path_factory: pytest.TempPathFactory, pascal_voc: Path) -> Path:
+    """A checkpoint of DeepLabV3 exported for pictures of 161 x 161 pixels."""
     pytest.importorskip("onnxruntime", reason="onnxruntime is missing, which the extra named export brings")
     folder = tmp_path_factory.mktemp("exported")
-    torch.manual_seed(2)
-    network = deeplab("mobilenet_v3_large", 5, 16, auxiliary=False)
-    model = _Exported(network)
-    pictures = [np.asarray(draw(np.random.default_rng(seed), 200, 200)[0]) for seed in range(4)]
-    _spread(network, model.scores, torch.from_numpy(np.stack(pictures)))
-    model.eval()
-    blank = torch.zeros(1, 400, 400, 3, dtype=torch.uint8)
-    program = torch.onnx.export(model, (blank,), input_names=["pixels"], output_names=["mask"], verbose=False)
-    assert program is not None
-    program.save(folder / "model.onnx")
-    classes = ["background", "disc", "square", "triangle", "star"]
-    describe(folder, [1, 400, 400, 3], classes, voc_palette()[:5].tolist(), random_weights=True)
+    configs = [word for name in ("", "sample/") for word in ("--config", str(ROOT / f"configs/{name}deeplab_voc.yaml"))]
+    words = [*configs, "--data.sample=false", f"--data.root={pascal_voc}", f"--data.cache={folder / 'cache'}"]
+    words += ["--data.crop_size=33", "--trainer.enable_progress_bar=false"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train.py"])
+        short = ["--trainer.limit_train_batches=1", "--trainer.max_epochs=1"]
+        run = main(["fit", *words, *short, f"--trainer.logger.save_dir={folder / 'logs'}"])
+        pictures = [np.asarray(draw(np.random.default_rng(seed), 161, 161)[0]) for seed in range(4)]
+        image = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 255
+        _spread(run.model.network, normalize(image, IMAGENET_MEAN, IMAGENET_STD))
+        checkpoint = Path(str(run.trainer.log_dir)) / "checkpoints" / "last.ckpt"
+        contents = torch.load(checkpoint, weights_only=True)
+        contents["state_dict"] = run.model.state_dict()
+        torch.save(contents, checkpoint)
+        file = [f"--output={folder / 'model.onnx'}", "--size=[161,161]", "--preprocessing=normalize", "--argmax=true"]
+        main(["export", *words, "--format=onnx", f"--ckpt_path={checkpoint}", *file])
     return folder

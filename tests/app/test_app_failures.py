@@ -41,19 +41,19 @@ def complaint(app: Page) -> str:
 
 def test_missing_description(browser: Chrome, site: Site, tmp_path: Path) -> None:
     app = Page(browser, site("no-description", tmp_path))
-    assert complaint(app) == "models/model.json is missing. Make it with: make app."
+    assert complaint(app) == "models/model.onnx.json is missing. Make it with: make app."
 
 
 def test_missing_model(browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
-    (tmp_path / "model.json").write_bytes((channels / "model.json").read_bytes())
+    (tmp_path / "model.onnx.json").write_bytes((channels / "model.onnx.json").read_bytes())
     app = Page(browser, site("no-model", tmp_path))
     assert complaint(app) == "models/model.onnx is missing. Make it with: make app."
 
 
 def test_damaged_description(browser: Chrome, site: Site, tmp_path: Path) -> None:
-    (tmp_path / "model.json").write_text("<!doctype html>")
+    (tmp_path / "model.onnx.json").write_text("<!doctype html>")
     app = Page(browser, site("no-json", tmp_path))
-    assert complaint(app) == "models/model.json is not JSON. Make it again with: make app."
+    assert complaint(app) == "models/model.onnx.json is not JSON. Make it again with: make app."
 
 
 @pytest.mark.parametrize("change", [-1, 1])
@@ -61,10 +61,10 @@ def test_model_of_another_size(browser: Chrome, site: Site, channels: Path, tmp_
     content = (channels / "model.onnx").read_bytes()
     (tmp_path / "model.onnx").write_bytes(content[:-1] if change < 0 else content + b"\0")
     size = len(content)
-    (tmp_path / "model.json").write_bytes((channels / "model.json").read_bytes())
+    (tmp_path / "model.onnx.json").write_bytes((channels / "model.onnx.json").read_bytes())
     app = Page(browser, site(f"size{change}", tmp_path))
     found = f"{size - 1}" if change < 0 else f"more than {size}"
-    assert f"models/model.onnx has {found} bytes where models/model.json says {size}" in complaint(app)
+    assert f"models/model.onnx has {found} bytes where models/model.onnx.json says {size}" in complaint(app)
 
 
 def test_damaged_model(browser: Chrome, site: Site, tmp_path: Path) -> None:
@@ -84,12 +84,12 @@ def test_damaged_model(browser: Chrome, site: Site, tmp_path: Path) -> None:
 def test_model_of_another_kind(
     browser: Chrome, site: Site, channels: Path, tmp_path: Path, other: dict[str, object]
 ) -> None:
-    description = json.loads((channels / "model.json").read_text())
-    (tmp_path / "model.json").write_text(json.dumps(description | other))
+    description = json.loads((channels / "model.onnx.json").read_text())
+    (tmp_path / "model.onnx.json").write_text(json.dumps(description | other))
     app = Page(browser, site(f"kind-{min(other)}", tmp_path))
     message = complaint(app)
     assert "float32, 1x3x400x400" in message or "executorch" in message
-    assert "--include_preprocessing=true --include_argmax=true" in message
+    assert "--preprocessing=normalize --argmax=true" in message
 
 
 def test_missing_module_is_said(browser: Chrome, site: Site, channels: Path) -> None:

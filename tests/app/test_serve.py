@@ -18,7 +18,7 @@ def copy(tmp_path: Path) -> Path:
     """The server in a folder of its own, with assets and a model."""
     for folder in ("vendor", "models"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "models" / "model.json").write_text("{}")
+    (tmp_path / "models" / "model.onnx.json").write_text("{}")
     (tmp_path / "vendor" / "runtime.mjs").write_text("")
     shutil.copy(ROOT / "app" / "serve.py", tmp_path)
     return tmp_path
