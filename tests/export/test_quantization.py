@@ -9,9 +9,10 @@ from torch import Tensor
 
 from export.formats import FORMATS
 from export.formats.format import Runner
+from export.pictures import with_pictures
 from export.quantization import calibration_inputs, quantize
 from modules.export_graph import ExportGraph, GraphInput
-from tests.export.graphs import classifier
+from tests.export.graphs import MEAN, STD, classifier, segmenter
 from trainer.errors import InputError
 
 WIDTH = 160  # 930 thousand weights, beside which the rest of a file is small
@@ -74,6 +75,19 @@ def test_quantised_program_keeps_its_free_dimensions(files: dict[str, Any]) -> N
     inputs = (torch.randn(3, 3, 33, 18),)
     expected, found = files["graph"].network(*inputs), files["int8"][1](inputs)[0]
     assert (found - expected).abs().max() < 0.1 * expected.abs().max()
+
+
+@pytest.mark.parametrize("make", [segmenter, classifier])
+def test_bytes_in_and_labels_out_stay_whole_numbers(make: Any) -> None:
+    graph = with_pictures(make(), (24, 20), "normalize", True, (MEAN, STD))
+    drawn = torch.randint(256, (12, 1, 24, 20, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantised = quantize(graph, [(pixels,) for pixels in drawn[:8]], progress=False)
+    expected = torch.stack([graph.network(pixels) for pixels in drawn[8:]])
+    found = torch.stack([quantised.network(pixels) for pixels in drawn[8:]])
+    assert found.dtype == expected.dtype == torch.uint8
+    assert (found == expected).float().mean() > 0.7
 
 
 def batches(samples: int) -> list[dict[str, Tensor]]:
