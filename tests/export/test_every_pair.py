@@ -150,34 +150,33 @@ def sizes_of(graph: ExportGraph) -> list[dict[str, int]]:
     return [*several, several[0] | {"batch": 1}]
 
 
-def draw(graph: ExportGraph, sizes: dict[str, int], samples: list[Tensor]) -> tuple[Tensor, ...]:
-    """Inputs of other sizes than the examples', made of real ones."""
+def draw(graph: ExportGraph, sizes: dict[str, int]) -> tuple[Tensor, ...]:
+    """Inputs of such sizes."""
     made = []
-    for given, sample in zip(graph.inputs, samples, strict=True):
+    for given in graph.inputs:
         shape = [axis if isinstance(axis, int) else sizes[axis.name] for axis in given.shape]
         if given.dtype.is_floating_point:
             made.append(torch.randn(shape))
-        elif len(shape) == 1:  # how many of a sample's places count
-            made.append(torch.linspace(1, max(sizes["frames" if "frames" in sizes else "tokens"], 1), shape[0]).long())
+        elif given.name == "lengths":
+            longest = sizes["frames" if "frames" in sizes else "tokens"]
+            made.append(torch.linspace(longest, 1, shape[0]).long())
         else:
-            made.append(sample.flatten()[torch.randint(sample.numel(), shape)])
+            made.append(torch.randint(2, shape))  # words, rows of tables, or how many of them
     return tuple(made)
 
 
 def test_free_dimensions_take_sizes_that_the_network_was_not_traced_with(tried: Tried) -> None:
-    if tried.error is not None or tried.format == "int8" or tried.graph is None:
-        pytest.skip("there is no file, or not one of the network's own numbers")
+    if tried.graph is None:
+        return  # the table says that there is no file
     about = json.loads(Path(f"{tried.output}.json").read_text())
-    free = [size for given in about["inputs"] for size in given["shape"] if isinstance(size, str)]
-    if not free:
-        assert FORMATS[tried.format].planned
-        pytest.skip("the file takes one size")
+    format = FORMATS[about["format"]]
+    if not any(isinstance(size, str) for given in about["inputs"] for size in given["shape"]):
+        assert format.planned
+        return
     torch.manual_seed(1)
-    run = FORMATS[tried.format].load(tried.output)
-    graph = tried.graph
-    small = [torch.arange(2) if given.dtype == torch.int64 else torch.zeros(1) for given in graph.inputs]
-    for sizes in sizes_of(graph):
-        inputs = draw(graph, sizes, small)
-        for expected, found in zip(eager(graph, inputs), run(inputs), strict=True):
+    run = format.load(tried.output)
+    for sizes in sizes_of(tried.graph):
+        inputs = draw(tried.graph, sizes)
+        for expected, found in zip(eager(tried.graph, inputs), run(inputs), strict=True):
             assert found.shape == expected.shape
             assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3), sizes

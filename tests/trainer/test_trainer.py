@@ -123,8 +123,6 @@ def test_auxiliary_head_is_not_in_the_file(exported: tuple[Path, list[Path]], mo
     kept = {name: x for name, x in model.network.state_dict().items() if not name.startswith("aux_classifier.")}
     assert set(program.state_dict) == set(kept)
     assert len(kept) < len(model.network.state_dict())
-    floats = 4 * sum(x.numel() for x in kept.values())
-    assert exported[0].stat().st_size < floats + 2e6
 
 
 def test_export_writes_the_file_and_its_description_only(exported: tuple[Path, list[Path]], folder: Path) -> None:
