@@ -24,7 +24,7 @@ def pictures() -> list[tuple[Tensor, ...]]:
     return [(picture[None],) for picture in torch.randn(24, 3, 24, 20, generator=torch.Generator().manual_seed(1))]
 
 
-@pytest.fixture(scope="module", params=["torch_export", "executorch"])
+@pytest.fixture(scope="module", params=["torch_export", pytest.param("executorch", marks=pytest.mark.slow)])
 def files(
     request: pytest.FixtureRequest, pictures: list[tuple[Tensor, ...]], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:

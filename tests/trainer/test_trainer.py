@@ -179,6 +179,7 @@ def sorted_pictures(root: Path) -> list[Tensor]:
     return [pictures[name] for name in sorted(pictures)]
 
 
+@pytest.mark.slow
 def test_scripted_file_gives_a_dictionary_as_in_the_tutorial(checkpoint: Path, deeplab: list[str]) -> None:
     with pytest.warns(UserWarning, match="TorchScript is deprecated"):
         main(["export", *deeplab, f"--ckpt_path={checkpoint}", "--format=torchscript", "--output=tutorial.pt"])
@@ -229,6 +230,7 @@ def quantised(checkpoint: Path, deeplab: list[str]) -> tuple[Path, list[str]]:
     return Path("int8/model.pt2").resolve(), [str(warning.message) for warning in caught]
 
 
+@pytest.mark.slow
 def test_quantised_file_is_small_and_its_loss_is_measured(
     quantised: tuple[Path, list[str]], exported: tuple[Path, list[Path]], checkpoint: Path, deeplab: list[str]
 ) -> None:
