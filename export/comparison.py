@@ -64,9 +64,15 @@ def compare(graph: ExportGraph, exported: Runner, examples: Sequence[tuple[Tenso
             start = time.perf_counter()
             run(inputs)
             of.append(1000 * (time.perf_counter() - start))
-    eager_time, exported_time = map(statistics.median, times)
-    agreement = equal / decisions
-    return Comparison(samples, decisions, agreement, difference, eager_time, exported_time, torch.get_num_threads())
+    return Comparison(
+        samples=samples,
+        decisions=decisions,
+        agreement=equal / decisions,
+        largest_difference=difference,
+        eager_milliseconds=statistics.median(times[0]),
+        exported_milliseconds=statistics.median(times[1]),
+        threads=torch.get_num_threads(),
+    )
 
 
 def largest_difference(wanted: Tensor, found: Tensor) -> float:

@@ -17,10 +17,9 @@ Preprocessing = Literal["none", "normalize", "resize"]
 
 
 class FromBytes(nn.Module):
-    """A network that takes pictures as cameras and files have them.
+    """Make what a network takes of pictures as cameras and files have them.
 
     Args:
-        network: normalised pictures float (B, 3, H, W) to what it gives.
         mean: of each channel, as a share of 255.
         std: deviation of each channel, likewise.
         size: height and width that pictures are stretched to; None leaves them as they are.
@@ -29,22 +28,19 @@ class FromBytes(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], size: tuple[int, int] | None
-    ) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], size: tuple[int, int] | None) -> None:
         super().__init__()
-        self.network = network
         self.size = None if size is None else list(size)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])
         self.register_buffer("std", torch.tensor(std)[:, None, None])
 
     @override
     def forward(self, pixels: Tensor) -> Tensor:
-        """Red, green, blue uint8 (B, H, W, 3) to the network's output."""
+        """Red, green, blue uint8 (B, H, W, 3) to normalised float (B, 3, H, W)."""
         image = pixels.permute(0, 3, 1, 2).float() / 255
         if self.size is not None:
             image = F.interpolate(image, self.size, mode="bilinear", antialias=True)
-        return self.network((image - self.mean) / self.std)
+        return (image - self.mean) / self.std
 
 
 class OneOutput(nn.Module):
@@ -123,7 +119,7 @@ def with_pictures(
     inputs = (GraphInput("image", shape),)
     if preprocessing != "none":
         inside = size if preprocessing == "resize" else None
-        network = FromBytes(network, *normalization, inside)
+        network = nn.Sequential(FromBytes(*normalization, inside), network)
         batch, _, height, width = graph.inputs[0].shape if inside else shape
         inputs = (GraphInput("pixels", (1 if inside else batch, height, width, 3), torch.uint8),)
 

@@ -81,7 +81,7 @@ class ArgMax(nn.Module):
     @override
     def forward(self, scores: Tensor) -> Tensor:
         """Scores with classes in dimension ``dim`` to int64 without that dimension."""
-        if self.first == 0:
+        if self.first == 0:  # nothing to add, which a quantiser would take for a sum of scores
             return scores.argmax(self.dim)
         return scores.narrow(self.dim, self.first, scores.shape[self.dim] - self.first).argmax(self.dim) + self.first
 

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import torch
 import torchrec
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from modules.dlrm import ClickPredictor, in_backward_settings
@@ -52,6 +54,34 @@ def test_logits_are_those_of_pooled_rows_of_each_features_own_table(pooling: str
         pooled.append(sums / counts if pooling == "mean" else sums)
     expected = model.network(data["dense"], torch.stack(pooled, 1))
     assert torch.allclose(model(data["dense"], data["sparse"]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["sum", "mean"])
+@pytest.mark.parametrize("keys", [["b", "a"], ["a", "b"]])
+@given(data=st.data())
+@settings(max_examples=25)
+def test_exported_network_gives_the_same_logits_for_padded_categories(
+    pooling: str, keys: list[str], data: st.DataObject
+) -> None:
+    model = make(pooling=pooling)
+    size = data.draw(st.integers(1, 5))
+    bags = [data.draw(st.lists(st.integers(0, TABLES[key] - 1), max_size=4)) for key in keys for _ in range(size)]
+    values = torch.tensor([row for bag in bags for row in bag], dtype=torch.int32)
+    lengths = torch.tensor([len(bag) for bag in bags], dtype=torch.int32)
+    dense = torch.randn(size, 3)
+    taken = {"dense": dense, "sparse": KeyedJaggedTensor(keys, values, lengths=lengths)}
+    graph = model.export_graph()
+    given_dense, categories, counts = graph.inputs_of(taken)
+    assert categories.shape == (size, 2, max(1, int(lengths.max())))
+    with torch.no_grad():
+        expected = model(dense, taken["sparse"])
+        assert torch.allclose(graph.network(given_dense, categories, counts), expected, atol=1e-6)
+        # Whatever fills up the places behind the last category does not count.
+        behind = torch.arange(categories.shape[2]) >= counts[:, :, None]
+        noise = torch.randint(5, categories.shape)
+        found = graph.network(given_dense, torch.where(behind, noise, categories), counts)
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.equal(graph.decisions((found,)), found > 0)
 
 
 def test_order_of_the_keys_of_a_batch_does_not_matter() -> None:

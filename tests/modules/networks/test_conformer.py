@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modules.networks.conformer import Conformer, Subsampling
+from modules.networks.conformer import Conformer, LogProbabilities, Subsampling
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +76,15 @@ def test_each_part_of_the_network_is_trained(network: Conformer) -> None:
     encoded, _ = copy(torch.randn(2, 30, 8), torch.tensor([30, 21]))
     (encoded * torch.randn_like(encoded)).sum().backward()
     assert [name for name, p in copy.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+def test_log_probabilities_are_those_of_the_encoded_frames(network: Conformer) -> None:
+    torch.manual_seed(0)
+    output = torch.nn.Linear(16, 6)
+    features, lengths = torch.randn(3, 30, 8), torch.tensor([30, 7, 21])
+    with torch.no_grad():
+        encoded, frames = network(features, lengths)
+        found, found_frames = LogProbabilities(network, output)(features, lengths)
+    expected = (encoded @ output.weight.T + output.bias).softmax(2)
+    assert torch.equal(found_frames, frames)
+    assert torch.allclose(found.exp(), expected, atol=1e-5)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from modules.networks.dlrm import CrossInteraction, DenseNetwork, DotInteraction
+from modules.networks.dlrm import CrossInteraction, DenseNetwork, DotInteraction, PaddedDLRM
 
 SETTINGS: dict[str, Any] = {"bottom": [5], "top": [6], "cross_layers": 2, "cross_rank": 3}
 
@@ -64,3 +64,21 @@ def test_dense_features_go_through_the_bottom_alone() -> None:
     vectors = torch.cat([network.bottom(dense)[:, None], embeddings], 1)
     expected = network.output(network.top(network.interaction(vectors)))[:, 0]
     assert torch.equal(network(dense, embeddings), expected)
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_padded_categories_are_pooled_up_to_their_number(mean: bool) -> None:
+    torch.manual_seed(0)
+    tables = [torch.randn(7, 4), torch.randn(5, 4)]
+    network = DenseNetwork(3, 2, 4, **SETTINGS, interaction="dot")
+    dense = torch.randn(3, 3)
+    categories = torch.tensor([[[6, 1, 6], [0, 4, 4]], [[2, 2, 2], [1, 3, 0]], [[5, 0, 1], [2, 2, 4]]])
+    counts = torch.tensor([[3, 0], [2, 3], [0, 1]])
+    pooled = torch.zeros(3, 2, 4)
+    for sample in range(3):
+        for feature, table in enumerate(tables):
+            bag = categories[sample, feature, : counts[sample, feature]].tolist()
+            for row in bag:
+                pooled[sample, feature] += table[row] / (len(bag) if mean else 1)
+    found = PaddedDLRM(tables, mean, network)(dense, categories, counts)
+    assert torch.allclose(found, network(dense, pooled), atol=1e-6)

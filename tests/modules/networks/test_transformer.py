@@ -82,6 +82,14 @@ def test_words_read_one_by_one_into_a_cache_give_the_same_features(form: str, cu
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_lone_word_gives_what_it_gives_at_the_beginning_of_a_text(form: str) -> None:
+    model = network(form).eval()
+    lone = model(words()[:, :1])
+    torch.testing.assert_close(lone, model(words())[:, :1])
+    torch.testing.assert_close(model(words()[:, :1], KeyValueCache(3, 9)), lone)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_order_of_the_words_matters(form: str) -> None:
     model = network(form).eval()
     turned = words().clone()
