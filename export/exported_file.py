@@ -4,6 +4,7 @@ import glob
 import hashlib
 import json
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ class ExportedFile:
         overwrite: whether a file that is there may be replaced.
 
     Raises:
-        InputError: the path has another ending, or is taken.
+        InputError: the path has another ending, is taken, or is none that a file can have.
     """
 
     def __init__(self, output: Path, suffix: str, overwrite: bool) -> None:
@@ -31,9 +32,15 @@ class ExportedFile:
         if output.suffix != suffix:
             raise InputError(f"--output={output}: a file of this format ends in {suffix}.")
         for path in (self.path, self.description):
-            if path.is_dir():
+            try:
+                mode = path.stat().st_mode
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise InputError(f"--output={output}: no file can be written there ({error.strerror}).") from error
+            if stat.S_ISDIR(mode):
                 raise InputError(f"{path}: it is a folder. Give the path of a file as --output.")
-            if path.exists() and not overwrite:
+            if not overwrite:
                 raise InputError(
                     f"{path}: it exists already. Give another --output, or replace it with --overwrite=true."
                 )

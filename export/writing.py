@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
 
 from export.formats.format import Format, Runner
 from modules.export_graph import ExportGraph
@@ -52,19 +53,30 @@ def write_and_load(kind: Format, name: str, graph: ExportGraph, path: Path) -> R
         path: where to.
 
     Raises:
-        InputError: the format cannot hold the network, or its runtime cannot load the file; the message has what the
-            library says of the operation.
+        InputError: the format cannot hold the network, or its runtime cannot load the file, or later not run it; the
+            message has what the library says of the operation.
         OSError: the file could not be written.
     """
     doing = "hold this model"
     try:
         kind.write(graph, path)
         doing = "load it again"
-        return kind.load(path)
+        run = kind.load(path)
     except OSError:
         raise
     except Exception as error:  # every library has kinds of its own
-        raise InputError(f"{name} cannot {doing}: {operation_in(error)}. No file was left behind.") from error
+        raise InputError(f"{name} cannot {doing}: {operation_in(error)}. Nothing was written.") from error
+
+    def run_or_say(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        try:
+            return run(inputs)
+        except Exception as error:  # likewise
+            shapes = ", ".join(str(list(x.shape)) for x in inputs)
+            raise InputError(
+                f"{name} cannot run the file on inputs of {shapes}: {operation_in(error)}. Nothing was written."
+            ) from error
+
+    return run_or_say
 
 
 def operation_in(error: BaseException) -> str:

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.comparison import compare
+from export.comparison import Comparison, compare, largest_difference, require_agreement
 from modules.export_graph import BATCH, ArgMax, ExportGraph, GraphInput
 from tests.export.graphs import classifier
+from trainer.errors import InputError
 
 
 class Scores(nn.Module):
@@ -72,12 +73,29 @@ def test_largest_difference_is_that_of_all_batches() -> None:
     assert found.exported_milliseconds > 0
 
 
-def test_a_file_that_gives_no_numbers_is_not_taken_for_an_equal_one() -> None:
-    plain = classifier()
-    found = compare(
-        plain, lambda given: (plain.network(*given) * math.nan,), [(torch.randn(8, 3, 8, 8),)], progress=False
-    )
-    assert math.isnan(found.largest_difference)
+@pytest.mark.parametrize(("whose", "factors"), [("The exported file", (1.0, math.nan)), ("The model", (math.nan, 1.0))])
+def test_no_numbers_are_not_taken_for_equal_ones(whose: str, factors: tuple[float, float]) -> None:
+    def times(factor: float) -> ExportGraph:
+        scaled = classifier()
+        scaled.network.get_submodule("output").weight.mul_(factor)  # type: ignore[operator]
+        return scaled
+
+    model, file = map(times, factors)
+    with pytest.raises(InputError, match=f"{whose} gives NaN"):
+        compare(model, lambda given: (file.network(*given),), [(torch.randn(8, 3, 8, 8),)], progress=False)
+
+
+def test_equal_infinities_do_not_differ() -> None:
+    wanted = torch.tensor([-math.inf, 1.0, 2.0])
+    assert largest_difference(wanted, torch.tensor([-math.inf, 1.5, 2.0])) == 0.5
+    assert largest_difference(wanted, torch.tensor([0.0, 1.0, 2.0])) == math.inf
+
+
+def test_file_that_decides_otherwise_is_refused_with_both_shares() -> None:
+    comparison = Comparison(8, 1000, 0.98, 0.5, 1.0, 1.0, 1)
+    require_agreement(comparison, 0.98)
+    with pytest.raises(InputError, match=r"98\.000% of 1,000 decisions, which is less than 99\.000%.*Do this\."):
+        require_agreement(comparison, 0.99, "Do this.")
 
 
 def test_equal_files_agree_in_all() -> None:

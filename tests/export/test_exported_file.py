@@ -1,6 +1,7 @@
 """A file and its description are whole or absent, and what was there stays until then."""
 
 import errno
+import hashlib
 import json
 from pathlib import Path
 
@@ -34,7 +35,13 @@ def test_kept_file_has_its_name_and_its_description_beside_it(tmp_path: Path) ->
         assert not file.path.exists()
         file.keep(part, {"format": "onnx", "names": ["a"]})
     found = files(tmp_path / "new" / "folder")
-    assert json.loads(found.pop("model.onnx.json")) == {"format": "onnx", "names": ["a"]}
+    assert json.loads(found.pop("model.onnx.json")) == {
+        "file": "model.onnx",
+        "file_bytes": 7,
+        "sha256": hashlib.sha256(b"weights").hexdigest(),
+        "format": "onnx",
+        "names": ["a"],
+    }
     assert found == {"model.onnx": "weights"}
     assert len(list((tmp_path / "new" / "folder").iterdir())) == 2
 
@@ -54,12 +61,15 @@ def test_what_exists_is_kept_unless_told_otherwise(tmp_path: Path, taken: str) -
     assert files(tmp_path) == {taken: "old"}
     file = ExportedFile(tmp_path / "model.onnx", ".onnx", overwrite=True)
     write(file, "new")
-    assert files(tmp_path) == {"model.onnx": "new", "model.onnx.json": "{}\n"}
+    found = files(tmp_path)
+    assert found["model.onnx"] == "new"
+    assert json.loads(found["model.onnx.json"])["file_bytes"] == 3
+    assert len(found) == 2
 
 
 def test_a_folder_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").mkdir()
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match=r"model\.onnx: it is a folder"):
         ExportedFile(tmp_path / "model.onnx", ".onnx", overwrite=True)
 
 
@@ -69,20 +79,28 @@ def test_a_name_with_another_ending_is_refused(tmp_path: Path, name: str) -> Non
         ExportedFile(tmp_path / name, ".onnx", overwrite=False)
 
 
-def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "why"), [("taken/model", "Not a directory"), ("long" * 70, "too long")])
+def test_a_path_that_no_file_can_have_is_named(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises(InputError, match=r"taken: no folder can be made there \(.*--output"):
-        ExportedFile(tmp_path / "taken" / "model.onnx", ".onnx", overwrite=False)
+    with pytest.raises(InputError, match=rf"{name}\.onnx: no file can be written there \(.*{why}"):
+        ExportedFile(tmp_path / f"{name}.onnx", ".onnx", overwrite=False)
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object, **kwargs: object) -> str:
+def test_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    file = ExportedFile(tmp_path / "model.onnx", ".onnx", overwrite=False)
-    monkeypatch.setattr("tempfile.mkdtemp", refuse)
-    with pytest.raises(InputError, match=r"cannot be written to \(Permission denied\)"), file.unfinished():
-        pass
+    file = ExportedFile(tmp_path / "new" / "model.onnx", ".onnx", overwrite=False)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(InputError, match=r"model\.onnx: it could not be written \(.*Permission denied"):
+        write(file, "new")
+
+
+def test_what_a_killed_export_left_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / ".model.onnx.abcd.part").mkdir()
+    (tmp_path / ".other.onnx.abcd.part").mkdir()
+    write(ExportedFile(tmp_path / "model.onnx", ".onnx", overwrite=False), "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "model.onnx.json", ".other.onnx.abcd.part"}
 
 
 @pytest.mark.parametrize("old", [{}, {"model.onnx": "old", "model.onnx.json": "old"}])
@@ -91,7 +109,7 @@ def test_full_disk_leaves_no_half_written_file(tmp_path: Path, old: dict[str, st
         (tmp_path / name).write_text(text)
     file = ExportedFile(tmp_path / "model.onnx", ".onnx", overwrite=True)
     kept = "What was there is as it was" if old else "No file was left behind"
-    with pytest.raises(InputError, match=f"No space left on device.*{kept}.*Free some space"):
+    with pytest.raises(InputError, match=f"No space left on device.*{kept}"):
         write_half(file, OSError(errno.ENOSPC, "No space left on device"))
     assert files(tmp_path) == old
     assert len(list(tmp_path.iterdir())) == len(old)
