@@ -1,10 +1,9 @@
 """Train, validate, test and use the workloads: ``python train.py --help``."""
 
-import sys
 from collections.abc import Sequence
 
 from trainer.cli import SextantCLI
-from trainer.errors import InputError
+from trainer.command import run_command
 
 
 def main(args: Sequence[str] | None = None) -> SextantCLI:
@@ -20,7 +19,4 @@ def main(args: Sequence[str] | None = None) -> SextantCLI:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"\nerror: {error}")
+    run_command(main, "what was finished is whole")

@@ -171,6 +171,13 @@ class ResumableDataModule(LightningDataModule):
         """Training samples as a trained model meets them, for the ranges of a quantised one."""
         return self.train_dataloader()
 
+    def input_description(self) -> dict[str, Any]:
+        """How a trained model's inputs are made, for those who use it without this project, as plain values."""
+        if self.normalization is None:
+            return {}
+        mean, std = self.normalization
+        return {"mean": list(mean), "std": list(std)}
+
     def units(self, batch: dict[str, Any]) -> dict[str, float]:
         """What the speed of training is counted in, and how much of it a batch holds.
 

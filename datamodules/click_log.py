@@ -250,6 +250,17 @@ class ClickLog(ResumableDataModule):
         return f"{self.root / pattern}: there is no such file. Check data.root and the names of the files."
 
     @override
+    def input_description(self) -> dict[str, Any]:
+        """The columns in the order of the model's inputs, and how their values are changed."""
+        layout = self._preparation.layout
+        return {
+            "dense": list(layout.dense),
+            "dense_transform": layout.dense_transform,
+            "categories": list(layout.table_sizes),
+            "mapping": layout.mapping,
+        }
+
+    @override
     def train_dataloader(self) -> TimedDataLoader:
         train = self._sets["train"]
         order = partial(EvenBatches, len(train), self.batch_size, shuffle=self.shuffle, rest="drop")

@@ -321,6 +321,11 @@ class LibriSpeech(ResumableDataModule):
         return np.array([utterance.samples for _, utterance in dataset.utterances]) / self.sample_rate
 
     @override
+    def input_description(self) -> dict[str, Any]:
+        """How recordings become features."""
+        return {"sample_rate": self.sample_rate, "features": self._log_mel.description()}
+
+    @override
     def train_dataloader(self) -> TimedDataLoader:
         if self._sharded:
             return self.stream_loader(partial(self._stream, self._sharded))

@@ -1,6 +1,7 @@
 """Log-mel features of speech, and how they are changed at random while training."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,19 @@ class LogMel(nn.Module):
             n_mels=num_features,
             center=False,
         )
+
+    def description(self) -> dict[str, Any]:
+        """The settings, as plain values."""
+        return {
+            "kind": "logarithms of mel filters' energies, normalised over an utterance to mean 0 and deviation 1",
+            "n_fft": self.mel.n_fft,
+            "win_length": self.mel.win_length,
+            "hop_length": self.mel.hop_length,
+            "n_mels": self.mel.n_mels,
+            "window": "Hann",
+            "centred": False,
+            "floor": FLOOR,
+        }
 
     def frames(self, samples: Tensor) -> Tensor:
         """How many frames there are in so many samples; both int64 (B,)."""

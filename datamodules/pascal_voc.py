@@ -239,10 +239,10 @@ class PascalVOC(ResumableDataModule):
         pairs = self._sets[self.running_split()].pairs
         return [str(pairs[max(i, ~i)].picture) for i in batch["index"].tolist()]
 
-    @property
-    def colors(self) -> list[list[int]]:
-        """Red, green and blue, 0 to 255, of each class in masks."""
-        return voc_palette()[: len(self.classes)].tolist()
+    @override
+    def input_description(self) -> dict[str, Any]:
+        """The normalisation, and in ``colors`` red, green and blue, 0 to 255, of each class in masks."""
+        return super().input_description() | {"colors": voc_palette()[: len(self.classes)].tolist()}
 
     def to_pictures(self, image: Tensor) -> Tensor:
         """Undo the normalisation: float (B, 3, H, W) to uint8 (B, 3, H, W)."""

@@ -250,6 +250,16 @@ class TextVQA(ResumableDataModule):
         rows = self._sets[self.running_split()].rows
         return [rows.source(index) for index in batch["index"].tolist()]
 
+    @override
+    def input_description(self) -> dict[str, Any]:
+        """The normalisation, the pictures' resizing and the tokenizer."""
+        return super().input_description() | {
+            "resize": "bicubic, antialiased, to the whole size",
+            "tokenizer": str(self.tokenizer),
+            "max_question_length": self.max_question_length,
+            "ocr": self.ocr,
+        }
+
     def to_pictures(self, image: Tensor) -> Tensor:
         """Undo the normalisation: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
         return denormalize(image, MEAN, STD)

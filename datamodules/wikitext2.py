@@ -197,6 +197,11 @@ class WikiText2(ResumableDataModule):
         return [line.strip() for line in lines]
 
     @override
+    def input_description(self) -> dict[str, Any]:
+        """How text becomes words."""
+        return {"words": "what white space separates; <eos> ends a line; <unk> stands for words that are no class"}
+
+    @override
     def train_dataloader(self) -> TimedDataLoader:
         train = self._sets["train"]
         order = (

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from export.formats.format import Runner
 from modules.export_graph import ExportGraph, in_order
+from trainer.errors import InputError
 
 TIMED = 20  # runs
 
@@ -48,12 +49,12 @@ def compare(graph: ExportGraph, exported: Runner, examples: Sequence[tuple[Tenso
         progress: show a bar.
     """
     equal = decisions = samples = 0
-    differences = []
+    difference = 0.0
     for inputs in tqdm(examples, "Comparing", disable=not progress):
         wanted, found = eager(graph, inputs), exported(inputs)
         equal_here = graph.decisions(wanted) == graph.decisions(found)
         equal, decisions = equal + int(equal_here.sum()), decisions + len(equal_here)
-        differences.append((wanted[0].double() - found[0].double()).abs().max())
+        difference = max(difference, largest_difference(wanted[0], found[0]))
         samples += len(inputs[0])
     singles = [tuple(x[:1] for x in inputs) for inputs in examples]
     times: tuple[list[float], list[float]] = ([], [])
@@ -67,11 +68,41 @@ def compare(graph: ExportGraph, exported: Runner, examples: Sequence[tuple[Tenso
         samples=samples,
         decisions=decisions,
         agreement=equal / decisions,
-        largest_difference=float(torch.stack(differences).max()),  # which is no number if one of them is none
+        largest_difference=difference,
         eager_milliseconds=statistics.median(times[0]),
         exported_milliseconds=statistics.median(times[1]),
         threads=torch.get_num_threads(),
     )
+
+
+def largest_difference(wanted: Tensor, found: Tensor) -> float:
+    """Between two numbers in the same place; two equal infinities do not differ.
+
+    Raises:
+        InputError: there is a NaN.
+    """
+    for whose, output in (("The model", wanted), ("The exported file", found)):
+        if output.isnan().any():
+            raise InputError(f"{whose} gives NaN for a sample of the data, so no file was written.")
+    return float(torch.where(wanted == found, 0.0, (wanted.double() - found.double()).abs()).max())
+
+
+def require_agreement(comparison: Comparison, least: float, advice: str = "") -> None:
+    """Refuse a file that decides otherwise.
+
+    Args:
+        comparison: what was measured.
+        least: share of decisions that must be equal.
+        advice: what to do about it.
+
+    Raises:
+        InputError: fewer are.
+    """
+    if comparison.agreement < least:
+        raise InputError(
+            f"The file decides as the model does in {comparison.agreement:.3%} of {comparison.decisions:,} decisions, "
+            f"which is less than {least:.3%}, so no file was written. {advice}".strip()
+        )
 
 
 @torch.no_grad()

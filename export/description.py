@@ -1,46 +1,68 @@
 """What is known of an exported file, for those who use it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from export.comparison import Comparison
 from modules.export_graph import Axis, ExportGraph
 
 
 def describe(graph: ExportGraph, outputs: Sequence[Tensor]) -> dict[str, Any]:
-    """Names, types and shapes of inputs and outputs; a dimension that may vary is given by its name.
+    """What a file takes and gives.
 
     Args:
         graph: what the file holds.
         outputs: of a run. Where an input may vary, their shapes are given as those of an example.
+
+    Returns:
+        Plain values: ``inputs`` and ``outputs`` with names, types and shapes, in which a dimension that may vary has a
+        name; the ranges of these as ``axes``; ``classes``, the names of what is decided on; and the graph's details.
     """
+    axes = {axis.name: axis for graph_input in graph.inputs for axis in graph_input.shape if isinstance(axis, Axis)}
     inputs = [
         {
             "name": graph_input.name,
-            "dtype": str(graph_input.dtype).removeprefix("torch."),
+            "dtype": _name(graph_input.dtype),
             "shape": [axis.name if isinstance(axis, Axis) else axis for axis in graph_input.shape],
+            "about": graph.about.get(graph_input.name, ""),
         }
         for graph_input in graph.inputs
     ]
-    free = any(isinstance(axis, Axis) for graph_input in graph.inputs for axis in graph_input.shape)
-    shape = "example_shape" if free else "shape"
     given = [
-        {"name": name, "dtype": str(output.dtype).removeprefix("torch."), shape: list(output.shape)}
+        {
+            "name": name,
+            "dtype": _name(output.dtype),
+            "example_shape" if axes else "shape": list(output.shape),
+            "about": graph.about.get(name, ""),
+        }
         for name, output in zip(graph.outputs, outputs, strict=True)
     ]
-    return {"inputs": inputs, "outputs": given, "classes": list(graph.names)} | graph.details
+    ranges = {name: {"min": a.low, "max": a.limit, "multiple_of": a.multiple} for name, a in axes.items()}
+    return {"inputs": inputs, "outputs": given, "axes": ranges, "classes": list(graph.names)} | graph.details
 
 
-def summary(measured: dict[str, float], file_bytes: int) -> str:
+def versions(libraries: Sequence[str]) -> dict[str, str]:
+    """The versions of torch and of libraries."""
+    return {name: version(name) for name in ("torch", *libraries)}
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def summary(comparison: Comparison, metrics: Mapping[str, float], file_bytes: int) -> str:
     """What was measured, for a person."""
-    of_eager = measured["exported_milliseconds"] / measured["eager_milliseconds"]
+    of_eager = comparison.exported_milliseconds / comparison.eager_milliseconds
     lines = [
         f"size: {file_bytes / 1e6:,.1f} MB",
-        f"time for one sample: {measured['exported_milliseconds']:.1f} ms, {of_eager:.2f} of PyTorch's "
-        f"{measured['eager_milliseconds']:.1f} ms on this machine",
-        f"largest difference: {measured['largest_difference']:.2g}",
-        f"equal decisions: {measured['agreement']:.3%} of {measured['decisions']:,} of {measured['samples']:,} samples",
-        *(f"{name}: {value:.4f}" for name, value in measured.items() if name.startswith("val/")),
+        f"time for one sample: {comparison.exported_milliseconds:.1f} ms, {of_eager:.2f} of PyTorch's "
+        f"{comparison.eager_milliseconds:.1f} ms on this machine",
+        f"largest difference: {comparison.largest_difference:.2g}",
+        f"equal decisions: {comparison.agreement:.3%} of {comparison.decisions:,} of {comparison.samples:,} samples",
+        *(f"{name}: {value:.4f}" for name, value in metrics.items()),
     ]
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from datamodules.normalization import denormalize
-from modules.export_graph import ExportGraph, GraphInput
+from modules.export_graph import BATCH, Axis, ExportGraph, GraphInput
 from trainer.errors import InputError
 
 Preprocessing = Literal["none", "normalize", "resize"]
@@ -105,10 +105,14 @@ def with_pictures(
     """
     if preprocessing == "resize" and size is None:
         raise InputError("--preprocessing=resize stretches pictures to one size: say which with --size=[400,400].")
+    if size is not None:
+        lows = [axis.low for axis in graph.inputs[0].shape if isinstance(axis, Axis) and axis is not BATCH]
+        if any(side < low for side, low in zip(size, lows, strict=True)):
+            raise InputError(f"--size={list(size)} is too small for the network: at least {lows} pixels.")
     network, decide, outputs = graph.network, graph.decide, graph.outputs
     if argmax:
-        if outputs == ("out",):
-            network = OneOutput(network, "out")
+        if graph.gives_dictionary:
+            network = OneOutput(network, outputs[0])
         network = Deciding(network, decide, torch.uint8 if 0 < len(graph.names) <= 256 else torch.int64)
         decide, outputs = nn.Identity(), ("labels",)
     shape = graph.inputs[0].shape if size is None else (1, 3, *size)
@@ -138,13 +142,14 @@ def with_pictures(
         decide=decide,
         fit=fit,
         restore=restore,
+        about={
+            **graph.about,
+            "pixels": "a picture's bytes, row by row, each pixel red, green, blue",
+            "labels": "numbers of classes",
+        },
         details={
-            "preprocessing": {
-                "included": preprocessing,
-                "size": None if size is None else list(size),
-                "mean": list(normalization[0]),
-                "std": list(normalization[1]),
-            }
+            **graph.details,
+            "preprocessing": {"included": preprocessing, "size": None if size is None else list(size)},
         },
     )
 

@@ -38,12 +38,12 @@ def real_inputs(graph: ExportGraph, batches: Iterable[dict[str, Any]], wanted: i
         count += len(found[-1][0])
         if count == wanted:
             break
+    if not found and not left_out:
+        raise InputError("There is no sample in the data to run the file on.")
     if not found:
         axes = {axis for graph_input in graph.inputs for axis in graph_input.shape if isinstance(axis, Axis)}
-        room = sorted(
-            f"{axis.low} {f'to {axis.limit}' if axis.limit else 'or more'} {axis.name}" for axis in axes - {BATCH}
-        )
-        raise InputError(f"None of {left_out} samples fits into the file, which has room for {', '.join(room)}.")
+        ranges = (f"{axis.low} to {axis.limit or 'any number of'} {axis.name}" for axis in axes if axis is not BATCH)
+        raise InputError(f"None of {left_out} samples fits into the file, which takes {', '.join(sorted(ranges))}.")
     if left_out:
         rank_zero_warn(f"{left_out} samples do not fit into the file's dimensions, and are not run.")
     return found

@@ -3,6 +3,9 @@
 import importlib.util
 from pathlib import Path
 
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
 from export.formats.format import Format, Runner
 from modules.export_graph import ExportGraph
 from trainer.errors import InputError
@@ -19,6 +22,23 @@ def need_libraries(*names: str) -> None:
         raise InputError(
             f"This export needs {', '.join(missing)}, of the libraries for exports. Run it with them: uv run --extra "
             "export train.py export ..., or pip install executorch onnx onnxruntime onnxscript torchao."
+        )
+
+
+def need_weights(model: LightningModule, ckpt_path: str | None, random_weights: bool) -> None:
+    """Require a checkpoint, a model that needs none, or somebody's word that random weights will do.
+
+    Raises:
+        InputError: there is neither, or there is more than one.
+    """
+    if random_weights:
+        if ckpt_path is not None:
+            raise InputError("--random_weights=true exports without a checkpoint: leave it or --ckpt_path out.")
+        rank_zero_warn("RANDOM WEIGHTS: what this file says means nothing.")
+    elif ckpt_path is None and not getattr(model, "pretrained", False):
+        raise InputError(
+            "An export needs trained weights: give --ckpt_path=best for those of the newest run, or a path. To try "
+            "things out with a model that knows nothing, say so with --random_weights=true."
         )
 
 
@@ -44,8 +64,6 @@ def write_and_load(kind: Format, name: str, graph: ExportGraph, path: Path) -> R
     except OSError:
         raise
     except Exception as error:  # every library has kinds of its own
-        if "PytorchStreamWriter" in str(error):
-            raise OSError(str(error).splitlines()[0]) from error
         raise InputError(f"{name} cannot {doing}: {operation_in(error)}. No file was left behind.") from error
 
 

@@ -254,6 +254,12 @@ class SpeechRecognizer(WithVocabulary):
             read=lambda batch: tuple(batch["features"]),
             decide=ArgMax(2),
             names=self.vocabulary,
+            about={
+                "features": "frames of an utterance, padded at the end with any numbers",
+                "lengths": "frames without the padding",
+                "log_probabilities": "of each label in each encoded frame, natural logarithms; label 0 is CTC's blank",
+                "frames": "encoded frames without the padding",
+            },
             valid=lambda outputs: mask_of(outputs[1], outputs[0].shape[1]),
         )
 

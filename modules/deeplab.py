@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
 from modules.confusion import class_overlap, segmentation_scores
-from modules.export_graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
+from modules.export_graph import BATCH, NORMALIZED_PICTURE, ArgMax, Axis, ExportGraph, GraphInput
 from modules.mean_loss import mean_loss
 from modules.networks.deeplab import Backbone, deeplab, pretrained_classes
 from modules.optimization import Optimization, parameter_groups
@@ -95,8 +95,10 @@ class SemanticSegmenter(LightningModule):
         self.val_metrics = self._metrics("val")
         self.test_metrics = self._metrics("test")
         known = pretrained_classes(backbone, weights)
+        #: Whether torchvision's weights are all that it has, so that it knows something without training.
+        self.pretrained = len(known) == num_classes
         #: Names of the classes, in the order of the labels, from the data, the checkpoint or torchvision's weights.
-        self.classes: list[str] = known if len(known) == num_classes else []
+        self.classes: list[str] = known if self.pretrained else []
         #: Pixels of class i that the last validation or test took for class j, int64 (C, C).
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
 
@@ -204,6 +206,11 @@ class SemanticSegmenter(LightningModule):
             names=self.class_names(),
             picture_size=(400, 400),
             metric="val/miou",
+            gives_dictionary=True,
+            about={
+                "image": NORMALIZED_PICTURE,
+                "out": "a score of each class for each pixel",
+            },
         )
 
     def class_names(self) -> list[str]:

@@ -244,6 +244,13 @@ class ClickPredictor(LightningModule):
             outputs=("logits",),
             read=lambda batch: (batch["dense"], *self._padded(batch["sparse"])),
             decide=AboveZero(),
+            about={
+                "dense": "numbers, transformed",
+                "categories": "rows of each feature's table, padded at the end with any rows",
+                "counts": "rows of each feature without the padding",
+                "logits": "1 / (1 + exp(-logit)) is the probability of a click",
+            },
+            details={"tables": dict(self.table_sizes), "pooling": self.pooling.value.lower()},
         )
 
     def _padded(self, sparse: KeyedJaggedTensor) -> tuple[Tensor, Tensor]:

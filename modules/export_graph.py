@@ -1,6 +1,7 @@
 """What of a model goes into an exported file, and how its outcome is judged."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,6 +41,9 @@ class Axis:
 
 #: A whole batch; files that plan their memory ahead take one sample at a time.
 BATCH = Axis("batch", example=2, planned=1)
+
+
+NORMALIZED_PICTURE = "a picture: (byte / 255 - mean) / std of the channels red, green and blue"
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,8 @@ class ExportGraph:
         valid: which decisions count, bool, from all outputs; all without it.
         fit: makes the inputs from what ``forward`` takes; they are the same without it.
         restore: makes what ``forward`` gives of the outputs and of what it takes; it is the same without it.
+        gives_dictionary: whether the network gives a dictionary.
+        about: what inputs and outputs are, by their names.
         details: what else users of the file must know, as plain values.
     """
 
@@ -122,6 +128,8 @@ class ExportGraph:
     valid: Callable[[tuple[Tensor, ...]], Tensor] | None = None
     fit: Callable[..., tuple[Tensor, ...]] | None = None
     restore: Callable[..., Tensor] | None = None
+    gives_dictionary: bool = False
+    about: Mapping[str, str] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
 
     def inputs_of(self, batch: dict[str, Any]) -> tuple[Tensor, ...]:
@@ -142,6 +150,13 @@ def with_planned_memory(graph: ExportGraph) -> ExportGraph:
         return size.planned if isinstance(size, Axis) and size.planned is not None else size
 
     return replace(graph, inputs=tuple(replace(i, shape=tuple(map(planned, i.shape))) for i in graph.inputs))
+
+
+def contiguous(graph: ExportGraph) -> ExportGraph:
+    """The same with weights in the plain memory format, which all runtimes know."""
+    if all(parameter.is_contiguous() for parameter in graph.network.parameters()):
+        return graph
+    return replace(graph, network=copy.deepcopy(graph.network).to(memory_format=torch.contiguous_format))
 
 
 def in_order(outputs: Any) -> tuple[Tensor, ...]:

@@ -11,7 +11,7 @@ from torchmetrics import MetricCollection
 from transformers import FlavaModel
 from typing_extensions import override
 
-from modules.export_graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
+from modules.export_graph import BATCH, NORMALIZED_PICTURE, ArgMax, Axis, ExportGraph, GraphInput
 from modules.mean_loss import mean_loss
 from modules.networks.flava import FlavaArchitecture, FlavaForAnswers, Part, pretrained_flava
 from modules.optimization import Optimization, parameter_groups
@@ -209,6 +209,12 @@ class VisualQuestionAnswerer(WithVocabulary):
             read=lambda batch: (batch["image"], *batch["question"]),
             decide=ArgMax(1, first=1),  # number 0 is no answer
             names=self.vocabulary,
+            about={
+                "image": NORMALIZED_PICTURE,
+                "question": "numbers of tokens, padded at the end",
+                "lengths": "tokens without the padding",
+                "logits": "a score of each answer; answer 0 stands for all others, and is not to be given",
+            },
         )
 
     @override

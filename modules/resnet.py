@@ -1,5 +1,6 @@
 """ResNet for pictures: images in, class probabilities out."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,7 +12,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
-from modules.export_graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
+from modules.export_graph import BATCH, NORMALIZED_PICTURE, ArgMax, Axis, ExportGraph, GraphInput
 from modules.networks.resnet import resnet
 from modules.optimization import Optimization, parameter_groups
 from trainer.errors import InputError
@@ -59,6 +60,8 @@ class ImageClassifier(LightningModule):
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer", "scheduler"])
         self.num_classes = num_classes
+        #: Whether torchvision's weights are all that it has, so that it knows something without training.
+        self.pretrained = bool(weights) and not Path(str(weights)).suffix and (num_classes, stem) == (1000, "imagenet")
         self.label_smoothing = label_smoothing
         self.decay_norm_and_bias = decay_norm_and_bias
         self.optimization = Optimization(optimizer, scheduler)
@@ -160,6 +163,10 @@ class ImageClassifier(LightningModule):
             names=list(self.classes.values()),
             picture_size=(64, 64),
             metric="val/accuracy",
+            about={
+                "image": NORMALIZED_PICTURE,
+                "logits": "a score of each class",
+            },
         )
 
     @override

@@ -242,6 +242,10 @@ class WordLanguageModel(WithVocabulary):
             read=lambda batch: (batch["input"],),
             decide=ArgMax(2),
             names=self.vocabulary,
+            about={
+                "words": "numbers of words, which are places in classes",
+                "logits": "a score of each word to follow",
+            },
         )
 
     @override

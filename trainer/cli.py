@@ -35,7 +35,7 @@ class OneErrorParser(LightningArgumentParser):
         if message.startswith("the following arguments are required"):
             workloads = sorted(file.stem for file in CONFIGS.glob("*.yaml") if file.name != "trainer.yaml")
             message += f"\nName a workload with --config configs/NAME.yaml, where NAME is {' or '.join(workloads)}."
-        raise InputError(f"{message}\nSee: python train.py fit --help")
+        raise InputError(f"{message}\nSee: python {self.prog.replace(' [options]', '')} --help")
 
 
 def shorten(message: str) -> str:
@@ -106,22 +106,12 @@ class SextantCLI(LightningCLI):
         command = self.config.subcommand
         config = self.config[command]
         if not config.ckpt_path:
-            if command == "export":
-                self._need_weights(config)
             return
         path = self._find_checkpoint(config)
         config.ckpt_path = str(path)
         checkpoint = AtomicCheckpointIO().load_checkpoint(main_file(path))
         self._agree(path, checkpoint)
         self._continue_log(path, checkpoint["global_step"])
-
-    @staticmethod
-    def _need_weights(config: Namespace) -> None:
-        if not config.random_weights and config.model.init_args.get("weights") is None:
-            raise InputError(
-                "An export needs trained weights: give --ckpt_path=best for those of the newest run, or a path. To try "
-                "things out with a model that knows nothing, say so with --random_weights=true."
-            )
 
     def _find_checkpoint(self, config: Namespace) -> Path:
         """The path that ``--ckpt_path`` means: ``last`` and ``best`` are those of the newest run of the workload."""
@@ -197,6 +187,7 @@ class SextantCLI(LightningCLI):
         logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
         command = self.config.subcommand
         if command == "export":  # what is compared is one process on the processor, and no run is logged
+            logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # of torchao's use of torch
             warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided.*")
             alone = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "logger": False}
             self.config.export.trainer.update(Namespace(alone))

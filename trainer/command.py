@@ -1,4 +1,4 @@
-"""How a command beside train.py ends: well, or with one line that says why not."""
+"""How a command ends: well, or with one line that says why not."""
 
 import sys
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from trainer.errors import InputError
 
 
-def run_command(main: Callable[[], None], interrupted: str) -> None:
+def run_command(main: Callable[[], object], interrupted: str) -> None:
     """Run a command; bad input and Ctrl-C end it without a traceback.
 
     Args:

@@ -5,11 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from datamodules.base import ResumableDataModule
 from trainer.errors import InputError
@@ -61,8 +60,9 @@ class SextantTrainer(Trainer):
                 ``normalize``: it takes red, green, blue bytes (B, H, W, 3). ``resize``: it takes such bytes of one
                 picture of any size, and stretches it to ``size``.
             argmax: whether a file of a picture model gives numbers of classes instead of scores.
-            int8: quantise weights and activations statically to 8 bits, for torch_export and executorch. The validation
-                metric of both models is measured on the validation data (--trainer.limit_val_batches for less of it).
+            int8: quantise weights and activations statically to 8 bits, for executorch, and for torch_export, whose
+                file is smaller then but slower until something compiles it. The validation metric of both models is
+                measured on the validation data (--trainer.limit_val_batches for less of it).
             int8_agreement: the share of decisions in which a quantised file and the model must agree; without int8 it
                 is 0.999.
             calibration_samples: training samples that a quantised model is calibrated on: 128, unless you say so.
@@ -73,31 +73,38 @@ class SextantTrainer(Trainer):
             InputError: a setting is wrong, a library is missing, the format cannot hold the model, or the file does not
                 decide as the model does. No file is left then.
         """
-        from export.comparison import compare
-        from export.description import describe, summary
+        from export.comparison import compare, require_agreement
+        from export.description import describe, summary, versions
         from export.exported_file import ExportedFile
         from export.formats import FORMATS
         from export.pictures import with_pictures
         from export.quantization import LIBRARIES, calibration_inputs, quantize
         from export.real_inputs import real_inputs
-        from export.writing import need_libraries, write_and_load
-        from modules.export_graph import with_planned_memory
+        from export.writing import need_libraries, need_weights, write_and_load
+        from modules.export_graph import contiguous, with_planned_memory
 
         kind = FORMATS[format]
         file = ExportedFile(Path(output), kind.suffix, overwrite)
-        if random_weights and ckpt_path:
-            raise InputError("--random_weights=true leaves no place for those of --ckpt_path: give one of the two.")
         if int8 and not kind.quantizable:
             raise InputError(f"--int8 is for torch_export and executorch; {format} files hold floats only.")
-        need_libraries(*kind.libraries, *(LIBRARIES if int8 else ()))
-        if random_weights:
-            rank_zero_warn("RANDOM WEIGHTS: what this file says means nothing.")
+        if int8 and not self.limit_val_batches:
+            raise InputError("--int8 is measured on validation data: --trainer.limit_val_batches must be above 0.")
+        if calibration_samples is not None and not int8:
+            raise InputError("--calibration_samples is for --int8=true; nothing is calibrated without it.")
+        if kind.planned and preprocessing == "resize":
+            raise InputError(
+                f"{format} plans its memory ahead and takes pictures of one size: use --preprocessing=normalize, and "
+                "stretch pictures before."
+            )
+        libraries = (*kind.libraries, *(LIBRARIES if int8 else ()))
+        need_libraries(*libraries)
+        need_weights(model, ckpt_path, random_weights)
+
         self.callbacks: list[Any] = [callback for callback in self.callbacks if isinstance(callback, ProgressBar)]
         bars = bool(self.callbacks)
-
         self._set_up(model, datamodule, ckpt_path)
-        graph: ExportGraph = model.export_graph()  # type: ignore[operator]
-        graph.network.eval().requires_grad_(False).to(memory_format=torch.contiguous_format)
+        graph = model.export_graph()  # type: ignore[operator]
+        graph.network.eval().requires_grad_(False)
         if graph.picture_size is not None:
             fixed = size or (graph.picture_size if kind.planned else None)
             assert datamodule.normalization is not None
@@ -110,39 +117,33 @@ class SextantTrainer(Trainer):
         if kind.planned:
             graph = with_planned_memory(graph)
         inputs = real_inputs(graph, _ready(datamodule, datamodule.val_dataloader()), samples)
-        exported = graph
+        exported = contiguous(graph)
         if int8:
             datamodule.setup("fit")
             training = _ready(datamodule, datamodule.calibration_dataloader())
-            exported = quantize(graph, calibration_inputs(graph, training, calibration_samples), bars)
+            exported = quantize(exported, calibration_inputs(graph, training, calibration_samples), bars)
 
         with file.unfinished() as part:
             run = write_and_load(kind, format, exported, part)
             comparison = compare(graph, run, inputs, bars)
-            measured, file_bytes = asdict(comparison), part.stat().st_size
+            metrics = self._measure(model, datamodule, graph, run) if int8 else {}
+            rank_zero_info(summary(comparison, metrics, part.stat().st_size))
             if int8:
-                measured |= self._measure(model, datamodule, graph, run)
-            rank_zero_info(summary(measured, file_bytes))
-            least = int8_agreement if int8 else AGREEMENT
-            if comparison.agreement < least:
-                raise InputError(
-                    f"The {format} file decides as the model does in {comparison.agreement:.3%} of "
-                    f"{comparison.decisions:,} decisions, which is less than {least:.3%}, so no file was written."
-                    + (" Calibrate with more --calibration_samples, or lower --int8_agreement." if int8 else "")
-                )
-            about = {
+                advice = "Calibrate on more data with --calibration_samples, or lower --int8_agreement."
+                require_agreement(comparison, int8_agreement, advice)
+            else:
+                require_agreement(comparison, AGREEMENT)
+            origin = {
                 "format": format,
-                "file": file.path.name,
-                "file_bytes": file_bytes,
                 "model": f"{type(model).__module__}.{type(model).__qualname__}",
                 "checkpoint": ckpt_path,
                 "random_weights": random_weights,
                 "sample_data": datamodule.sample,
                 "int8": int8,
+                "versions": versions(libraries),
             }
-            if colors := getattr(datamodule, "colors", None):
-                about["colors"] = colors
-            file.keep(part, about | describe(graph, run(inputs[0])) | {"measured": measured})
+            known = describe(graph, run(inputs[0])) | datamodule.input_description()
+            file.keep(part, origin | known | {"measured": asdict(comparison) | metrics})
         rank_zero_info(f"Exported to {file.path}, described in {file.description}.")
 
     def _set_up(self, model: LightningModule, datamodule: ResumableDataModule, ckpt_path: str | None) -> None:

@@ -11,6 +11,8 @@ from export.formats.format import Runner
 from export.formats.program import free_axes
 from modules.export_graph import ExportGraph
 
+MOST_BYTES = 2**31 - 2**24  # of weights; protobuf's limit is 2 GB, and the graph takes some of it
+
 
 class Onnx:
     """A graph of ONNX operations, made by torch's exporter on top of torch.export."""
@@ -21,7 +23,14 @@ class Onnx:
     quantizable = False
 
     def write(self, graph: ExportGraph, path: Path) -> None:
-        """Trace a network and save it with its weights in one file."""
+        """Trace a network and save it with its weights in one file.
+
+        Raises:
+            ValueError: the weights are larger than such a file.
+        """
+        weights = sum(parameter.nbytes for parameter in graph.network.parameters())
+        if weights > MOST_BYTES:
+            raise ValueError(f"an ONNX file holds 2 GB, and the weights are {weights / 2**30:.1f} GB")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # opsets and constants of its own making
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

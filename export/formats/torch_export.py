@@ -1,5 +1,6 @@
 """torch.export's own files, which Python, C++ and AOTInductor load."""
 
+import io
 from pathlib import Path
 
 import torch
@@ -19,7 +20,9 @@ class TorchExport:
 
     def write(self, graph: ExportGraph, path: Path) -> None:
         """Trace a network and save the program."""
-        torch.export.save(program_of(graph), path)
+        buffer = io.BytesIO()  # torch's own writer ends the process where a disk is full
+        torch.export.save(program_of(graph), buffer)
+        path.write_bytes(buffer.getbuffer())
 
     def load(self, path: Path) -> Runner:
         """Load a program."""

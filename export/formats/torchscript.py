@@ -1,5 +1,6 @@
 """TorchScript, for those who still run LibTorch or PyTorch Mobile."""
 
+import io
 import warnings
 from pathlib import Path
 
@@ -30,7 +31,9 @@ class TorchScript:
                 rank_zero_info(f"TorchScript cannot read the network's source ({reason.strip()}), so it is traced.")
                 examples = tuple(graph_input.example() for graph_input in graph.inputs)
                 script = torch.jit.trace(graph.network, examples, strict=False, check_trace=False)
-            script.save(str(path))
+            buffer = io.BytesIO()  # torch's own writer ends the process where a disk is full
+            torch.jit.save(script, buffer)
+        path.write_bytes(buffer.getbuffer())
 
     def load(self, path: Path) -> Runner:
         """Load a file with LibTorch's loader."""
