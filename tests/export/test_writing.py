@@ -109,25 +109,15 @@ class Failing:
         raise self.error
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        OSError(errno.ENOSPC, "No space left on device"),
-        RuntimeError(
-            "[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/0: file"
-        ),
-    ],
-    ids=["Python's", "PyTorch's"],
-)
-def test_full_disk_is_no_fault_of_the_model(error: Exception, tmp_path: Path) -> None:
+def test_full_disk_is_no_fault_of_the_model(tmp_path: Path) -> None:
     file = ExportedFile(tmp_path / "model.x", ".x", overwrite=False)
-    failing: Any = Failing(error)
+    failing: Any = Failing(OSError(errno.ENOSPC, "No space left on device"))
 
     def write() -> None:
         with file.unfinished() as part:
             write_and_load(failing, "x", numbers(Plain()), part)
 
-    with pytest.raises(InputError, match=r"model\.x: the file could not be written.*Free some space"):
+    with pytest.raises(InputError, match=r"model\.x: it could not be written.*No space left"):
         write()
     assert not list(tmp_path.iterdir())
 
