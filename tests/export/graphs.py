@@ -48,6 +48,7 @@ def pictures(network: nn.Module, **more: Any) -> ExportGraph:
         "outputs": ("out",) if isinstance(network, Segmenter) else ("logits",),
         "read": lambda batch: (batch["image"],),
         "decide": ArgMax(1),
+        "gives_dictionary": isinstance(network, Segmenter),
         "names": NAMES,
         "picture_size": (24, 20),
         "metric": "val/accuracy",
