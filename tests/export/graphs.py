@@ -52,7 +52,6 @@ def pictures(network: nn.Module, **more: Any) -> ExportGraph:
         "names": NAMES,
         "picture_size": (24, 20),
         "metric": "val/accuracy",
-        "gives_dictionary": isinstance(network, Segmenter),
     }
     return ExportGraph(**(settings | more))
 

@@ -83,7 +83,7 @@ def test_left_out_samples_are_counted_in_a_warning() -> None:
         real_inputs(graph(), batches([(3, 12), (2, 8)]), 100)
 
 
-@pytest.mark.parametrize(("limit", "room"), [(LIMIT, "4 to 12 frames"), (None, "4 to any number of frames")])
+@pytest.mark.parametrize(("limit", "room"), [(LIMIT, "4 to 12 frames"), (None, "4 or more frames")])
 def test_room_is_said_when_nothing_fits(limit: int | None, room: str) -> None:
-    with pytest.raises(InputError, match=f"None of 5 samples fits into the file, which takes {room}"):
+    with pytest.raises(InputError, match=f"None of 5 samples fits into the file, which has room for {room}"):
         real_inputs(graph(limit=limit), batches([(3, 2), (2, 1)]), 100)
