@@ -50,6 +50,7 @@ def quarters() -> NDArray[np.uint8]:
     return pixels
 
 
+@pytest.mark.slow
 def test_mask_of_deeplab_is_that_of_onnxruntime_in_python(
     browser: Chrome, site: Site, exported: Path, tmp_path: Path
 ) -> None:
