@@ -1,6 +1,5 @@
 """What of a model goes into an exported file, and how its outcome is judged."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -150,13 +149,6 @@ def with_planned_memory(graph: ExportGraph) -> ExportGraph:
         return size.planned if isinstance(size, Axis) and size.planned is not None else size
 
     return replace(graph, inputs=tuple(replace(i, shape=tuple(map(planned, i.shape))) for i in graph.inputs))
-
-
-def contiguous(graph: ExportGraph) -> ExportGraph:
-    """The same with weights in the plain memory format, which all runtimes know."""
-    if all(parameter.is_contiguous() for parameter in graph.network.parameters()):
-        return graph
-    return replace(graph, network=copy.deepcopy(graph.network).to(memory_format=torch.contiguous_format))
 
 
 def in_order(outputs: Any) -> tuple[Tensor, ...]:

@@ -81,7 +81,7 @@ class SextantTrainer(Trainer):
         from export.quantization import LIBRARIES, calibration_inputs, quantize
         from export.real_inputs import real_inputs
         from export.writing import need_libraries, need_weights, write_and_load
-        from modules.export_graph import contiguous, with_planned_memory
+        from modules.export_graph import with_planned_memory
 
         kind = FORMATS[format]
         file = ExportedFile(Path(output), kind.suffix, overwrite)
@@ -117,11 +117,11 @@ class SextantTrainer(Trainer):
         if kind.planned:
             graph = with_planned_memory(graph)
         inputs = real_inputs(graph, _ready(datamodule, datamodule.val_dataloader()), samples)
-        exported = contiguous(graph)
+        exported = graph
         if int8:
             datamodule.setup("fit")
             training = _ready(datamodule, datamodule.calibration_dataloader())
-            exported = quantize(exported, calibration_inputs(graph, training, calibration_samples), bars)
+            exported = quantize(graph, calibration_inputs(graph, training, calibration_samples), bars)
 
         with file.unfinished() as part:
             run = write_and_load(kind, format, exported, part)

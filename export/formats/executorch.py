@@ -1,5 +1,7 @@
 """ExecuTorch, for iOS, Android and other devices: what follows PyTorch Mobile."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,7 +24,10 @@ class ExecuTorch:
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
-        edge = to_edge_transform_and_lower(program_of(graph), partitioner=[XnnpackPartitioner()])
+        # XNNPACK's lowering does not take weights with the channels last.
+        network = copy.deepcopy(graph.network).to(memory_format=torch.contiguous_format)
+        program = program_of(replace(graph, network=network))
+        edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
         with path.open("wb") as file:
             edge.to_executorch().write_to_file(file)
 
