@@ -51,7 +51,9 @@ class Onnx:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()  # as PyTorch has them, which it is compared with
+        # As many threads as PyTorch has, which it is compared with, and none that keep it from working while they wait.
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         names = [graph_input.name for graph_input in session.get_inputs()]
 

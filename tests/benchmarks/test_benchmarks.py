@@ -27,7 +27,7 @@ COLUMNS = [
 ]
 METRIC = re.compile(
     r"(train|val|test|throughput|trainer_overhead|language_model|dynamic_batching|speech_training|click_log"
-    r"|sharded_training|visual_questions|segmentation)/[a-z][a-z0-9_]*"
+    r"|sharded_training|visual_questions|segmentation|export)/[a-z][a-z0-9_]*"
 )
 
 
