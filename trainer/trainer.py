@@ -14,7 +14,7 @@ from datamodules.base import ResumableDataModule
 from trainer.errors import InputError
 
 if TYPE_CHECKING:
-    from export.formats.format import Runner
+    from export.formats.format import Format, Runner
     from modules.export_graph import ExportGraph
 
 AGREEMENT = 0.999  # of decisions: rounding alone does not lead below
@@ -77,11 +77,9 @@ class SextantTrainer(Trainer):
         from export.description import describe, summary, versions
         from export.exported_file import ExportedFile
         from export.formats import FORMATS
-        from export.pictures import with_pictures
         from export.quantization import LIBRARIES, calibration_inputs, quantize
         from export.real_inputs import real_inputs
         from export.writing import need_libraries, need_weights, write_and_load
-        from modules.export_graph import with_planned_memory
 
         kind = FORMATS[format]
         file = ExportedFile(Path(output), kind.suffix, overwrite)
@@ -103,19 +101,9 @@ class SextantTrainer(Trainer):
         self.callbacks: list[Any] = [callback for callback in self.callbacks if isinstance(callback, ProgressBar)]
         bars = bool(self.callbacks)
         self._set_up(model, datamodule, ckpt_path)
-        graph = model.export_graph()  # type: ignore[operator]
-        graph.network.eval().requires_grad_(False)
-        if graph.picture_size is not None:
-            fixed = size or (graph.picture_size if kind.planned else None)
-            assert datamodule.normalization is not None
-            graph = with_pictures(graph, fixed, preprocessing, argmax, datamodule.normalization)
-        elif size or preprocessing != "none" or argmax or int8:
-            raise InputError(
-                "--size, --preprocessing, --argmax and --int8 are for models that read a picture and nothing else; "
-                f"{type(model).__name__} does not."
-            )
-        if kind.planned:
-            graph = with_planned_memory(graph)
+        graph = self._graph(model, datamodule, kind, size, preprocessing, argmax)
+        if int8 and graph.picture_size is None:
+            raise InputError(f"--int8 is for models that read a picture alone; {type(model).__name__} does not.")
         inputs = real_inputs(graph, _ready(datamodule, datamodule.val_dataloader()), samples)
         exported = graph
         if int8:
@@ -151,6 +139,32 @@ class SextantTrainer(Trainer):
         limit, self.limit_val_batches = self.limit_val_batches, 0
         self.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False)
         self.limit_val_batches = limit
+
+    @staticmethod
+    def _graph(
+        model: LightningModule,
+        datamodule: ResumableDataModule,
+        kind: "Format",
+        size: tuple[int, int] | None,
+        preprocessing: Literal["none", "normalize", "resize"],
+        argmax: bool,
+    ) -> "ExportGraph":
+        """What the file shall hold."""
+        from export.pictures import with_pictures
+        from modules.export_graph import with_planned_memory
+
+        graph: ExportGraph = model.export_graph()  # type: ignore[operator]
+        graph.network.eval().requires_grad_(False)
+        if graph.picture_size is not None:
+            assert datamodule.normalization is not None
+            fixed = size or (graph.picture_size if kind.planned else None)
+            graph = with_pictures(graph, fixed, preprocessing, argmax, datamodule.normalization)
+        elif size or preprocessing != "none" or argmax:
+            raise InputError(
+                "--size, --preprocessing and --argmax are for models that read a picture alone; "
+                f"{type(model).__name__} does not."
+            )
+        return with_planned_memory(graph) if kind.planned else graph
 
     def _measure(
         self, model: LightningModule, datamodule: ResumableDataModule, graph: "ExportGraph", run: "Runner"
