@@ -155,7 +155,10 @@ def whole_runs(small_data: dict[str, list[str]], tmp_path_factory: pytest.TempPa
 
 @pytest.mark.parametrize(
     ("workload", "num_workers"),
-    [(RESNET, 0), (RESNET, 2), (MODERN, 2), (CLASSIC, 0), (SPEECH, 2), (CLICKS, 2), (QUESTIONS, 2), (CROPS, 2)],
+    [
+        *((RESNET, 2), (MODERN, 2), (SPEECH, 2), (CLICKS, 2), (QUESTIONS, 2), (CROPS, 2)),
+        *(pytest.param(other, 0, marks=pytest.mark.slow) for other in (RESNET, CLASSIC)),
+    ],
     ids=lambda value: getattr(value, "config", value),
 )
 def test_killed_run_ends_as_if_it_had_not_been_killed(
@@ -171,7 +174,7 @@ def test_killed_run_ends_as_if_it_had_not_been_killed(
 # What two processes share differs in how batches are dealt and in the strategy; the rest are run with the slow tests.
 @pytest.mark.parametrize(
     "workload",
-    [SPEECH, CLICKS, *(pytest.param(other, marks=pytest.mark.slow) for other in (RESNET, MODERN, QUESTIONS, CROPS))],
+    [CLICKS, *(pytest.param(o, marks=pytest.mark.slow) for o in (RESNET, MODERN, SPEECH, QUESTIONS, CROPS))],
     ids=lambda workload: workload.config,
 )
 def test_killed_run_of_two_processes_ends_as_if_it_had_not_been_killed(
@@ -184,6 +187,7 @@ def test_killed_run_of_two_processes_ends_as_if_it_had_not_been_killed(
     assert_same_training(workload, whole_runs.folder(workload, 2), tmp_path)
 
 
+@pytest.mark.slow
 def test_begun_epoch_goes_on_with_another_number_of_processes(small_data: dict[str, list[str]], tmp_path: Path) -> None:
     """What two processes left of the epoch, one does; each utterance comes once, and the validation is not lost."""
     log = tmp_path / "log"

@@ -29,7 +29,7 @@ WORKLOADS = {
 }
 #: What every run of the tests tries; the others are slow.
 QUICK = {
-    *(("ResNet", "onnx"), ("ResNet", "executorch"), ("FLAVA", "torchscript"), ("DLRM", "torchscript")),
+    *(("ResNet", "onnx"), ("FLAVA", "torchscript"), ("DLRM", "executorch")),
     *(("Transformer", "torch_export"), ("Conformer", "torch_export"), ("Transformer", "int8")),
 }
 
