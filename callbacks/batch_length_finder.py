@@ -189,7 +189,8 @@ class PeakMemory:
     That of a GPU, or the resident memory of the process. For this, large blocks are given back to the system as soon as
     they are freed, from now on to the end of the process. By default the C library keeps them for others of their size;
     with ever new lengths of batches, resident memory then grows for hundreds of steps to more than twice of what is in
-    use.
+    use. What fits into a gap that the heap already has is not given back before the next :meth:`reset`: resident memory
+    can be above what is in use by the size of these gaps at most.
 
     Args:
         device: a GPU, or the CPU.

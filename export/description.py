@@ -22,7 +22,6 @@ def describe(graph: ExportGraph, outputs: Sequence[Tensor]) -> dict[str, Any]:
         Plain values: ``inputs`` and ``outputs`` with names, types and shapes, in which a dimension that may vary has a
         name; the ranges of these as ``axes``; ``classes``, the names of what is decided on; and the graph's details.
     """
-    axes = {axis.name: axis for graph_input in graph.inputs for axis in graph_input.shape if isinstance(axis, Axis)}
     inputs = [
         {
             "name": graph_input.name,
@@ -36,12 +35,12 @@ def describe(graph: ExportGraph, outputs: Sequence[Tensor]) -> dict[str, Any]:
         {
             "name": name,
             "dtype": _name(output.dtype),
-            "example_shape" if axes else "shape": list(output.shape),
+            "example_shape" if graph.axes else "shape": list(output.shape),
             "about": graph.about.get(name, ""),
         }
         for name, output in zip(graph.outputs, outputs, strict=True)
     ]
-    ranges = {name: {"min": a.low, "max": a.limit, "multiple_of": a.multiple} for name, a in axes.items()}
+    ranges = {name: {"min": a.low, "max": a.limit, "multiple_of": a.multiple} for name, a in graph.axes.items()}
     return {"inputs": inputs, "outputs": given, "axes": ranges, "classes": list(graph.names)} | graph.details
 
 

@@ -41,9 +41,10 @@ def real_inputs(graph: ExportGraph, batches: Iterable[dict[str, Any]], wanted: i
     if not found and not left_out:
         raise InputError("There is no sample in the data to run the file on.")
     if not found:
-        axes = {axis for graph_input in graph.inputs for axis in graph_input.shape if isinstance(axis, Axis)}
         room = sorted(
-            f"{axis.low} {f'to {axis.limit}' if axis.limit else 'or more'} {axis.name}" for axis in axes - {BATCH}
+            f"{axis.low} {f'to {axis.limit}' if axis.limit else 'or more'} {axis.name}"
+            for axis in graph.axes.values()
+            if axis is not BATCH
         )
         raise InputError(f"None of {left_out} samples fits into the file, which has room for {', '.join(room)}.")
     if left_out:

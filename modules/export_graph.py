@@ -131,6 +131,11 @@ class ExportGraph:
     about: Mapping[str, str] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def axes(self) -> dict[str, Axis]:
+        """The dimensions of the inputs whose size may vary, by name."""
+        return {axis.name: axis for i in self.inputs for axis in i.shape if isinstance(axis, Axis)}
+
     def inputs_of(self, batch: dict[str, Any]) -> tuple[Tensor, ...]:
         """The inputs of a batch of the DataModule."""
         taken = self.read(batch)

@@ -16,10 +16,9 @@ def program_of(graph: ExportGraph) -> ExportedProgram:
 
 def free_axes(graph: ExportGraph) -> tuple[dict[int, Any], ...]:
     """For each input its dimensions whose size may vary."""
-    axes = {axis for graph_input in graph.inputs for axis in graph_input.shape if isinstance(axis, Axis)}
-    dims = {axis: _dim(axis) for axis in axes}
+    dims = {name: _dim(axis) for name, axis in graph.axes.items()}
     return tuple(
-        {place: dims[axis] for place, axis in enumerate(graph_input.shape) if isinstance(axis, Axis)}
+        {place: dims[axis.name] for place, axis in enumerate(graph_input.shape) if isinstance(axis, Axis)}
         for graph_input in graph.inputs
     )
 

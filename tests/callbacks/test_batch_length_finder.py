@@ -233,9 +233,10 @@ def test_memory_between_blocks_that_are_in_use_is_given_back() -> None:
     PeakMemory(torch.device("cpu"))
     before = resident()
     torch.ones(10 * 2**18)  # after this, the C library by default keeps blocks of up to 10 MB
-    blocks = [torch.ones(8 * 2**18) for _ in range(20)]
+    blocks = [torch.ones(8 * 2**18) for _ in range(50)]
     del blocks[:-1]
-    assert resident() - before < 8 + NOISE
+    # Not 8 MB to the letter: gaps in the heap, which earlier tests may have left, are filled first and are kept.
+    assert resident() - before < 100
 
 
 # What is left behind

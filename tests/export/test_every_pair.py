@@ -1,8 +1,6 @@
 """Every workload in every format, as the README's table says."""
 
 import json
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,16 +67,6 @@ class Tried:
     output: Path
     error: InputError | None
     graph: ExportGraph | None
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the commands of this file run."""
-    folder = tmp_path_factory.mktemp("exports")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["train.py"])
-        yield folder
 
 
 @pytest.fixture(

@@ -3,7 +3,6 @@
 import csv
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,16 +22,6 @@ CONFIGS = sorted(file for file in (ROOT / "configs").glob("*.yaml") if file.name
 
 def run(*words: str) -> SextantCLI:
     return main(list(words))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the commands of this file run, one after the other, as a user's do."""
-    folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["train.py"])
-        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,8 @@
 """The command ``export``, end to end on small data."""
 
 import json
-import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,6 @@ from trainer.errors import InputError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 QUIET = ["--data.num_workers=0", "--trainer.enable_progress_bar=false"]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the commands of this file run, one after the other, as a user's do."""
-    folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["train.py"])
-        yield folder
 
 
 @pytest.fixture(scope="module")
