@@ -17,33 +17,35 @@ demo: $(UV) ## train ResNet on generated sample pictures: about a minute on two 
 	$(RUN) train.py fit --config configs/resnet_tiny_imagenet.yaml --config configs/sample/resnet_tiny_imagenet.yaml
 
 .PHONY: app
-app: app-assets app/models/model.onnx ## segment pictures in the browser: the app at http://127.0.0.1:8000
-	python3 app/serve.py
+app: app-assets app/models/model.onnx.json ## segment pictures in the browser: the app at http://127.0.0.1:8000
+	$(RUN) python app/serve.py
 
-# A model with the weights of a run's CHECKPOINT, or with random ones, for pictures of SIZE x SIZE pixels.
+# A model with the weights of a run's CHECKPOINT, or with random ones, for pictures of SIZE x SIZE pixels. It is kept for
+# the next time unless one of the two is given.
 SIZE := 401
 RUN_FOLDER = $(dir $(CHECKPOINT))..
-app/models/model.onnx: $(if $(CHECKPOINT),FORCE) | $(UV)
+app/models/model.onnx.json: $(if $(CHECKPOINT)$(filter command,$(origin SIZE)),FORCE) | $(UV)
 	mkdir -p $(@D)
 	$(RUN) --extra export train.py export \
 		$(if $(CHECKPOINT),--config $(RUN_FOLDER)/config.yaml --ckpt_path $(CHECKPOINT), \
 			--config configs/deeplab_voc.yaml --config configs/sample/deeplab_voc.yaml --random_weights=true) \
-		--format=onnx --output=$@ --overwrite=true --size=[$(SIZE),$(SIZE)] --preprocessing=normalize --argmax=true
+		--format=onnx --output=$(basename $@) --overwrite=true --size=[$(SIZE),$(SIZE)] --preprocessing=normalize --argmax=true
 
 .PHONY: FORCE
 FORCE:
 
-.PHONY: app-assets
-app-assets: app/vendor ## copy what the app loads from its npm package
-
 # The runtime for WebAssembly, and the larger one that has WebGPU too.
 RUNTIME := ort.wasm.bundle.min.mjs ort-wasm-simd-threaded.wasm ort.webgpu.bundle.min.mjs ort-wasm-simd-threaded.asyncify.wasm
-app/vendor: app/package-lock.json
+.PHONY: app-assets
+app-assets: $(addprefix app/vendor/,$(RUNTIME)) ## copy what the app loads from its npm package
+
+app/vendor/%: app/node_modules/.package-lock.json
+	mkdir -p $(@D)
+	cp app/node_modules/onnxruntime-web/dist/$* $@.part && mv $@.part $@
+
+app/node_modules/.package-lock.json: app/package-lock.json # npm writes it last
 	@command -v npm > /dev/null || { echo "npm is missing, which the app's runtime comes from. Install Node.js." >&2; exit 1; }
 	npm ci --silent --prefix app
-	mkdir app/node_modules/vendor
-	cp $(addprefix app/node_modules/onnxruntime-web/dist/,$(RUNTIME)) app/node_modules/vendor
-	rm -rf $@ && mv app/node_modules/vendor $@
 
 .PHONY: test
 test: $(UV) ## run the tests, without the slow ones

@@ -1,6 +1,12 @@
 // The camera's preview and shutter.
 
 import { InputError } from "./errors.js";
+import { reduced } from "./picture.js";
+
+const REMEDIES = {
+  NotAllowedError: "Allow it for this page in the browser's settings, or choose a picture.",
+  NotFoundError: "Connect one, or choose a picture.",
+};
 
 export class Camera {
   #video;
@@ -28,23 +34,27 @@ export class Camera {
     try {
       stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
     } catch (error) {
-      throw new InputError(
-        `The camera cannot be used (${error.message || error.name}). Allow it for this page in the browser's settings, ` +
-          "or choose a picture.",
-      );
+      if (mine !== this.#turn) return; // it was stopped before it began
+      const remedy = REMEDIES[error.name] ?? "Close other programs that use it, or choose a picture.";
+      throw new InputError(`The camera cannot be used (${error.message || error.name}). ${remedy}`);
     }
     if (mine === this.#turn) this.#video.srcObject = stream;
-    else end(stream); // it was stopped before it began
+    else end(stream);
   }
 
   /**
    * Take the picture that the preview shows.
    *
-   * @returns {Promise<{bitmap: ImageBitmap, width: number, height: number}>}
+   * @returns {Promise<{bitmap: ImageBitmap, width: number, height: number}>} as of decodePicture.
+   * @throws {InputError} the camera gave none.
    */
   async shoot() {
-    const bitmap = await createImageBitmap(this.#video);
-    return { bitmap, width: bitmap.width, height: bitmap.height };
+    const { videoWidth: width, videoHeight: height } = this.#video;
+    try {
+      return { bitmap: await reduced(this.#video, width, height), width, height };
+    } catch (error) {
+      throw new InputError(`The camera gave no picture (${error.message || error.name}). Try again, or choose one.`);
+    }
   }
 
   /** End the preview and let the camera go. */

@@ -13,7 +13,8 @@ export class Engine {
       else resolve(data);
     };
     this.#worker.onerror = (event) => {
-      const error = new InputError(`worker.js failed: ${event.message ?? "it could not be loaded"}. Reload the page.`);
+      const what = event.message ? `worker.js failed: ${event.message}` : "worker.js could not be loaded";
+      const error = new InputError(`${what}. Reload the page to try again.`);
       this.#waiting.splice(0).forEach(({ reject }) => reject(error));
     };
   }

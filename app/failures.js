@@ -5,6 +5,7 @@
     var message = document.getElementById("message");
     message.textContent = "The page met an error that it did not foresee (" + what + "). Reload it to go on.";
     message.hidden = false;
+    message.scrollIntoView({ block: "nearest" });
   }
 
   window.addEventListener(

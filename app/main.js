@@ -43,6 +43,7 @@ function say(status) {
 function complain(text) {
   page.message.textContent = text;
   page.message.hidden = !text;
+  if (text) page.message.scrollIntoView({ block: "nearest" });
 }
 
 /** Do something that may fail for a reason that the reader can put right. */
@@ -53,8 +54,9 @@ async function attempt(action) {
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     complain(error.message);
+  } finally {
+    show();
   }
-  show();
 }
 
 const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
@@ -69,29 +71,32 @@ async function loadModel() {
   const read = await readDescription();
   page.random.hidden = !read.random_weights;
   say("Loading the model");
+  engine = new Engine(); // loads its runtime meanwhile
   const bytes = await fetchModel(read, (received, total) => {
     page.progress.value = received / total;
     page.bytes.textContent = `${megabytes(received)} of ${megabytes(total)} MB`;
   });
   page.progress.removeAttribute("value");
+  page.bytes.textContent = "";
   say("Starting the model");
-  engine = new Engine();
   const { device } = await engine.open(bytes, read);
   description = read;
-  say(`The model is ready. It runs on ${device}.`);
+  say(`The model is ready. It runs on ${device}.${picture ? " Press Segment." : ""}`);
 }
 
+/** Load the model. Why there is none stays on the page, since without it pictures can only be looked at. */
 async function begin() {
-  await attempt(async () => {
-    try {
-      await loadModel();
-    } catch (error) {
-      say("There is no model.");
-      throw error;
-    } finally {
-      page.loading.hidden = true;
-    }
-  });
+  try {
+    await loadModel();
+  } catch (error) {
+    say("There is no model.");
+    if (!(error instanceof InputError)) throw error;
+    page.failure.textContent = error.message;
+    page.failure.hidden = false;
+  } finally {
+    page.loading.hidden = true;
+    show();
+  }
 }
 
 /** Empty the stage. */
@@ -112,8 +117,20 @@ function restart() {
   page.choose.focus();
 }
 
-/** Put a picture on the stage. */
-function place(decoded) {
+/** Put a picture on the stage once it is decoded, unless something else was chosen meanwhile. */
+async function place(decoding) {
+  const mine = ++choice;
+  let decoded;
+  try {
+    decoded = await decoding;
+  } catch (error) {
+    if (mine === choice) throw error;
+    return;
+  }
+  if (mine !== choice) {
+    decoded.bitmap.close();
+    return;
+  }
   clear();
   picture = decoded;
   const { bitmap, width, height } = picture;
@@ -123,15 +140,14 @@ function place(decoded) {
   const smaller = bitmap.width < width ? `, scaled down to ${bitmap.width} x ${bitmap.height}` : "";
   page.size.textContent = `${width} x ${height} pixels${smaller}`;
   if (description) say("Press Segment.");
+  show();
+  page.segment.focus();
 }
 
 function choose(file) {
   attempt(async () => {
     if (!file) throw new InputError("What was dropped is no file. Drop a picture file.");
-    const mine = ++choice;
-    const decoded = await decodePicture(file);
-    if (mine === choice) place(decoded);
-    else decoded.bitmap.close();
+    await place(decodePicture(file));
   });
 }
 
@@ -148,29 +164,31 @@ function film() {
       await camera.start();
     } catch (error) {
       filming = false;
+      show();
+      page.photo.focus();
       throw error;
     }
   });
 }
 
-async function shoot() {
-  await attempt(async () => place(await camera.shoot()));
-  page.segment.focus();
+function shoot() {
+  attempt(() => place(camera.shoot()));
 }
 
 function stopFilming() {
+  choice++;
   camera.stop();
   filming = false;
   show();
   page.photo.focus();
 }
 
-function segment() {
+async function segment() {
   const mine = stage;
   busy = true;
   say("Segmenting");
   show();
-  attempt(async () => {
+  await attempt(async () => {
     try {
       const labelled = await engine.segment(toPixels(picture.bitmap, description.width, description.height));
       if (mine !== stage) return;
@@ -189,6 +207,9 @@ function segment() {
       if (mine === stage) busy = false;
     }
   });
+  // A button that can no longer be pressed loses the focus.
+  const lost = [document.body, page.segment].includes(document.activeElement);
+  if (lost && mine === stage) (result ? page.opacity : page.segment).focus();
 }
 
 function fade() {
@@ -200,7 +221,7 @@ page.photo.addEventListener("click", film);
 page.choose.addEventListener("click", () => page.file.click());
 page.preview.addEventListener("playing", () => {
   show();
-  page.shutter.focus();
+  if (filming) page.shutter.focus();
 });
 page.shutter.addEventListener("click", shoot);
 page.cancel.addEventListener("click", stopFilming);

@@ -3,7 +3,7 @@
 import { InputError } from "./errors.js";
 
 const DESCRIPTION = new URL("models/model.onnx.json", import.meta.url);
-const REMAKE = "Make it again with: make app.";
+const REMAKE = "Remove the folder models, and make it again with: make app.";
 
 /**
  * Read models/model.onnx.json.
@@ -63,7 +63,7 @@ async function request(url, name) {
   } catch {
     throw new InputError(`${name} could not be fetched: the server does not answer. Start it with: make app.`);
   }
-  if (response.status === 404) throw new InputError(`${name} is missing. Make it with: make app.`);
+  if (response.status === 404) throw new InputError(`${name} is missing. ${REMAKE}`);
   if (!response.ok) throw new InputError(`${name} could not be fetched: the server answered ${response.status}.`);
   return response;
 }
@@ -77,25 +77,29 @@ function wrongSize(file, bytes, total) {
 
 function check(description) {
   const { format, file, file_bytes: bytes, inputs, outputs, classes, colors } = description ?? {};
-  const [input, output] = [inputs?.[0], outputs?.[0]];
-  const fits =
-    format === "onnx" &&
-    typeof file === "string" &&
-    Number.isInteger(bytes) &&
-    inputs?.length === 1 &&
-    input.dtype === "uint8" &&
-    input.shape.length === 4 &&
-    input.shape[0] === 1 &&
-    input.shape[3] === 3 &&
-    outputs?.length === 1 &&
-    output.dtype === "uint8" &&
-    String(output.shape) === String(input.shape.slice(0, 3)) &&
-    classes?.length > 0 &&
-    classes.length === colors?.length;
-  if (fits) return;
-  const found = [format, input?.dtype, input?.shape?.join("x")].filter(Boolean).join(", ");
-  throw new InputError(
-    `models/model.onnx.json describes a model that the app cannot use (${found || "without format and inputs"}). Export one ` +
-      "with --format=onnx --size=[401,401] --preprocessing=normalize --argmax=true.",
-  );
+  const [input, output] = [inputs?.[0] ?? {}, outputs?.[0] ?? {}];
+  const [batch, height, width, channels] = input.shape ?? [];
+  const isByte = (value) => Number.isInteger(value) && value >= 0 && value <= 255;
+  const isColor = (color) => color?.length === 3 && color.every(isByte);
+  const needs = [
+    [format === "onnx", `its format is ${format}: export it with --format=onnx`],
+    [typeof file === "string" && Number.isInteger(bytes), "it has no file and file_bytes: export the model again"],
+    [inputs?.length === 1, `it has ${inputs?.length ?? "no"} inputs: the app takes models of one picture`],
+    [input.dtype === "uint8" && channels === 3, `its input is ${input.dtype}: export it with --preprocessing=normalize`],
+    [
+      batch === 1 && Number.isInteger(height * width),
+      "its pictures have no fixed size: export it with --size=[401,401] --preprocessing=normalize",
+    ],
+    [output.dtype === "uint8", `its output is ${output.dtype}: export it with --argmax=true`],
+    [
+      String(output.shape) === String([1, height, width]),
+      "it gives no label for each pixel: the app takes models that segment pictures",
+    ],
+    [classes?.length > 0 && classes.length === colors?.length, "its classes have no colours: export the model again"],
+    [colors?.every(isColor), "a colour is not three numbers from 0 to 255: export the model again"],
+  ];
+  const missing = needs.find(([met]) => !met);
+  if (missing) {
+    throw new InputError(`models/model.onnx.json describes a model that the app cannot use: ${missing[1]}.`);
+  }
 }

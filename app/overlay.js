@@ -35,7 +35,7 @@ export function classShares(mask, { classes, colors }) {
   const unknown = counts.findIndex((count, label) => count > 0 && label >= classes.length);
   if (unknown >= 0) {
     throw new InputError(
-      `The model gave the label ${unknown}, but models/model.json names ${classes.length} classes. Export it again.`,
+      `The model gave the label ${unknown}, but models/model.onnx.json names ${classes.length} classes. Export it again.`,
     );
   }
   return classes

@@ -14,22 +14,36 @@ const LONGEST_SIDE = 1600; // pixels that are kept of a picture: enough for any 
  */
 export async function decodePicture(file) {
   if (file.size === 0) throw new InputError(`${file.name} is empty (0 bytes). Choose another picture.`);
+  if (file.type === "image/svg+xml") {
+    throw new InputError(`${file.name} is a drawing (SVG), which has no pixels. Save it as PNG or JPEG, and choose that.`);
+  }
   const { width, height } = await measure(file);
-  const scale = Math.min(1, LONGEST_SIDE / Math.max(width, height));
-  const kept = {
-    resizeWidth: Math.max(1, Math.round(width * scale)),
-    resizeHeight: Math.max(1, Math.round(height * scale)),
-    resizeQuality: "high",
-  };
   try {
-    const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", ...(scale < 1 ? kept : {}) });
-    return { bitmap, width, height };
+    return { bitmap: await reduced(file, width, height), width, height };
   } catch {
     throw new InputError(
       `${file.name} (${width} x ${height} pixels) cannot be decoded: it is damaged, or too large for this browser. ` +
         "Choose another picture, or save it smaller.",
     );
   }
+}
+
+/**
+ * Make a bitmap, of at most LONGEST_SIDE pixels on the longer side.
+ *
+ * @param {Blob | HTMLVideoElement} source
+ * @param {number} width of the source, in pixels, as it is shown.
+ * @param {number} height
+ * @returns {Promise<ImageBitmap>}
+ */
+export function reduced(source, width, height) {
+  const scale = Math.min(1, LONGEST_SIDE / Math.max(width, height));
+  const kept = {
+    resizeWidth: Math.max(1, Math.round(width * scale)),
+    resizeHeight: Math.max(1, Math.round(height * scale)),
+    resizeQuality: "high",
+  };
+  return createImageBitmap(source, { imageOrientation: "from-image", ...(scale < 1 ? kept : {}) });
 }
 
 /** The size of a picture as it is shown, from the head of the file. */

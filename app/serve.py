@@ -5,8 +5,14 @@ import functools
 import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 APP = Path(__file__).resolve().parent
+# That of index.html, which alone would not hold for the worker.
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
+    "style-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'"
+)
 
 
 class AppHandler(SimpleHTTPRequestHandler):
@@ -23,6 +29,7 @@ class AppHandler(SimpleHTTPRequestHandler):
         """Add what every answer has."""
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        self.send_header("Content-Security-Policy", POLICY)
         self.send_header("Cache-Control", "no-cache")  # ask each time whether the file has changed
         super().end_headers()
 
@@ -30,9 +37,18 @@ class AppHandler(SimpleHTTPRequestHandler):
         """Say nothing of requests that went well."""
 
 
+class AppServer(ThreadingHTTPServer):
+    """Takes it calmly when a browser breaks a download off."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of connections that ended."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def make_server(folder: Path, port: int) -> ThreadingHTTPServer:
     """A server of a folder, for this computer alone; port 0 takes a free one."""
-    return ThreadingHTTPServer(("127.0.0.1", port), functools.partial(AppHandler, directory=str(folder)))
+    return AppServer(("127.0.0.1", port), functools.partial(AppHandler, directory=str(folder)))
 
 
 def main() -> None:
@@ -49,7 +65,7 @@ def main() -> None:
     except (OSError, OverflowError) as error:
         sys.exit(f"Port {port} cannot be used ({error}). Choose another one: python app/serve.py --port 8001")
     with server:
-        print(f"The app is at http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
+        print(f"The app is at http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

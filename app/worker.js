@@ -1,13 +1,14 @@
 // Runs the model beside the page, which stays alive meanwhile.
 
 const RUNTIMES = {
-  webgpu: "./vendor/ort.webgpu.bundle.min.mjs",
-  wasm: "./vendor/ort.wasm.bundle.min.mjs", // half the download of the other
+  webgpu: ["ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"],
+  wasm: ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"], // half the download of the other
 };
 // More than four threads gain little, and phones have slow cores beside the fast ones.
 const THREADS = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
 const DEVICES = { webgpu: "WebGPU", wasm: `WebAssembly, ${THREADS} ${THREADS === 1 ? "thread" : "threads"}` };
 
+const runtimes = {}; // promises of what was loaded of them
 let model; // the file, and its description
 let opened; // the session, and what it runs on
 
@@ -17,14 +18,31 @@ async function hasWebGPU() {
   return Boolean(adapter) && !adapter.info?.isFallbackAdapter;
 }
 
-async function open(provider) {
-  let ort;
+async function loadRuntime(provider) {
+  const [script, binary] = RUNTIMES[provider].map((name) => new URL(`vendor/${name}`, import.meta.url).href);
   try {
-    ort = await import(RUNTIMES[provider]);
-  } catch {
-    throw new Error(`${RUNTIMES[provider]} could not be loaded. Copy it from its package with: make app-assets.`);
+    const [ort, response] = await Promise.all([import(script), fetch(binary)]);
+    if (!response.ok) throw new Error(`the server answered ${response.status}`);
+    ort.env.wasm.wasmBinary = await response.arrayBuffer();
+    ort.env.wasm.numThreads = provider === "wasm" ? THREADS : 1;
+    return ort;
+  } catch (error) {
+    throw new Error(
+      `onnxruntime-web could not be loaded from vendor/ (${error.message}). Reload the page to try again; what is missing ` +
+        "there is copied by: make app-assets.",
+    );
   }
-  ort.env.wasm.numThreads = provider === "wasm" ? THREADS : 1;
+}
+
+/** Load what runs models on a provider, once. */
+function runtime(provider) {
+  runtimes[provider] ??= loadRuntime(provider);
+  return runtimes[provider];
+}
+
+async function open(provider) {
+  const ort = await runtime(provider);
+  opened?.session.release().catch(() => {}); // of a GPU that failed, which holds memory
   try {
     const session = await ort.InferenceSession.create(model.bytes, { executionProviders: [provider] });
     opened = { ort, session, provider };
@@ -34,12 +52,12 @@ async function open(provider) {
     if (provider === "wasm") model.bytes = null; // there is no slower way that would need it
   } catch (error) {
     const file = model.description.file;
-    throw new Error(`models/${file} cannot be run here (${error.message ?? error}). Make it again with: make app.`);
+    throw new Error(`models/${file} cannot be run here (${error.message ?? error}). Export it again.`);
   }
 }
 
 async function openFastest() {
-  if (await hasWebGPU()) {
+  if (await gpu) {
     try {
       return await open("webgpu");
     } catch (error) {
@@ -87,6 +105,10 @@ async function answer(request) {
     postMessage({ error: error.message ?? String(error) });
   }
 }
+
+const gpu = hasWebGPU();
+// The runtime is loaded while the page loads the model. What goes wrong is said when the model is opened.
+gpu.then((there) => runtime(there ? "webgpu" : "wasm")).catch(() => {});
 
 let last = Promise.resolve(); // a session runs one picture at a time
 self.onmessage = ({ data }) => {

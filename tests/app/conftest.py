@@ -23,6 +23,7 @@ from torchvision.transforms.v2.functional import normalize
 from app.serve import make_server
 from datamodules.normalization import IMAGENET_MEAN, IMAGENET_STD
 from datamodules.samples.pascal_voc import draw
+from tests.app.page import Page
 from train import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +84,20 @@ def plain_address(sites: Path) -> Iterator[str]:
     yield from _serve(ThreadingHTTPServer(("127.0.0.1", 0), handler))
 
 
+@pytest.fixture
+def foreign() -> Iterator[tuple[str, list[str]]]:
+    """The address of another host, and what was asked of it."""
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+    for address in _serve(ThreadingHTTPServer(("127.0.0.1", 0), Handler)):
+        yield address, asked
+
+
 @pytest.fixture(scope="session")
 def site(assets: None, sites: Path, address: str) -> Site:
     """Make a variant of the app and give its address.
@@ -104,6 +119,21 @@ def site(assets: None, sites: Path, address: str) -> Site:
         return f"{address}/{name}/"
 
     return make
+
+
+@pytest.fixture(scope="module")
+def small(browser: webdriver.Chrome, site: Site, channels: Path) -> Page:
+    return Page(browser, site("small", channels))
+
+
+@pytest.fixture
+def page(small: Page, site: Site, channels: Path) -> Page:
+    """The app with the small model and an empty stage."""
+    if not small.browser.current_url.endswith("/small/"):
+        small = Page(small.browser, site("small", channels))
+    if small["restart"].is_enabled():
+        small.restart()
+    return small
 
 
 def describe(folder: Path, shape: list[int], classes: list[str], colors: list[list[int]], **changes: Any) -> None:

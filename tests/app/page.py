@@ -22,6 +22,19 @@ for (const type of ["dragover", "drop"]) document.getElementById("stage").dispat
 """
 
 
+def picture(pixels: NDArray[np.uint8] | Image.Image, path: Path, **options: Any) -> Path:
+    """Write a picture file."""
+    (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(path, **options)
+    return path
+
+
+def quarters() -> NDArray[np.uint8]:
+    """32 x 32 pixels: one half green, a quarter each red and blue."""
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:, :16, 1] = pixels[:16, 16:, 0] = pixels[16:, 16:, 2] = 200
+    return pixels
+
+
 class Page:
     """The app, open in a browser."""
 
@@ -37,9 +50,8 @@ class Page:
         return self.browser.execute_script(script, *arguments)
 
     def wait(self, condition: Callable[[], object], seconds: float = 60) -> None:
-        WebDriverWait(self.browser, seconds, poll_frequency=0.02).until(
-            lambda _: condition(), f"status: {self.text('status')}; message: {self.text('message')}"
-        )
+        said = "; ".join(f"{name}: {self.text(name)}" for name in ("status", "failure", "message"))
+        WebDriverWait(self.browser, seconds, poll_frequency=0.02).until(lambda _: condition(), said)
 
     def shown(self, name: str) -> bool:
         return self[name].is_displayed()
@@ -67,10 +79,27 @@ class Page:
     def restart(self) -> None:
         self["restart"].click()
 
+    def focused(self) -> str:
+        """What the keyboard goes to."""
+        return self.run("return document.activeElement.id")
+
+    def seen(self, name: str) -> bool:
+        """Whether all of an element lies within the window."""
+        box = self.run("return document.getElementById(arguments[0]).getBoundingClientRect().toJSON()", name)
+        return 0 <= box["top"] < box["bottom"] <= self.run("return innerHeight")
+
+    def screenshot(self, name: str) -> Image.Image:
+        """An element as it is painted."""
+        return Image.open(BytesIO(self[name].screenshot_as_png)).convert("RGB")
+
     def canvas(self, name: str) -> NDArray[np.uint8]:
         """The RGBA values of a canvas, (H, W, 4)."""
         url = self.run("return document.getElementById(arguments[0]).toDataURL()", name)
         return np.asarray(Image.open(BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA"))
+
+    def all(self, kind: str) -> list[WebElement]:
+        """The elements of a class."""
+        return self.browser.find_elements("class name", kind)
 
     def legend(self) -> dict[str, str]:
         """The share of each class, as it is written."""

@@ -12,6 +12,7 @@ from selenium.webdriver import Chrome
 from tests.app.conftest import ROOT, Site, describe, start_browser
 from tests.app.page import Page
 
+REMAKE = "Remove the folder models, and make it again with: make app."
 GREEN = Image.new("RGB", (32, 32), (10, 200, 30))
 # A browser that shows a GPU, which then does not work.
 BROKEN_GPU = "Object.defineProperty(navigator, 'gpu', { value: { requestAdapter: async () => ({}) } });\n"
@@ -33,27 +34,27 @@ def segments(app: Page, tmp_path: Path) -> bool:
 
 
 def complaint(app: Page) -> str:
-    assert app.shown("message")
+    assert app.shown("failure")
     assert app.text("status") == "There is no model."
     assert not app["segment"].is_enabled()
-    return app.text("message")
+    return app.text("failure")
 
 
 def test_missing_description(browser: Chrome, site: Site, tmp_path: Path) -> None:
     app = Page(browser, site("no-description", tmp_path))
-    assert complaint(app) == "models/model.onnx.json is missing. Make it with: make app."
+    assert complaint(app) == f"models/model.onnx.json is missing. {REMAKE}"
 
 
 def test_missing_model(browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx.json").write_bytes((channels / "model.onnx.json").read_bytes())
     app = Page(browser, site("no-model", tmp_path))
-    assert complaint(app) == "models/model.onnx is missing. Make it with: make app."
+    assert complaint(app) == f"models/model.onnx is missing. {REMAKE}"
 
 
 def test_damaged_description(browser: Chrome, site: Site, tmp_path: Path) -> None:
     (tmp_path / "model.onnx.json").write_text("<!doctype html>")
     app = Page(browser, site("no-json", tmp_path))
-    assert complaint(app) == "models/model.onnx.json is not JSON. Make it again with: make app."
+    assert complaint(app) == f"models/model.onnx.json is not JSON. {REMAKE}"
 
 
 @pytest.mark.parametrize("change", [-1, 1])
@@ -72,24 +73,90 @@ def test_damaged_model(browser: Chrome, site: Site, tmp_path: Path) -> None:
     describe(tmp_path, [1, 32, 32, 3], ["a"], [[0, 0, 0]])
     app = Page(browser, site("damaged", tmp_path))
     assert "models/model.onnx cannot be run here" in complaint(app)
-    # Without a model, pictures can still be looked at.
+    # Without a model, pictures can still be looked at, and the reason stays.
     GREEN.save(tmp_path / "green.png")
     app.choose(tmp_path / "green.png")
     assert app.shown("view")
+    app.restart()
+    assert "models/model.onnx cannot be run here" in complaint(app)
 
 
 @pytest.mark.parametrize(
-    "other", [{"inputs": [{"name": "image", "dtype": "float32", "shape": [1, 3, 400, 400]}]}, {"format": "executorch"}]
+    ("change", "message"),
+    [
+        ({"format": "executorch"}, "its format is executorch: export it with --format=onnx"),
+        ({"file": None}, "it has no file and file_bytes"),
+        ({"inputs": []}, "it has 0 inputs"),
+        ({"inputs": [{"dtype": "float32", "shape": [1, 3, 32, 32]}]}, "its input is float32: export it with --prep"),
+        ({"inputs": [{"dtype": "uint8", "shape": [1, "height", "width", 3]}]}, "its pictures have no fixed size"),
+        (
+            {"outputs": [{"dtype": "float32", "shape": [1, 3, 32, 32]}]},
+            "its output is float32: export it with --argmax",
+        ),
+        ({"outputs": [{"dtype": "uint8", "shape": [1]}]}, "it gives no label for each pixel"),
+        ({"colors": [[0, 0, 0]]}, "its classes have no colours"),
+        ({"colors": [None, [0, 0, 0], [0, 0, 0]]}, "a colour is not three numbers"),
+    ],
 )
 def test_model_of_another_kind(
-    browser: Chrome, site: Site, channels: Path, tmp_path: Path, other: dict[str, object]
+    browser: Chrome, site: Site, channels: Path, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     description = json.loads((channels / "model.onnx.json").read_text())
-    (tmp_path / "model.onnx.json").write_text(json.dumps(description | other))
-    app = Page(browser, site(f"kind-{min(other)}", tmp_path))
-    message = complaint(app)
-    assert "float32, 1x3x400x400" in message or "executorch" in message
-    assert "--preprocessing=normalize --argmax=true" in message
+    (tmp_path / "model.onnx.json").write_text(json.dumps(description | change))
+    app = Page(browser, site(tmp_path.name, tmp_path))
+    assert message in complaint(app)
+
+
+def test_download_that_breaks_off(browser: Chrome, site: Site, channels: Path) -> None:
+    broken = """
+    const real = fetch;
+    window.fetch = async (url, options) => String(url).endsWith("model.onnx")
+      ? new Response(new ReadableStream({ start: (s) => { s.enqueue(new Uint8Array(7)); }, pull: (s) => s.error() }))
+      : real(url, options);
+    """
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": broken})
+    try:
+        app = Page(browser, site("small", channels))
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    assert "models/model.onnx broke off after 7 of " in complaint(app)
+
+
+def test_random_weights_are_said(browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
+    description = json.loads((channels / "model.onnx.json").read_text())
+    (tmp_path / "model.onnx.json").write_text(json.dumps(description | {"random_weights": True}))
+    (tmp_path / "model.onnx").write_bytes((channels / "model.onnx").read_bytes())
+    app = Page(browser, site("random", tmp_path))
+    assert app.shown("random")
+    assert app.text("status").startswith("The model is ready.")
+
+
+def test_label_without_a_name(browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
+    description = json.loads((channels / "model.onnx.json").read_text())
+    few = {name: description[name][:1] for name in ("classes", "colors")}
+    (tmp_path / "model.onnx.json").write_text(json.dumps(description | few))
+    (tmp_path / "model.onnx").write_bytes((channels / "model.onnx").read_bytes())
+    app = Page(browser, site("few-names", tmp_path))
+    assert not segments(app, tmp_path)
+    assert "The model gave the label 1, but models/model.onnx.json names 1 classes" in app.text("message")
+    assert app.text("status") == "The picture was not segmented."
+    assert app["segment"].is_enabled()
+    assert app.focused() == "segment"
+
+
+@pytest.mark.parametrize(
+    ("name", "worker"), [("throws", "throw new Error('Something odd.');"), ("misses", "import './nowhere.js';")]
+)
+def test_worker_that_fails_is_said(browser: Chrome, site: Site, channels: Path, name: str, worker: str) -> None:
+    app = Page(browser, site(f"worker-{name}", channels, worker=worker))
+    assert "worker.js " in complaint(app)
+    assert "Reload the page" in complaint(app)
+
+
+def test_missing_runtime(browser: Chrome, site: Site, channels: Path) -> None:
+    worker = (ROOT / "app" / "worker.js").read_text().replace("vendor/", "nowhere/")
+    app = Page(browser, site("no-runtime", channels, worker=worker))
+    assert "make app-assets" in complaint(app)
 
 
 def test_missing_module_is_said(browser: Chrome, site: Site, channels: Path) -> None:
@@ -152,6 +219,11 @@ def test_gpu_is_used_where_there_is_one(gpu_browser: Chrome, site: Site, channel
     app = Page(gpu_browser, site("gpu", channels, worker=SOFTWARE_GPU + worker))
     assert app.text("status") == "The model is ready. It runs on WebGPU."
     assert segments(app, tmp_path)
+
+
+def test_processor_that_plays_a_gpu_is_not_used(gpu_browser: Chrome, site: Site, channels: Path) -> None:
+    app = Page(gpu_browser, site("small", channels))
+    assert "WebAssembly" in app.text("status")
 
 
 def test_lost_gpu_leaves_webassembly(gpu_browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:

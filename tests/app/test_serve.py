@@ -3,8 +3,10 @@
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -29,31 +31,46 @@ def serve(copy: Path, port: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+def address_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().split()[4]
 
 
 def test_server_isolates_the_page_and_ends_with_ctrl_c(copy: Path) -> None:
-    port = free_port()
-    process = serve(copy, port)
-    assert process.stdout is not None
-    assert f"http://127.0.0.1:{port}/" in process.stdout.readline()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/vendor/runtime.mjs", timeout=10) as answer:
+    process = serve(copy, 0)
+    address = address_of(process)
+    with urllib.request.urlopen(f"{address}vendor/runtime.mjs", timeout=10) as answer:
         assert answer.headers["Content-Type"] == "text/javascript"
+        policy = answer.headers["Content-Security-Policy"]
         assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
         assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert f'content="{policy}"' in (ROOT / "app" / "index.html").read_text()
+    assert f"Content-Security-Policy: {policy}\n" in (ROOT / "app" / "README.md").read_text()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 0
     assert errors == ""
 
 
+def test_download_that_the_browser_breaks_off_is_no_error(copy: Path) -> None:
+    (copy / "models" / "model.onnx").write_bytes(bytes(2**25))
+    process = serve(copy, 0)
+    place = urllib.parse.urlsplit(address_of(process))
+    with socket.create_connection((place.hostname, place.port), timeout=10) as connection:
+        connection.sendall(b"GET /models/model.onnx HTTP/1.0\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.0 200")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes at once
+    with urllib.request.urlopen(f"{place.geturl()}vendor/runtime.mjs", timeout=10) as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert errors == ""
+
+
 @pytest.mark.parametrize(("missing", "command"), [("vendor", "make app-assets"), ("models", "make app")])
 def test_what_is_missing_is_named(copy: Path, missing: str, command: str) -> None:
     shutil.rmtree(copy / missing)
-    _, errors = serve(copy, free_port()).communicate(timeout=10)
+    _, errors = serve(copy, 0).communicate(timeout=10)
     assert f"app/{missing}" in errors
     assert command in errors
 
