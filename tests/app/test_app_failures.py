@@ -172,6 +172,17 @@ def test_unforeseen_error_is_said(browser: Chrome, site: Site, channels: Path) -
     )
 
 
+def test_unforeseen_error_leaves_the_buttons_usable(
+    browser: Chrome, site: Site, channels: Path, tmp_path: Path
+) -> None:
+    legend = (ROOT / "app" / "legend.js").read_text().replace("list.replaceChildren(", "list.nothingOfThisName(")
+    app = Page(browser, site("odd", channels, legend=legend))
+    assert not segments(app, tmp_path)
+    app.wait(lambda: "did not foresee (list.nothingOfThisName is not" in app.text("message"))
+    assert app.text("status") == "The picture was not segmented."
+    assert app["segment"].is_enabled()
+
+
 def test_browser_without_webassembly(browser: Chrome, site: Site, channels: Path) -> None:
     script = {"source": "delete window.WebAssembly"}
     added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
