@@ -5,6 +5,7 @@ import { InputError } from "./errors.js";
 export class Engine {
   #worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   #waiting = []; // the worker answers in order
+  #failure = null; // why it never will again
 
   constructor() {
     this.#worker.onmessage = ({ data }) => {
@@ -14,8 +15,8 @@ export class Engine {
     };
     this.#worker.onerror = (event) => {
       const what = event.message ? `worker.js failed: ${event.message}` : "worker.js could not be loaded";
-      const error = new InputError(`${what}. Reload the page to try again.`);
-      this.#waiting.splice(0).forEach(({ reject }) => reject(error));
+      this.#failure = new InputError(`${what}. Reload the page to try again.`);
+      this.#waiting.splice(0).forEach(({ reject }) => reject(this.#failure));
     };
   }
 
@@ -41,6 +42,7 @@ export class Engine {
   }
 
   #ask(request, transferred) {
+    if (this.#failure) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
       this.#worker.postMessage(request, transferred);

@@ -1,7 +1,8 @@
 """What a person does with the app's page, for tests."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,16 @@ dataTransfer.items.add(new File([bytes], arguments[0]));
 const options = { dataTransfer, bubbles: true, cancelable: true };
 for (const type of ["dragover", "drop"]) document.getElementById("stage").dispatchEvent(new DragEvent(type, options));
 """
+
+
+@contextmanager
+def first_runs(browser: Chrome, script: str) -> Iterator[None]:
+    """Run a script before those of the pages that are opened meanwhile."""
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    try:
+        yield
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
 def picture(pixels: NDArray[np.uint8] | Image.Image, path: Path, **options: Any) -> Path:

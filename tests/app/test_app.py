@@ -12,7 +12,7 @@ from selenium.webdriver import Chrome, Keys
 from datamodules.samples.pascal_voc import draw
 from datamodules.voc_palette import voc_palette
 from tests.app.conftest import ROOT, Site
-from tests.app.page import Page, picture, quarters
+from tests.app.page import Page, first_runs, picture, quarters
 
 # Counts the steps of a timer while the model runs.
 COUNT_TICKS = """
@@ -181,11 +181,8 @@ def test_bar_follows_the_download(browser: Chrome, site: Site, channels: Path) -
       for (const { target } of changes) if (target.id === "progress") values.push(target.getAttribute("value"));
     }).observe(document, { attributes: true, attributeFilter: ["value"], subtree: true });
     """
-    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": halves})
-    try:
+    with first_runs(browser, halves):
         app = Page(browser, site("small", channels))
-    finally:
-        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
     first, second, gone = app.run("return values")
     assert float(first) == pytest.approx(0.5, abs=0.01)
     assert float(second) == 1

@@ -10,7 +10,7 @@ from PIL import Image
 from selenium.webdriver import Chrome
 
 from tests.app.conftest import ROOT, Site, describe, start_browser
-from tests.app.page import Page
+from tests.app.page import Page, first_runs
 
 REMAKE = "Remove the folder models, and make it again with: make app."
 GREEN = Image.new("RGB", (32, 32), (10, 200, 30))
@@ -114,11 +114,8 @@ def test_download_that_breaks_off(browser: Chrome, site: Site, channels: Path) -
       ? new Response(new ReadableStream({ start: (s) => { s.enqueue(new Uint8Array(7)); }, pull: (s) => s.error() }))
       : real(url, options);
     """
-    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": broken})
-    try:
+    with first_runs(browser, broken):
         app = Page(browser, site("small", channels))
-    finally:
-        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
     assert "models/model.onnx broke off after 7 of " in complaint(app)
 
 
@@ -144,11 +141,25 @@ def test_label_without_a_name(browser: Chrome, site: Site, channels: Path, tmp_p
     assert app.focused() == "segment"
 
 
+# A model that comes later than what is wrong with the worker.
+LATE_MODEL = """
+const real = fetch;
+window.fetch = async (url, options) => {
+  if (String(url).endsWith("model.onnx")) await new Promise((ended) => setTimeout(ended, 300));
+  return real(url, options);
+};
+"""
+
+
+@pytest.mark.parametrize("script", ["", LATE_MODEL], ids=["early", "late"])
 @pytest.mark.parametrize(
     ("name", "worker"), [("throws", "throw new Error('Something odd.');"), ("misses", "import './nowhere.js';")]
 )
-def test_worker_that_fails_is_said(browser: Chrome, site: Site, channels: Path, name: str, worker: str) -> None:
-    app = Page(browser, site(f"worker-{name}", channels, worker=worker))
+def test_worker_that_fails_is_said(
+    browser: Chrome, site: Site, channels: Path, name: str, worker: str, script: str
+) -> None:
+    with first_runs(browser, script):
+        app = Page(browser, site(f"worker-{name}", channels, worker=worker))
     assert "worker.js " in complaint(app)
     assert "Reload the page" in complaint(app)
 
@@ -184,12 +195,8 @@ def test_unforeseen_error_leaves_the_buttons_usable(
 
 
 def test_browser_without_webassembly(browser: Chrome, site: Site, channels: Path) -> None:
-    script = {"source": "delete window.WebAssembly"}
-    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
-    try:
+    with first_runs(browser, "delete window.WebAssembly"):
         app = Page(browser, site("small", channels))
-    finally:
-        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
     assert "This browser has no WebAssembly" in complaint(app)
 
 
