@@ -156,10 +156,10 @@ def whole_runs(small_data: dict[str, list[str]], tmp_path_factory: pytest.TempPa
 @pytest.mark.parametrize(
     ("workload", "num_workers"),
     [
-        *((RESNET, 2), (MODERN, 2), (SPEECH, 2), (CLICKS, 2)),
+        *((RESNET, 2), (SPEECH, 2)),
         *(
             pytest.param(*other, marks=pytest.mark.slow)
-            for other in ((RESNET, 0), (CLASSIC, 0), (QUESTIONS, 2), (CROPS, 2))
+            for other in ((RESNET, 0), (MODERN, 2), (CLASSIC, 0), (CLICKS, 2), (QUESTIONS, 2), (CROPS, 2))
         ),
     ],
     ids=lambda value: getattr(value, "config", value),

@@ -27,8 +27,8 @@ WORKLOADS = {
 }
 #: What every run of the tests tries; the others are slow.
 QUICK = {
-    *(("ResNet", "onnx"), ("FLAVA", "torchscript"), ("DLRM", "executorch")),
-    *(("Transformer", "torch_export"), ("Conformer", "torch_export"), ("Transformer", "int8")),
+    *(("ResNet", "onnx"), ("FLAVA", "torchscript"), ("Transformer", "torch_export")),
+    *(("Conformer", "torch_export"), ("Transformer", "int8")),
 }
 
 

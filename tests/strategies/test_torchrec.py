@@ -421,9 +421,8 @@ def test_two_nodes_of_two_processes_learn_what_one_process_does(tmp_path: Path) 
     assert_same(runs["on"], runs.alone(Case("adagrad", optimizer="adagrad")), begin=7)
 
 
-@pytest.mark.parametrize(
-    "in_background", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "in_background"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("in_background", [False, True], ids=["", "in_background"])
 def test_run_that_is_killed_while_it_saves_goes_on_from_its_last_whole_checkpoint(
     tmp_path: Path, in_background: bool
 ) -> None:
