@@ -173,7 +173,8 @@ def test_two_processes_started_by_lightning_train_and_predict(tiny_imagenet: Pat
 
 
 def test_bad_input_is_one_message_without_a_traceback(tmp_path: Path) -> None:
-    command = [sys.executable, "train.py", "fit", *WORKLOAD, f"--data.root={tmp_path / 'nowhere'}"]
+    words = [f"--data.root={tmp_path / 'nowhere'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
+    command = [sys.executable, "train.py", "fit", *WORKLOAD, *words]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
