@@ -33,6 +33,13 @@ def segments(app: Page, tmp_path: Path) -> bool:
     return app.legend() == {"green": "100.0 %"}
 
 
+def altered(channels: Path, folder: Path, **changes: object) -> None:
+    """Put the small model into a folder, with a description that says something else."""
+    (folder / "model.onnx").write_bytes((channels / "model.onnx").read_bytes())
+    description = json.loads((channels / "model.onnx.json").read_text())
+    (folder / "model.onnx.json").write_text(json.dumps(description | changes))
+
+
 def complaint(app: Page) -> str:
     assert app.shown("failure")
     assert app.text("status") == "There is no model."
@@ -46,7 +53,8 @@ def test_missing_description(browser: Chrome, site: Site, tmp_path: Path) -> Non
 
 
 def test_missing_model(browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
-    (tmp_path / "model.onnx.json").write_bytes((channels / "model.onnx.json").read_bytes())
+    altered(channels, tmp_path)
+    (tmp_path / "model.onnx").unlink()
     app = Page(browser, site("no-model", tmp_path))
     assert complaint(app) == f"models/model.onnx is missing. {REMAKE}"
 
@@ -59,10 +67,10 @@ def test_damaged_description(browser: Chrome, site: Site, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("change", [-1, 1])
 def test_model_of_another_size(browser: Chrome, site: Site, channels: Path, tmp_path: Path, change: int) -> None:
+    altered(channels, tmp_path)
     content = (channels / "model.onnx").read_bytes()
     (tmp_path / "model.onnx").write_bytes(content[:-1] if change < 0 else content + b"\0")
     size = len(content)
-    (tmp_path / "model.onnx.json").write_bytes((channels / "model.onnx.json").read_bytes())
     app = Page(browser, site(f"size{change}", tmp_path))
     found = f"{size - 1}" if change < 0 else f"more than {size}"
     assert f"models/model.onnx has {found} bytes where models/model.onnx.json says {size}" in complaint(app)
@@ -101,8 +109,7 @@ def test_damaged_model(browser: Chrome, site: Site, tmp_path: Path) -> None:
 def test_model_of_another_kind(
     browser: Chrome, site: Site, channels: Path, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
-    description = json.loads((channels / "model.onnx.json").read_text())
-    (tmp_path / "model.onnx.json").write_text(json.dumps(description | change))
+    altered(channels, tmp_path, **change)
     app = Page(browser, site(tmp_path.name, tmp_path))
     assert message in complaint(app)
 
@@ -120,19 +127,14 @@ def test_download_that_breaks_off(browser: Chrome, site: Site, channels: Path) -
 
 
 def test_random_weights_are_said(browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
-    description = json.loads((channels / "model.onnx.json").read_text())
-    (tmp_path / "model.onnx.json").write_text(json.dumps(description | {"random_weights": True}))
-    (tmp_path / "model.onnx").write_bytes((channels / "model.onnx").read_bytes())
+    altered(channels, tmp_path, random_weights=True)
     app = Page(browser, site("random", tmp_path))
     assert app.shown("random")
     assert app.text("status").startswith("The model is ready.")
 
 
 def test_label_without_a_name(browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
-    description = json.loads((channels / "model.onnx.json").read_text())
-    few = {name: description[name][:1] for name in ("classes", "colors")}
-    (tmp_path / "model.onnx.json").write_text(json.dumps(description | few))
-    (tmp_path / "model.onnx").write_bytes((channels / "model.onnx").read_bytes())
+    altered(channels, tmp_path, classes=["red"], colors=[[255, 0, 0]])
     app = Page(browser, site("few-names", tmp_path))
     assert not segments(app, tmp_path)
     assert "The model gave the label 1, but models/model.onnx.json names 1 classes" in app.text("message")
