@@ -13,14 +13,14 @@ help: ## explain the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: demo
-demo: $(UV) ## train ResNet on generated sample pictures: about a minute on two cores
-	$(RUN) train.py fit --config configs/resnet_tiny_imagenet.yaml --config configs/sample/resnet_tiny_imagenet.yaml
+demo: $(UV) ## train ResNet on generated synthetic images: about a minute on two cores
+	$(RUN) train.py fit --config configs/resnet_tiny_imagenet.yaml --config configs/synthetic/resnet_tiny_imagenet.yaml
 
 .PHONY: app
-app: app-assets app/models/model.onnx.json ## segment pictures in the browser: the app at http://127.0.0.1:8000
+app: app-assets app/models/model.onnx.json ## segment images in the browser: the app at http://127.0.0.1:8000
 	$(RUN) python app/serve.py
 
-# A model with the weights of a run's CHECKPOINT, or with random ones, for pictures of SIZE x SIZE pixels. It is kept for
+# A model with the weights of a run's CHECKPOINT, or with random ones, for images of SIZE x SIZE pixels. It is kept for
 # the next time unless one of the two is given.
 SIZE := 401
 RUN_FOLDER = $(dir $(CHECKPOINT))..
@@ -28,7 +28,7 @@ app/models/model.onnx.json: $(if $(CHECKPOINT)$(filter command,$(origin SIZE)),F
 	mkdir -p $(@D)
 	$(RUN) --extra export train.py export \
 		$(if $(CHECKPOINT),--config $(RUN_FOLDER)/config.yaml --ckpt_path $(CHECKPOINT), \
-			--config configs/deeplab_voc.yaml --config configs/sample/deeplab_voc.yaml --random_weights=true) \
+			--config configs/deeplab_voc.yaml --config configs/synthetic/deeplab_voc.yaml --random_weights=true) \
 		--format=onnx --output=$(basename $@) --overwrite=true --size=[$(SIZE),$(SIZE)] --preprocessing=normalize --argmax=true
 
 .PHONY: FORCE

@@ -1,9 +1,12 @@
 """Train, validate, test and use the workloads: ``python train.py --help``."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from trainer.cli import SextantCLI
-from trainer.command import run_command
+from sextant.cli.cli import SextantCLI
+from sextant.cli.command import run_command
+
+SHARED_CONFIG = Path(__file__).resolve().parent / "configs" / "trainer.yaml"
 
 
 def main(args: Sequence[str] | None = None) -> SextantCLI:
@@ -15,7 +18,7 @@ def main(args: Sequence[str] | None = None) -> SextantCLI:
     Returns:
         The command line interface, which holds the trainer, the model and the data after the run.
     """
-    return SextantCLI(args=None if args is None else list(args))
+    return SextantCLI(SHARED_CONFIG, None if args is None else list(args))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 // The camera's preview and shutter.
 
 import { InputError } from "./errors.js";
-import { reduced } from "./picture.js";
+import { reduced } from "./image.js";
 
 const REMEDIES = {
-  NotAllowedError: "Allow it for this page in the browser's settings, or choose a picture.",
-  NotFoundError: "Connect one, or choose a picture.",
+  NotAllowedError: "Allow it for this page in the browser's settings, or choose an image.",
+  NotFoundError: "Connect one, or choose an image.",
 };
 
 export class Camera {
@@ -35,7 +35,7 @@ export class Camera {
       stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
     } catch (error) {
       if (mine !== this.#turn) return; // it was stopped before it began
-      const remedy = REMEDIES[error.name] ?? "Close other programs that use it, or choose a picture.";
+      const remedy = REMEDIES[error.name] ?? "Close other programs that use it, or choose an image.";
       throw new InputError(`The camera cannot be used (${error.message || error.name}). ${remedy}`);
     }
     if (mine === this.#turn) this.#video.srcObject = stream;
@@ -43,9 +43,9 @@ export class Camera {
   }
 
   /**
-   * Take the picture that the preview shows.
+   * Take the image that the preview shows.
    *
-   * @returns {Promise<{bitmap: ImageBitmap, width: number, height: number}>} as of decodePicture.
+   * @returns {Promise<{bitmap: ImageBitmap, width: number, height: number}>} as of decodeImage.
    * @throws {InputError} the camera gave none.
    */
   async shoot() {
@@ -53,7 +53,7 @@ export class Camera {
     try {
       return { bitmap: await reduced(this.#video, width, height), width, height };
     } catch (error) {
-      throw new InputError(`The camera gave no picture (${error.message || error.name}). Try again, or choose one.`);
+      throw new InputError(`The camera gave no image (${error.message || error.name}). Try again, or choose one.`);
     }
   }
 

@@ -1,9 +1,9 @@
-// The list of the classes in a picture.
+// The list of the classes in an image.
 
-import { isColoured } from "./overlay.js";
+import { isColored } from "./overlay.js";
 
 /**
- * Fill a list with a line for each class: colour, name, share.
+ * Fill a list with a line for each class: color, name, share.
  *
  * @param {HTMLElement} list
  * @param {{name: string, color: number[], share: number}[]} shares as of classShares.
@@ -13,7 +13,7 @@ export function fillLegend(list, shares) {
     ...shares.map(({ name, color, share }) => {
       const line = document.createElement("li");
       line.style.setProperty("--share", share);
-      if (isColoured(color)) line.style.setProperty("--color", `rgb(${color})`);
+      if (isColored(color)) line.style.setProperty("--color", `rgb(${color})`);
       line.append(part("swatch"), part("name", name), part("share", percent(share)), part("bar"));
       return line;
     }),

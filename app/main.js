@@ -6,7 +6,7 @@ import { InputError } from "./errors.js";
 import { fillLegend } from "./legend.js";
 import { fetchModel, readDescription } from "./model.js";
 import { classShares, paintMask } from "./overlay.js";
-import { decodePicture, toPixels } from "./picture.js";
+import { decodeImage, toPixels } from "./image.js";
 import { listen } from "./sources.js";
 
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
@@ -14,16 +14,16 @@ const camera = new Camera(page.preview);
 
 let description = null; // of the model, once it is ready
 let engine = null;
-let picture = null; // what decodePicture gives
+let image = null; // what decodeImage gives
 let result = null; // what Engine.segment gives
 let busy = false;
 let filming = false;
-let stage = 0; // counts what was on the stage: what was begun for an earlier picture is dropped
-let choice = 0; // counts what was chosen: a picture that is decoded late gives way to later ones
+let stage = 0; // counts what was on the stage: what was begun for an earlier image is dropped
+let choice = 0; // counts what was chosen: an image that is decoded late gives way to later ones
 
 function show() {
-  page.empty.hidden = Boolean(picture) || filming;
-  page.view.hidden = !picture || filming;
+  page.empty.hidden = Boolean(image) || filming;
+  page.view.hidden = !image || filming;
   page.mask.hidden = !result;
   page.busy.hidden = !busy;
   page.stage.setAttribute("aria-busy", busy);
@@ -31,8 +31,8 @@ function show() {
   page.result.hidden = !result;
   page.photo.disabled = filming;
   page.shutter.disabled = page.preview.readyState < HTMLMediaElement.HAVE_CURRENT_DATA;
-  page.segment.disabled = !description || !picture || busy || Boolean(result) || filming;
-  page.restart.disabled = !picture && !filming;
+  page.segment.disabled = !description || !image || busy || Boolean(result) || filming;
+  page.restart.disabled = !image && !filming;
   page.opacity.disabled = !result;
 }
 
@@ -81,10 +81,10 @@ async function loadModel() {
   say("Starting the model");
   const { device } = await engine.open(bytes, read);
   description = read;
-  say(`The model is ready. It runs on ${device}.${picture ? " Press Segment." : ""}`);
+  say(`The model is ready. It runs on ${device}.${image ? " Press Segment." : ""}`);
 }
 
-/** Load the model. Why there is none stays on the page, since without it pictures can only be looked at. */
+/** Load the model. Why there is none stays on the page, since without it images can only be looked at. */
 async function begin() {
   try {
     await loadModel();
@@ -104,20 +104,20 @@ function clear() {
   stage++;
   choice++;
   camera.stop();
-  picture?.bitmap.close();
-  [picture, result, busy, filming] = [null, null, false, false];
+  image?.bitmap.close();
+  [image, result, busy, filming] = [null, null, false, false];
 }
 
 function restart() {
   clear();
   complain("");
   page.size.textContent = "";
-  if (description) say("Choose a picture.");
+  if (description) say("Choose an image.");
   show();
   page.choose.focus();
 }
 
-/** Put a picture on the stage once it is decoded, unless something else was chosen meanwhile. */
+/** Put an image on the stage once it is decoded, unless something else was chosen meanwhile. */
 async function place(decoding) {
   const mine = ++choice;
   let decoded;
@@ -132,10 +132,10 @@ async function place(decoding) {
     return;
   }
   clear();
-  picture = decoded;
-  const { bitmap, width, height } = picture;
-  Object.assign(page.picture, { width: bitmap.width, height: bitmap.height });
-  page.picture.getContext("2d").drawImage(bitmap, 0, 0);
+  image = decoded;
+  const { bitmap, width, height } = image;
+  Object.assign(page.image, { width: bitmap.width, height: bitmap.height });
+  page.image.getContext("2d").drawImage(bitmap, 0, 0);
   page.view.style.setProperty("--ratio", bitmap.width / bitmap.height);
   const smaller = bitmap.width < width ? `, scaled down to ${bitmap.width} x ${bitmap.height}` : "";
   page.size.textContent = `${width} x ${height} pixels${smaller}`;
@@ -146,8 +146,8 @@ async function place(decoding) {
 
 function choose(file) {
   attempt(async () => {
-    if (!file) throw new InputError("What was dropped is no file. Drop a picture file.");
-    await place(decodePicture(file));
+    if (!file) throw new InputError("What was dropped is no file. Drop an image file.");
+    await place(decodeImage(file));
   });
 }
 
@@ -190,18 +190,18 @@ async function segment() {
   show();
   await attempt(async () => {
     try {
-      const labelled = await engine.segment(toPixels(picture.bitmap, description.width, description.height));
+      const labeled = await engine.segment(toPixels(image.bitmap, description.width, description.height));
       if (mine !== stage) return;
-      const shares = classShares(labelled.mask, description);
-      paintMask(page.mask, labelled.mask, description);
+      const shares = classShares(labeled.mask, description);
+      paintMask(page.mask, labeled.mask, description);
       fillLegend(page.legend, shares);
-      page.time.textContent = `${Math.round(labelled.milliseconds)} ms`;
-      page.device.textContent = labelled.device;
-      result = labelled;
+      page.time.textContent = `${Math.round(labeled.milliseconds)} ms`;
+      page.device.textContent = labeled.device;
+      result = labeled;
       say(shares.length === 1 ? "Segmented: one class." : `Segmented: ${shares.length} classes.`);
     } catch (error) {
       if (mine !== stage) return;
-      say("The picture was not segmented.");
+      say("The image was not segmented.");
       throw error;
     } finally {
       if (mine === stage) busy = false;

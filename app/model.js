@@ -8,7 +8,7 @@ const REMAKE = "Remove the folder models, and make it again with: make app.";
 /**
  * Read models/model.onnx.json.
  *
- * @returns {Promise<object>} the description that the export wrote, with `width` and `height` of the model's pictures.
+ * @returns {Promise<object>} the description that the export wrote, with `width` and `height` of the model's images.
  * @throws {InputError} it is missing, or describes a model of another kind.
  */
 export async function readDescription() {
@@ -84,19 +84,19 @@ function check(description) {
   const needs = [
     [format === "onnx", `its format is ${format}: export it with --format=onnx`],
     [typeof file === "string" && Number.isInteger(bytes), "it has no file and file_bytes: export the model again"],
-    [inputs?.length === 1, `it has ${inputs?.length ?? "no"} inputs: the app takes models of one picture`],
+    [inputs?.length === 1, `it has ${inputs?.length ?? "no"} inputs: the app takes models of one image`],
     [input.dtype === "uint8" && channels === 3, `its input is ${input.dtype}: export it with --preprocessing=normalize`],
     [
       batch === 1 && Number.isInteger(height * width),
-      "its pictures have no fixed size: export it with --size=[401,401] --preprocessing=normalize",
+      "its images have no fixed size: export it with --size=[401,401] --preprocessing=normalize",
     ],
     [output.dtype === "uint8", `its output is ${output.dtype}: export it with --argmax=true`],
     [
       String(output.shape) === String([1, height, width]),
-      "it gives no label for each pixel: the app takes models that segment pictures",
+      "it gives no label for each pixel: the app takes models that segment images",
     ],
-    [classes?.length > 0 && classes.length === colors?.length, "its classes have no colours: export the model again"],
-    [colors?.every(isColor), "a colour is not three numbers from 0 to 255: export the model again"],
+    [classes?.length > 0 && classes.length === colors?.length, "its classes have no colors: export the model again"],
+    [colors?.every(isColor), "a color is not three numbers from 0 to 255: export the model again"],
   ];
   const missing = needs.find(([met]) => !met);
   if (missing) {

@@ -1,12 +1,12 @@
-// Masks as colours, and what share of the picture each class has.
+// Masks as colors, and what share of the image each class has.
 
 import { InputError } from "./errors.js";
 
-/** Whether a class has a colour; black ones leave the picture as it is. */
-export const isColoured = (color) => color.some((value) => value > 0);
+/** Whether a class has a color; black ones leave the image as it is. */
+export const isColored = (color) => color.some((value) => value > 0);
 
 /**
- * Paint a mask, opaque where a class has a colour.
+ * Paint a mask, opaque where a class has a color.
  *
  * @param {HTMLCanvasElement} canvas takes the mask's size.
  * @param {Uint8Array} mask the label of each pixel.
@@ -15,7 +15,7 @@ export const isColoured = (color) => color.some((value) => value > 0);
 export function paintMask(canvas, mask, { width, height, colors }) {
   const image = new ImageData(width, height);
   const words = new Uint32Array(image.data.buffer);
-  const painted = new Uint32Array(Uint8Array.from(colors.flatMap((c) => [...c, isColoured(c) ? 255 : 0])).buffer);
+  const painted = new Uint32Array(Uint8Array.from(colors.flatMap((c) => [...c, isColored(c) ? 255 : 0])).buffer);
   for (let i = 0; i < mask.length; i++) words[i] = painted[mask[i]];
   Object.assign(canvas, { width, height });
   canvas.getContext("2d").putImageData(image, 0, 0);

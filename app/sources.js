@@ -1,4 +1,4 @@
-// Where picture files come from: the gallery, drag and drop, the clipboard.
+// Where image files come from: the gallery, drag and drop, the clipboard.
 
 /**
  * @param {HTMLInputElement[]} inputs file inputs.

@@ -110,7 +110,7 @@ const gpu = hasWebGPU();
 // The runtime is loaded while the page loads the model. What goes wrong is said when the model is opened.
 gpu.then((there) => runtime(there ? "webgpu" : "wasm")).catch(() => {});
 
-let last = Promise.resolve(); // a session runs one picture at a time
+let last = Promise.resolve(); // a session runs one image at a time
 self.onmessage = ({ data }) => {
   last = last.then(() => answer(data));
 };

@@ -24,8 +24,8 @@ from pyarrow import csv
 from benchmarks.machine import describe
 from benchmarks.steps import positive
 from datamodules.criteo import DENSE, VALUES, Criteo
-from trainer.command import run_command
-from trainer.memory import peak_memory
+from sextant.cli.command import run_command
+from sextant.memory import peak_memory
 
 PIECE = 100_000  # rows that are drawn together
 HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words of the command line; those of this process if None.
     """
     args = parse(arguments)
-    print(describe("SAMPLE (drawn rows in Criteo's format)"), flush=True)
+    print(describe("SYNTHETIC (drawn rows in Criteo's format)"), flush=True)
     print(f"{'rows':>12} {'MB':>8} {'prepared/s':>12} {'peak MB':>8} {'read/s':>12}", flush=True)
     for rows in args.rows:
         with tempfile.TemporaryDirectory(prefix="click_log_") as folder:

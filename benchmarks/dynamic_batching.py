@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import describe
 from benchmarks.steps import positive
-from datamodules.samplers.dynamic import DynamicBatchSampler
-from trainer.command import run_command
-from trainer.errors import InputError
-from trainer.memory import peak_memory
+from sextant.cli.command import run_command
+from sextant.errors import InputError
+from sextant.memory import peak_memory
+from sextant.samplers.dynamic import DynamicBatchSampler
 
 Lengths = NDArray[np.float64]
 Batches = list[list[int]]
@@ -204,7 +204,7 @@ def report(name: str, figures: dict[str, Figures]) -> None:
 
 
 def draw(sets: dict[str, dict[str, Figures]], file: Path) -> None:
-    """Draw padding against randomness, one picture for each set of lengths, with a point for each method."""
+    """Draw padding against randomness, one image for each set of lengths, with a point for each method."""
     from matplotlib.figure import Figure
 
     figure = Figure((7 * len(sets), 5), layout="constrained")
@@ -232,7 +232,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--texts", type=positive, default=1_000_000, help="how many text lengths to draw (default: %(default)s)"
     )
-    parser.add_argument("--picture", type=Path, help="draw padding against randomness into this file, .png or .svg")
+    parser.add_argument("--image", type=Path, help="draw padding against randomness into this file, .png or .svg")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="which to compare")
     return parser.parse_args(args)
 
@@ -251,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sets[f"{len(few):,} of the utterances, 544 s a batch"] = few, 544.0
         sets[f"{len(real):,} utterances, 600 s a batch"] = real, 600.0
     sets[f"{args.texts:,} texts, 16,384 tokens a batch"] = draw_texts(args.texts), 16_384.0
-    print(describe(f"real ({args.durations})" if args.durations else "SAMPLE (drawn lengths)"), flush=True)
+    print(describe(f"real ({args.durations})" if args.durations else "SYNTHETIC (drawn lengths)"), flush=True)
     measured: dict[str, dict[str, Figures]] = {}
     for name, (lengths, budget) in sets.items():
         figures = measured[name] = {}
@@ -260,8 +260,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 figures[method] = process.apply(measure, (method, lengths, budget))
             print(".", end="", flush=True)
         report(name, figures)
-    if args.picture:
-        draw(measured, args.picture)
+    if args.image:
+        draw(measured, args.image)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ from benchmarks.steps import Clock, StepClock, make, positive, shared_trainer
 from datamodules.wikitext2 import WikiText2
 from modules.networks.sampling import write
 from modules.transformer_lm import WordLanguageModel
-from trainer.command import run_command
-from trainer.errors import InputError
-from trainer.memory import peak_memory
+from sextant.cli.command import run_command
+from sextant.errors import InputError
+from sextant.memory import peak_memory
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 VOCABULARY = 33278  # words of WikiText-2
@@ -316,7 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     args = parse(arguments)
     torch.set_num_threads(args.threads)
-    print(describe("SAMPLE (words drawn at random)" if args.data_root is None else f"real ({args.data_root})"))
+    print(describe("SYNTHETIC (words drawn at random)" if args.data_root is None else f"real ({args.data_root})"))
     print(f"{args.threads} threads; {args.rounds} rounds of {args.steps} steps after {args.warmup}", flush=True)
     quiet()
     with tempfile.TemporaryDirectory(prefix="language_model_") as name:

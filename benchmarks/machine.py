@@ -11,7 +11,7 @@ def describe(data: str) -> str:
     """Say which hardware, which torch and which data the figures below the line are from.
 
     Args:
-        data: what was read, beginning with ``real`` or ``SAMPLE``.
+        data: what was read, beginning with ``real`` or ``SYNTHETIC``.
     """
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     hardware = ", ".join([f"{len(os.sched_getaffinity(0))} cores of {processor()}", *gpus])

@@ -26,21 +26,21 @@ from torchvision.transforms.v2.functional import InterpolationMode
 
 from benchmarks.machine import describe
 from benchmarks.steps import CONFIGS, Clock, StepClock, make, positive, shared_trainer
+from datamodules.images.segmentation import Pair
 from datamodules.pascal_voc import MEAN, STD, PascalVOC
-from datamodules.samples import pascal_voc as sample_set
-from datamodules.segmentation_pairs import Pair
+from datamodules.synthetic import pascal_voc as synthetic_set
 from modules.deeplab import IGNORED, SemanticSegmenter
-from modules.optimization import parameter_groups
-from trainer.command import run_command
+from sextant.cli.command import run_command
+from sextant.optimization import parameter_groups
 
 BASE = 520  # of torchvision's reference: the shorter side becomes half to twice as many pixels
-STEP_SIZE = 257  # side of the pictures of a training step
+STEP_SIZE = 257  # side of the images of a training step
 
 
 class ReferenceCrops(Dataset):
     """Training crops as torchvision's references/segmentation make them with Pillow, one by one.
 
-    The whole picture is resized, then mirrored, padded and cropped, and each crop becomes floating-point numbers by
+    The whole image is resized, then mirrored, padded and cropped, and each crop becomes floating-point numbers by
     itself.
     """
 
@@ -68,12 +68,12 @@ class ReferenceCrops(Dataset):
         return T.normalize(values, MEAN, STD), T.pil_to_tensor(T.crop(mask, *window))[0].long()
 
 
-def make_data(args: argparse.Namespace, folder: Path, pictures: int, **settings: Any) -> PascalVOC:
-    """Make the data: that of ``--data-root``, or generated pictures of 500x375 pixels."""
+def make_data(args: argparse.Namespace, folder: Path, images: int, **settings: Any) -> PascalVOC:
+    """Make the data: that of ``--data-root``, or generated images of 500x375 pixels."""
     root = args.data_root
     if root is None:
-        root = folder / f"sample-{pictures}"
-        sample_set.make(root, train=pictures, val=1, sides=(375, 500))
+        root = folder / f"sample-{images}"
+        synthetic_set.make(root, train=images, val=1, sides=(375, 500))
     data = PascalVOC(root=str(root), cache=str(folder), classes=_classes(root, folder), **settings)
     data.setup("fit")
     return data
@@ -122,9 +122,9 @@ def train_by_hand(settings: dict[str, Any], data: PascalVOC, clock: Clock) -> No
 
 def measure_steps(args: argparse.Namespace, folder: Path) -> None:
     """Print the median step of both, and their ratio."""
-    pictures = 2 * (args.warmup + args.steps + 1)
+    images = 2 * (args.warmup + args.steps + 1)
     settings = step_settings(args)
-    data = make_data(args, folder, pictures, batch_size=2, crop_size=STEP_SIZE, seed=0)
+    data = make_data(args, folder, images, batch_size=2, crop_size=STEP_SIZE, seed=0)
     settings["init_args"]["num_classes"] = len(data.classes)
     seconds: dict[str, list[np.ndarray]] = {"trainer": [], "plain": []}
     for turn in range(args.rounds):
@@ -152,7 +152,7 @@ def measure_steps(args: argparse.Namespace, folder: Path) -> None:
 # Reading
 
 
-def pictures_per_second(loader: DataLoader, finish: Callable[[Any], Any]) -> float:
+def images_per_second(loader: DataLoader, finish: Callable[[Any], Any]) -> float:
     """Read two epochs, and time the second one: in the first, the workers start."""
     seconds, count = 0.0, 0
     for _ in range(2):
@@ -166,10 +166,10 @@ def pictures_per_second(loader: DataLoader, finish: Callable[[Any], Any]) -> flo
 def measure_reading(args: argparse.Namespace, folder: Path) -> None:
     """Print the crops per second of both, and their ratio."""
     settings = {"batch_size": args.batch_size, "crop_size": args.crop_size, "num_workers": args.num_workers}
-    data = make_data(args, folder, args.pictures, **settings)
+    data = make_data(args, folder, args.images, **settings)
     pairs = data._sets["train"].pairs
-    shorter = np.median([min(Image.open(pair.picture).size) for pair in pairs])
-    data = make_data(args, folder, args.pictures, **settings, scales=(BASE / 2 / shorter, 2 * BASE / shorter))
+    shorter = np.median([min(Image.open(pair.image).size) for pair in pairs])
+    data = make_data(args, folder, args.images, **settings, scales=(BASE / 2 / shorter, 2 * BASE / shorter))
     reference = DataLoader(
         ReferenceCrops(pairs, args.crop_size),
         args.batch_size,
@@ -181,17 +181,17 @@ def measure_reading(args: argparse.Namespace, folder: Path) -> None:
     for turn in range(args.rounds):
         for variant in list(rates)[:: 1 if turn % 2 else -1]:
             if variant == "ours":
-                rate = pictures_per_second(
+                rate = images_per_second(
                     data.train_dataloader(), lambda batch: data.transform(batch, training=True)["image"]
                 )
             else:
-                rate = pictures_per_second(reference, lambda batch: batch[0])
+                rate = images_per_second(reference, lambda batch: batch[0])
             rates[variant].append(rate)
-            print(f"round {turn + 1}: {variant:9} {rate:8.1f} pictures per second", flush=True)
+            print(f"round {turn + 1}: {variant:9} {rate:8.1f} images per second", flush=True)
     ratios = np.divide(rates["ours"], rates["reference"])
-    print(f"\n{len(pairs)} pictures, batches of {args.batch_size} at {args.crop_size}, {args.num_workers} workers")
+    print(f"\n{len(pairs)} images, batches of {args.batch_size} at {args.crop_size}, {args.num_workers} workers")
     for variant, of_rounds in rates.items():
-        print(f"{variant:9} {np.median(of_rounds):8.1f} pictures per second")
+        print(f"{variant:9} {np.median(of_rounds):8.1f} images per second")
     print(f"reading ratio ours/reference: {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})")
 
 
@@ -213,11 +213,11 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--threads", type=positive, default=torch.get_num_threads(), help="processor threads of torch (default: all)"
     )
-    parser.add_argument("--pictures", type=positive, default=320, help="pictures to generate (default: %(default)s)")
+    parser.add_argument("--images", type=positive, default=320, help="images to generate (default: %(default)s)")
     parser.add_argument("--batch-size", type=positive, default=16, help="crops of a batch (default: %(default)s)")
     parser.add_argument("--crop-size", type=positive, default=513, help="their side (default: %(default)s)")
     parser.add_argument("--num-workers", type=int, default=2, help="processes that read (default: %(default)s)")
-    parser.add_argument("--data-root", type=Path, help="a folder like VOC2012; without it, pictures are generated")
+    parser.add_argument("--data-root", type=Path, help="a folder like VOC2012; without it, images are generated")
     return parser.parse_args(args)
 
 
@@ -229,7 +229,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     args = parse(arguments)
     torch.set_num_threads(args.threads)
-    print(describe("SAMPLE (generated pictures)" if args.data_root is None else f"real ({args.data_root})"), flush=True)
+    print(
+        describe("SYNTHETIC (generated images)" if args.data_root is None else f"real ({args.data_root})"), flush=True
+    )
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what a Trainer says about itself, once a block
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")

@@ -34,12 +34,12 @@ from benchmarks.machine import describe
 from benchmarks.steps import Clock, StepClock, make, positive, shared_trainer
 from datamodules.criteo import Criteo
 from modules.dlrm import ClickPredictor
-from modules.networks.embedding_tables import table_configs
 from modules.row_wise_adagrad import RowWiseAdagrad
-from strategies.table_plan import AnyTypeSharder
-from strategies.torchrec import TorchRecStrategy
-from trainer.command import run_command
-from trainer.memory import peak_memory
+from sextant.cli.command import run_command
+from sextant.memory import peak_memory
+from sextant.strategies.embedding_tables import table_configs
+from sextant.strategies.table_plan import AnyTypeSharder
+from sextant.strategies.torchrec import TorchRecStrategy
 
 VARIANTS = ("trainer", "plain", "trainer+pipeline", "plain+pipeline")
 SPARSE_RATE, DENSE_RATE = 0.02, 1e-3
@@ -62,7 +62,7 @@ def run_trainer(args: argparse.Namespace, data: Criteo, clock: Clock, folder: Pa
         shared_trainer("cpu", folder, batches_needed(args))
         | {
             "devices": args.processes,
-            "strategy": {"class_path": "strategies.torchrec.TorchRecStrategy", "init_args": settings},
+            "strategy": {"class_path": "sextant.strategies.torchrec.TorchRecStrategy", "init_args": settings},
         },
     )
     trainer.callbacks.insert(0, StepClock(clock))
@@ -214,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.folder is not None:
         run_rank(args, args.folder)
         return
-    print(describe("SAMPLE (drawn rows in Criteo's format)"), flush=True)
+    print(describe("SYNTHETIC (drawn rows in Criteo's format)"), flush=True)
     print(
         f"DLRM, dim {args.dim}, {args.sharding_type}, {args.processes} processes of {args.threads} threads, batch "
         f"{args.batch_size}; {args.rounds} rounds of {args.steps} steps after {args.warmup}",

@@ -22,9 +22,9 @@ from benchmarks.machine import describe
 from benchmarks.steps import CONFIGS, make, positive
 from modules.conformer import SpeechRecognizer
 from modules.networks.ctc import ctc_losses
-from trainer.command import run_command
-from trainer.errors import InputError
-from trainer.memory import peak_memory
+from sextant.cli.command import run_command
+from sextant.errors import InputError
+from sextant.memory import peak_memory
 
 FRAMES_PER_SECOND = 100
 FRAMES_PER_LABEL = 8  # about 12 characters a second, as people read
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     setup = Setup(lengths, args.budget, args.layers, device)
     print(
-        describe(f"real durations ({args.durations}), noise for speech" if args.durations else "SAMPLE (drawn)"),
+        describe(f"real durations ({args.durations}), noise for speech" if args.durations else "SYNTHETIC (drawn)"),
         flush=True,
     )
     seconds = measure(setup, args.rounds)

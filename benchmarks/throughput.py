@@ -15,8 +15,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks.machine import describe
-from trainer.command import run_command
-from trainer.errors import InputError
+from sextant.cli.command import run_command
+from sextant.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 WINDOWS = 6  # measurements of a run, the first of which is left out
@@ -52,11 +52,11 @@ def command(args: argparse.Namespace, folder: Path) -> list[str]:
         folder: for logs and checkpoints.
 
     Raises:
-        InputError: the workload has no configuration for sample data.
+        InputError: the workload has no configuration for synthetic data.
     """
     words = [sys.executable, str(ROOT / "train.py"), "fit", f"--config={args.config}"]
     if args.data_root is None:
-        sample = args.config.parent / "sample" / args.config.name
+        sample = args.config.parent / "synthetic" / args.config.name
         if not sample.exists():
             raise InputError(f"{sample}: there is no such file, so --config {args.config} needs a --data-root.")
         words.append(f"--config={sample}")
@@ -126,9 +126,9 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         "--config",
         type=Path,
         default=ROOT / "configs" / "resnet_tiny_imagenet.yaml",
-        help="a workload; the one of its name in sample/ is added (default: configs/resnet_tiny_imagenet.yaml)",
+        help="a workload; the one of its name in synthetic/ is added (default: configs/resnet_tiny_imagenet.yaml)",
     )
-    parser.add_argument("--data-root", help="folder of real data, in place of the sample configuration")
+    parser.add_argument("--data-root", help="folder of real data, in place of the synthetic configuration")
     parser.add_argument(
         "--steps", type=int, default=60, help=f"steps of each run, {2 * WINDOWS} or more (default: %(default)s)"
     )
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     args = parse(arguments)
     args.config = args.config.resolve()
-    print(describe("SAMPLE (generated)" if args.data_root is None else f"real ({args.data_root})"), flush=True)
+    print(describe("SYNTHETIC (generated)" if args.data_root is None else f"real ({args.data_root})"), flush=True)
     rows: list[str] = []
     cpu_speed = 0.0
     for device, settings in devices(args.processes).items():

@@ -20,12 +20,12 @@ from lightning.pytorch import Trainer
 
 from benchmarks.machine import describe
 from benchmarks.steps import Clock, StepClock, make, positive, shared_trainer
-from datamodules.samples import tiny_imagenet as sample_set
+from datamodules.synthetic import tiny_imagenet as synthetic_set
 from datamodules.tiny_imagenet import TinyImageNet
-from modules.optimization import parameter_groups
 from modules.resnet import ImageClassifier
-from trainer.command import run_command
-from trainer.errors import InputError
+from sextant.cli.command import run_command
+from sextant.errors import InputError
+from sextant.optimization import parameter_groups
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 VARIANTS = ("trainer", "plain", "plain+metrics")
@@ -36,16 +36,16 @@ GOAL = 0.05  # most that the Trainer may add to a step, as a share of the plain 
 def read_settings(args: argparse.Namespace, folder: Path) -> Settings:
     """Read what ``model``, ``data`` and ``trainer`` are made from, and fit it to the benchmark.
 
-    The workload's own callbacks (weight averaging, pictures) and checkpoints are left out: they belong to the recipe
+    The workload's own callbacks (weight averaging, images) and checkpoints are left out: they belong to the recipe
     or act between steps, and the plain loop has neither. On a GPU both sides use bf16, as the recipe does.
 
     Args:
         args: the command line.
-        folder: for logs and sample data.
+        folder: for logs and synthetic data.
     """
     workload = yaml.safe_load((CONFIGS / "resnet_tiny_imagenet.yaml").read_text())
     workload["model"]["init_args"] |= {"stem": args.stem}
-    source = {"sample": True, "cache": str(folder)} if args.data_root is None else {"root": args.data_root}
+    source = {"synthetic": True, "cache": str(folder)} if args.data_root is None else {"root": args.data_root}
     workload["data"]["init_args"] |= {"batch_size": args.batch_size, "num_workers": args.num_workers} | source
     trainer = shared_trainer(args.accelerator, folder, batches_needed(args))
     return {"model": workload["model"], "data": workload["data"], "trainer": trainer}
@@ -60,21 +60,21 @@ def make_data(settings: Settings, args: argparse.Namespace) -> TinyImageNet:
     """Make the data that all variants read; every block reads the first batches of its first epoch.
 
     Raises:
-        InputError: there are not enough pictures for a block.
+        InputError: there are not enough images for a block.
     """
     needed = batches_needed(args)
     data = make(TinyImageNet, settings["data"])
-    if data.sample:  # enough pictures for whole batches, the same number in each class
-        classes = len(sample_set.OUTLINES)
+    if data.synthetic:  # enough images for whole batches, the same number in each class
+        classes = len(synthetic_set.OUTLINES)
         batches = needed + -needed % (classes // math.gcd(args.batch_size, classes))
-        sample_set.make(data.root, train=batches * args.batch_size // classes, val=1, test=1)
+        synthetic_set.make(data.root, train=batches * args.batch_size // classes, val=1, test=1)
     data.prepare_data()
     data.setup("fit")
     available = len(data.train_dataloader())
     if available < needed:
         raise InputError(
             f"{data.root}: {available} batches of {args.batch_size}, but a block takes {needed} (--steps, --warmup, "
-            "and one that ends the last of them). Give fewer --steps, a smaller --batch-size, or more pictures."
+            "and one that ends the last of them). Give fewer --steps, a smaller --batch-size, or more images."
         )
     settings["model"]["init_args"]["num_classes"] = len(data.classes)
     return data
@@ -182,7 +182,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         "(configs/resnet_tiny_imagenet.yaml). Blocks of steps alternate between them in one process. A third loop is "
         "the plain one that also updates the module's metrics. On a CPU each step is timed; on a GPU each block.",
     )
-    parser.add_argument("--batch-size", type=positive, default=256, help="pictures per step (default: %(default)s)")
+    parser.add_argument("--batch-size", type=positive, default=256, help="images per step (default: %(default)s)")
     parser.add_argument("--steps", type=positive, default=50, help="timed steps of a block (default: %(default)s)")
     parser.add_argument(
         "--warmup", type=positive, default=3, help="steps before them that are not timed (default: %(default)s)"
@@ -211,7 +211,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--data-root",
-        help="a Tiny-ImageNet folder of real pictures (decoded into data/cache); without it, they are generated",
+        help="a Tiny-ImageNet folder of real images (decoded into data/cache); without it, they are generated",
     )
     return parser.parse_args(args)
 
@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words of the command line; those of this process if None.
     """
     args = parse(arguments)
-    data_name = "SAMPLE (generated pictures)" if args.data_root is None else f"real ({args.data_root})"
+    data_name = "SYNTHETIC (generated images)" if args.data_root is None else f"real ({args.data_root})"
     torch.set_num_threads(args.threads)
     print(describe(data_name), flush=True)
     print(

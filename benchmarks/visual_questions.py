@@ -23,12 +23,12 @@ from transformers import FlavaModel
 
 from benchmarks.machine import describe
 from benchmarks.steps import CONFIGS, Clock, StepClock, make, positive, shared_trainer
-from datamodules.samples import text_vqa as sample_set
+from datamodules.synthetic import text_vqa as synthetic_set
 from datamodules.text_vqa import TextVQA
 from modules.flava import VisualQuestionAnswerer
 from modules.networks.flava import FlavaArchitecture
-from trainer.command import run_command
-from trainer.memory import peak_memory
+from sextant.cli.command import run_command
+from sextant.memory import peak_memory
 
 LONGEST = 512
 TINY = FlavaArchitecture(32, 16, 30522, LONGEST, 16, 16, 2, 1, 1, 1)
@@ -41,18 +41,18 @@ def read_settings(args: argparse.Namespace, folder: Path) -> Settings:
 
     Args:
         args: the command line.
-        folder: for logs and sample data.
+        folder: for logs and synthetic data.
     """
     workload = yaml.safe_load((CONFIGS / "flava_textvqa.yaml").read_text())
     architecture = TINY if args.tiny else FlavaArchitecture()
     workload["model"]["init_args"] |= {
-        "vocab_size": 14,  # the sample set's; TextVQA's 3,997 make the head 1 % of the weights instead of none
+        "vocab_size": 14,  # the synthetic set's; TextVQA's 3,997 make the head 1 % of the weights instead of none
         "weights": None,
         "architecture": asdict(architecture),
         "loss": "cross_entropy",
     }
     workload["data"]["init_args"] |= {
-        "sample": True,
+        "synthetic": True,
         "cache": str(folder),
         "image_size": architecture.image_size,
         "batch_size": args.batch_size,
@@ -67,7 +67,7 @@ def make_data(settings: Settings, variant: str) -> TextVQA:
     fixed = {"fixed_length": True} if variant == VARIANTS[2] else {}
     part = settings["data"]
     data: TextVQA = make(TextVQA, part | {"init_args": part["init_args"] | fixed})
-    sample_set.make(data.cache / sample_set.FOLDER, val=12)
+    synthetic_set.make(data.cache / synthetic_set.FOLDER, val=12)
     data.setup("fit")
     return data
 
@@ -142,7 +142,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.visual_questions",
         description="Compare a training step of FLAVA with random weights under the shared Trainer with one of a loop "
         f"written by hand over transformers' FlavaModel, and with one whose questions are all padded to {LONGEST} "
-        "tokens: the same batches of the sample set (questions of 6 to 12 tokens, pictures resized to 224 pixels), the "
+        "tokens: the same batches of the synthetic set (questions of 6 to 12 tokens, images of 224 pixels), the "
         "same optimizer. Blocks of steps alternate in one process; the peak of memory of each is measured in its own.",
     )
     parser.add_argument("--batch-size", type=positive, default=8, help="questions per step (default: %(default)s)")
@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words of the command line; those of this process if None.
     """
     args = parse(arguments)
-    print(describe("SAMPLE (generated pictures and questions)"), flush=True)
+    print(describe("SYNTHETIC (generated images and questions)"), flush=True)
     quiet()
     seconds: dict[str, list[float]] = {variant: [] for variant in args.variants}
     with tempfile.TemporaryDirectory(prefix="visual_questions_") as folder:

@@ -26,7 +26,7 @@ class Answered(NamedTuple):
     Args:
         loss: of the question.
         order: in which it came, so that no two are equal.
-        picture: uint8 (H, W, 3).
+        image: uint8 (H, W, 3).
         question: the text.
         answer: the answer that was given.
         score: what it is worth, in [0, 1].
@@ -35,7 +35,7 @@ class Answered(NamedTuple):
 
     loss: float
     order: int
-    picture: np.ndarray
+    image: np.ndarray
     question: str
     answer: str
     score: float
@@ -47,7 +47,7 @@ class AnsweredQuestions(Callback):
 
     Those of the first process's share. Needs ``validation_step`` to return ``losses`` float (B,), ``answer`` int64 (B,)
     and ``score`` float (B,); a module with ``vocabulary``; batches with ``image``, ``text`` and ``annotators``; and a
-    DataModule with ``to_pictures``.
+    DataModule with ``to_images``.
 
     Args:
         count: how many questions to show of each kind.
@@ -75,19 +75,19 @@ class AnsweredQuestions(Callback):
             return
         by_loss = outputs["losses"].argsort().tolist()
         shown = dict.fromkeys([*by_loss[: self.count], *by_loss[-self.count :]])
-        pictures = trainer.datamodule.to_pictures(batch["image"][[*shown]]).cpu()  # type: ignore[attr-defined]
+        images = trainer.datamodule.to_images(batch["image"][[*shown]]).cpu()  # type: ignore[attr-defined]
         vocabulary: Any = pl_module.vocabulary
         found = [
             Answered(
                 outputs["losses"][i].item(),
                 next(self._order),
-                picture.permute(1, 2, 0).numpy(),
+                image.permute(1, 2, 0).numpy(),
                 batch["text"][i],
                 vocabulary[outputs["answer"][i]],
                 outputs["score"][i].item(),
                 batch["annotators"][i],
             )
-            for i, picture in zip(shown, pictures, strict=True)
+            for i, image in zip(shown, images, strict=True)
         ]
         self._best = heapq.nsmallest(self.count, [*self._best, *found], key=lambda one: one[:2])
         self._worst = heapq.nlargest(self.count, [*self._worst, *found], key=lambda one: one[:2])
@@ -103,7 +103,7 @@ class AnsweredQuestions(Callback):
 
 
 def draw_questions(questions: list[Answered], columns: int) -> "Figure":
-    """Draw questions in rows: question and annotators' answers above the picture, the answer given below it.
+    """Draw questions in rows: question and annotators' answers above the image, the answer given below it.
 
     That is green if it is worth something, red if not.
     """
@@ -118,7 +118,7 @@ def draw_questions(questions: list[Answered], columns: int) -> "Figure":
         one = questions[place]
         counts = Counter(one.annotators).most_common()
         given = ", ".join(f"{answer} ({count})" if count > 1 else answer for answer, count in counts)
-        axes.imshow(one.picture)
+        axes.imshow(one.image)
         axes.set(xticks=[], yticks=[])
         # Prices would be read as formulas otherwise.
         axes.set_title(f"{_lines(one.question, 3)}\n{_lines(given, 2)}", fontsize=8, parse_math=False)

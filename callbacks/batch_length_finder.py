@@ -19,9 +19,9 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from typing_extensions import override
 
-from trainer.errors import InputError
-from trainer.memory import peak_memory
-from trainer.resume import ConfigurationInCheckpoint
+from sextant.errors import InputError
+from sextant.memory import peak_memory
+from sextant.resume.configuration_in_checkpoint import ConfigurationInCheckpoint
 
 MOST_PROBES = 20
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -57,7 +57,7 @@ class BatchLengthFinder(Callback):
     ``ddp`` adds for its gradients (about their size again), and validation; of several processes each may take as much.
 
     Needs a DataModule with :class:`BudgetedData`, and a module with an ``optimization``
-    (:class:`~modules.optimization.Optimization`).
+    (:class:`~sextant.optimization.Optimization`).
 
     Args:
         memory_limit_mb: the most memory that a training step may take above what was taken before, in MB (2^20 bytes).

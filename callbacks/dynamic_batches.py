@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from typing_extensions import override
 
-from datamodules.samplers.dynamic import DynamicBatchSampler
+from sextant.samplers.dynamic import DynamicBatchSampler
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class DynamicBatches(Callback):
     """Report the batches of the training data on the terminal and in TensorBoard.
 
-    TensorBoard gets the summary as text and, as a picture, the histogram of the lengths with the edges of the batches.
+    TensorBoard gets the summary as text and, as an image, the histogram of the lengths with the edges of the batches.
     Streams, whose lengths are not known beforehand, are not reported.
     """
 

@@ -9,8 +9,8 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.recovery_checkpoint import RecoveryCheckpoint
-from trainer.errors import InputError
+from sextant.errors import InputError
+from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
 
 
 class FiniteLoss(Callback):

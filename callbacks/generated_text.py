@@ -7,7 +7,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
 from callbacks.first_validation_batch import FirstValidationBatch
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 
 class GeneratedText(FirstValidationBatch):

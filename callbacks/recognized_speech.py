@@ -1,4 +1,4 @@
-"""Show utterances of the validation split with what was said and what was recognised."""
+"""Show utterances of the validation split with what was said and what was recognized."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ def draw_utterances(
         frame_seconds: from one frame to the next.
         ids: their N names.
         said: the N transcripts.
-        recognized: the N recognised texts, green where they are right, red elsewhere.
+        recognized: the N recognized texts, green where they are right, red elsewhere.
     """
     from matplotlib.figure import Figure
 
@@ -59,8 +59,8 @@ def draw_utterances(
     for row, array, name, target, text in zip(rows, features, ids, said, recognized, strict=True):
         row.imshow(array.T, origin="lower", aspect="auto", extent=(0, len(array) * frame_seconds, 0, array.shape[1]))
         row.set_title(f"{name}\n{_short(target)}", loc="left", fontsize=8, parse_math=False)
-        colour = "green" if text == target else "red"
-        row.set_xlabel(_short(text) or "(nothing)", loc="left", fontsize=8, color=colour, parse_math=False)
+        color = "green" if text == target else "red"
+        row.set_xlabel(_short(text) or "(nothing)", loc="left", fontsize=8, color=color, parse_math=False)
         row.set_ylabel("mel filter", fontsize=8)
         row.tick_params(labelsize=7)
     return figure

@@ -10,30 +10,31 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.recovery_checkpoint import RecoveryCheckpoint
-from trainer.resume import ConfigurationInCheckpoint, course
+from sextant.resume.configuration_in_checkpoint import ConfigurationInCheckpoint
+from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
+from sextant.resume.settings import course
 
-SAMPLE_NOTICE = (
-    "SAMPLE DATA: generated to try the program on. Figures from this run say nothing about the real data set."
+SYNTHETIC_NOTICE = (
+    "SYNTHETIC DATA: generated to try the program on. Figures from this run say nothing about the real data set."
 )
 
 
 class RunReport(Callback):
     """Report a run on the terminal and in TensorBoard.
 
-    Runs on sample data are marked as such in both. The hyper-parameters are written to TensorBoard's HParams page
+    Runs on synthetic data are marked as such in both. The hyper-parameters are written to TensorBoard's HParams page
     together with the best value of the metric that ``best.ckpt`` is chosen by.
     """
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if _on_sample_data(trainer):
-            rank_zero_info(SAMPLE_NOTICE)
+        if _on_synthetic_data(trainer):
+            rank_zero_info(SYNTHETIC_NOTICE)
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if _on_sample_data(trainer) and isinstance(trainer.logger, TensorBoardLogger) and trainer.is_global_zero:
-            trainer.logger.experiment.add_text("data", SAMPLE_NOTICE)
+        if _on_synthetic_data(trainer) and isinstance(trainer.logger, TensorBoardLogger) and trainer.is_global_zero:
+            trainer.logger.experiment.add_text("data", SYNTHETIC_NOTICE)
 
     # best.ckpt is chosen after the other callbacks' on_train_epoch_end, so the next hook reports it.
     @override
@@ -66,8 +67,8 @@ class RunReport(Callback):
         if (folder / "last.ckpt").exists():
             lines.append(f"Last checkpoint: {folder / 'last.ckpt'}")
         lines.append(f"TensorBoard: tensorboard --logdir {folder.parent}")
-        if _on_sample_data(trainer):
-            lines.append(SAMPLE_NOTICE)
+        if _on_synthetic_data(trainer):
+            lines.append(SYNTHETIC_NOTICE)
         rank_zero_info("\n".join(lines))
 
     @staticmethod
@@ -80,8 +81,8 @@ class RunReport(Callback):
         return None
 
 
-def _on_sample_data(trainer: Trainer) -> bool:
-    return getattr(trainer.datamodule, "sample", False)  # type: ignore[attr-defined]
+def _on_synthetic_data(trainer: Trainer) -> bool:
+    return getattr(trainer.datamodule, "synthetic", False)  # type: ignore[attr-defined]
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,27 +9,27 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.coloured_masks import add_legend, overlay
 from callbacks.epoch_axis import validation_axis
+from callbacks.masks import add_legend, overlay
 from callbacks.validation_board import validation_board
-from datamodules.voc_palette import voc_palette
+from datamodules.images.voc_palette import voc_palette
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TILE = 320  # pixels of the longer side of a picture on the board
-CAPTION = 20  # pixels of height for the line above pictures
+TILE = 320  # pixels of the longer side of an image on the board
+CAPTION = 20  # pixels of height for the line above images
 
 
 class SegmentationBoard(Callback):
-    """Write pictures, IoU by class and the confusion matrix to TensorBoard after each validation.
+    """Write images, IoU by class and the confusion matrix to TensorBoard after each validation.
 
     Needs ``validation_step`` to return ``prediction``, int64 (B, H, W), a module with ``class_names`` and, after a
-    validation, ``confusion``, int64 (C, C), and a DataModule with ``to_pictures``. The pictures are those that the
+    validation, ``confusion``, int64 (C, C), and a DataModule with ``to_images``. The images are those that the
     first process sees first.
 
     Args:
-        count: how many pictures to show.
+        count: how many images to show.
     """
 
     def __init__(self, count: int = 6) -> None:
@@ -51,8 +51,8 @@ class SegmentationBoard(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if len(self._shown) < self.count and validation_board(trainer) is not None:
-            pictures = trainer.datamodule.to_pictures(batch["image"]).permute(0, 2, 3, 1)  # type: ignore[attr-defined]
-            arrays = [pictures, batch["label"], outputs["prediction"]]
+            images = trainer.datamodule.to_images(batch["image"]).permute(0, 2, 3, 1)  # type: ignore[attr-defined]
+            arrays = [images, batch["label"], outputs["prediction"]]
             self._shown += zip(*(array.byte().cpu().numpy() for array in arrays), strict=True)
 
     @override
@@ -63,36 +63,36 @@ class SegmentationBoard(Callback):
         step = validation_axis(trainer)
         names: list[str] = pl_module.class_names()  # type: ignore[operator]
         confusion: np.ndarray = pl_module.confusion.cpu().numpy()  # type: ignore[operator]
-        board.add_image("val/pictures", draw_pictures(self._shown[: self.count], names), step, dataformats="HWC")
+        board.add_image("val/images", draw_images(self._shown[: self.count], names), step, dataformats="HWC")
         board.add_text("val/iou", overlap_table(confusion, names), step)
         board.add_figure("val/confusion", draw_confusion(confusion, names), step)
         self._shown = []
 
 
-def draw_pictures(shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]], names: list[str]) -> np.ndarray:
-    """Lay pictures out in rows: the picture, the truth over it, and the prediction over it.
+def draw_images(shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]], names: list[str]) -> np.ndarray:
+    """Lay images out in rows: the image, the truth over it, and the prediction over it.
 
     Args:
-        shown: picture uint8 (H, W, 3), true and predicted labels uint8 (H, W) of each.
+        shown: image uint8 (H, W, 3), true and predicted labels uint8 (H, W) of each.
         names: of the classes.
 
     Returns:
         uint8 (height, width, 3).
     """
-    colours = voc_palette()
+    colors = voc_palette()
     rows = []
-    for picture, truth, prediction in shown:
-        scale = TILE / max(picture.shape)
-        size = (max(1, round(scale * picture.shape[1])), max(1, round(scale * picture.shape[0])))
-        plain = Image.fromarray(picture).resize(size)
+    for image, truth, prediction in shown:
+        scale = TILE / max(image.shape)
+        size = (max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0])))
+        plain = Image.fromarray(image).resize(size)
         tiles = [plain]
         for mask in (truth, prediction):
             scaled = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-            tiles.append(add_legend(overlay(np.asarray(plain), scaled, colours), scaled, names, colours))
+            tiles.append(add_legend(overlay(np.asarray(plain), scaled, colors), scaled, names, colors))
         rows.append(tiles)
     height = sum(tiles[0].height + 4 for tiles in rows)
     sheet = Image.new("RGB", (3 * TILE + 8, CAPTION + height), "white")
-    for column, caption in enumerate(("picture", "truth", "prediction")):
+    for column, caption in enumerate(("image", "truth", "prediction")):
         place = (column * (TILE + 4) + 2, 2)
         ImageDraw.Draw(sheet).text(place, caption, "black", ImageFont.load_default(14))
     top = CAPTION
@@ -139,6 +139,6 @@ def draw_confusion(confusion: np.ndarray, names: list[str]) -> "Figure":
     axes.set_xlabel("predicted")
     axes.set_ylabel("true (% of its pixels)")
     for row, column in np.argwhere(shares >= 0.5):
-        colour = "white" if shares[row, column] > 60 else "black"
-        axes.text(column, row, f"{shares[row, column]:.0f}", ha="center", va="center", fontsize=7, color=colour)
+        color = "white" if shares[row, column] > 60 else "black"
+        axes.text(column, row, f"{shares[row, column]:.0f}", ha="center", va="center", fontsize=7, color=color)
     return figure

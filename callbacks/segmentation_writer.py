@@ -1,4 +1,4 @@
-"""Write predicted masks as picture files."""
+"""Write predicted masks as image files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,35 +12,35 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.coloured_masks import add_legend, choose_colours, index_mask, overlay
-from trainer.errors import InputError
+from callbacks.masks import add_legend, choose_colors, index_mask, overlay
+from sextant.errors import InputError
 
-KINDS = ("masks", "coloured", "overlays")
+KINDS = ("masks", "colored", "overlays")
 
 
 class SegmentationWriter(Callback):
-    """Write three PNG files for each picture of ``predict``, at the picture's own size and under its name.
+    """Write three PNG files for each image of ``predict``, at the image's own size and under its name.
 
-    ``masks/`` holds palette pictures whose pixels are labels, as Pascal VOC's masks; ``coloured/`` the colours of the
-    labels; ``overlays/`` these over the picture, with a legend. A file is whole or absent.
+    ``masks/`` holds palette images whose pixels are labels, as Pascal VOC's masks; ``colored/`` the colors of the
+    labels; ``overlays/`` these over the image, with a legend. A file is whole or absent.
 
     Needs ``predict_step`` to return rows with ``mask``, uint8 (H, W), a module with ``class_names``, and a DataModule
-    with ``to_pictures`` and ``sample_names``.
+    with ``to_images`` and ``sample_names``.
 
     Args:
         folder: where to.
-        colours: colours by the names of classes, all others being black, such as ``{person: red, dog: green}``; a
-            colour is a name or ``#rrggbb``. Without it, every class has its colour in Pascal VOC.
+        colors: colors by the names of classes, all others being black, such as ``{person: red, dog: green}``; a
+            color is a name or ``#rrggbb``. Without it, every class has its color in Pascal VOC.
     """
 
-    def __init__(self, folder: str = "segmentations", colours: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: str = "segmentations", colors: dict[str, str] | None = None) -> None:
         self.folder = Path(folder)
-        self.colours: Mapping[str, str] | None = colours
+        self.colors: Mapping[str, str] | None = colors
 
     @override
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._names: list[str] = pl_module.class_names()  # type: ignore[operator]
-        self._table = choose_colours(self._names, self.colours)
+        self._table = choose_colors(self._names, self.colors)
         try:
             for kind in KINDS:
                 (self.folder / kind).mkdir(parents=True, exist_ok=True)
@@ -60,20 +60,20 @@ class SegmentationWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        pictures = data.to_pictures(batch["image"]).permute(0, 2, 3, 1).cpu().numpy()
-        for name, picture, row in zip(data.sample_names(batch), pictures, outputs, strict=True):
+        images = data.to_images(batch["image"]).permute(0, 2, 3, 1).cpu().numpy()
+        for name, image, row in zip(data.sample_names(batch), images, outputs, strict=True):
             if row is not None:
-                # Taken out of the row, so that a run over many pictures does not keep all masks in memory.
-                self._write(Path(name).stem, picture, row.pop("mask").numpy())
+                # Taken out of the row, so that a run over many images does not keep all masks in memory.
+                self._write(Path(name).stem, image, row.pop("mask").numpy())
 
-    def _write(self, name: str, picture: np.ndarray, mask: np.ndarray) -> None:
-        laid_over = add_legend(overlay(picture, mask, self._table), mask, self._names, self._table)
-        images = (index_mask(mask), Image.fromarray(self._table[mask]), laid_over)
-        for kind, image in zip(KINDS, images, strict=True):
+    def _write(self, name: str, image: np.ndarray, mask: np.ndarray) -> None:
+        laid_over = add_legend(overlay(image, mask, self._table), mask, self._names, self._table)
+        drawn = (index_mask(mask), Image.fromarray(self._table[mask]), laid_over)
+        for kind, drawing in zip(KINDS, drawn, strict=True):
             file = self.folder / kind / f"{name}.png"
             part = file.with_name(f".{file.name}.part")
             try:
-                image.save(part, "PNG")
+                drawing.save(part, "PNG")
                 part.replace(file)
             except OSError as error:
                 part.unlink(missing_ok=True)
@@ -81,4 +81,4 @@ class SegmentationWriter(Callback):
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        rank_zero_info(f"Masks, coloured masks and overlays are in {self.folder}")
+        rank_zero_info(f"Masks, colored masks and overlays are in {self.folder}")

@@ -15,13 +15,14 @@ from torch.utils.data import Dataset
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
 
-from datamodules.base import ResumableDataModule, TimedDataLoader
-from datamodules.click_columns import ClickColumns
-from datamodules.click_preparation import Preparation
-from datamodules.click_rows import DenseTransform, Layout, ValueMapping
-from datamodules.click_splits import Portion, SplitRule
-from datamodules.samplers.even import EvenBatches
-from trainer.errors import InputError
+from datamodules.clicks.columns import ClickColumns
+from datamodules.clicks.parser import DenseTransform, Layout, ValueMapping
+from datamodules.clicks.preparation import Preparation
+from datamodules.clicks.splits import Portion, SplitRule
+from sextant.datamodule import BaseDataModule
+from sextant.errors import InputError
+from sextant.loaders import TimedDataLoader
+from sextant.samplers.even import EvenBatches
 
 SEPARATOR = "|"  # between the values of a column of CSV that holds several
 
@@ -54,12 +55,12 @@ class Clicks(Dataset):
             "weight": torch.from_numpy((places >= 0).astype(np.float32)),
             "index": torch.from_numpy(index),
         }
-        if self.columns.labelled:
+        if self.columns.labeled:
             batch["label"] = torch.from_numpy(self.columns.labels(rows).astype(np.float32))
         return batch
 
 
-class ClickLog(ResumableDataModule):
+class ClickLog(BaseDataModule):
     """Rows of a click log: whether there was a click, numbers, and categories that are looked up in tables.
 
     The files are CSV with a header (commas; tabs in ``.tsv``; plain or gzipped) or Parquet, and are read once, into
@@ -102,7 +103,7 @@ class ClickLog(ResumableDataModule):
     or 0 for a row that fills a batch up; ``index`` int64 (B,), the places of the rows in their split.
     """
 
-    free_settings = ResumableDataModule.free_settings | {
+    free_settings = BaseDataModule.free_settings | {
         "root", "cache", "predict", "unreadable", "eval_batch_size"
     }  # fmt: skip
 

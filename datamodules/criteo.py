@@ -9,8 +9,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from typing_extensions import override
 
 from datamodules.click_log import ClickLog
-from datamodules.click_rows import DenseTransform, ValueMapping
-from datamodules.samples import criteo as sample_set
+from datamodules.clicks.parser import DenseTransform, ValueMapping
+from datamodules.synthetic import criteo as synthetic_set
 
 LABEL = "label"
 DENSE = [f"I{i}" for i in range(1, 14)]
@@ -40,7 +40,7 @@ class Criteo(ClickLog):
         val: files for validation. Without these and ``test``, the training files are split.
         test: files for tests.
         predict: a file for ``predict``, which may lack the labels; without it, the rows for tests are predicted.
-        sample: use generated clicks instead, whose chances are known. Figures from them say nothing about Criteo.
+        synthetic: use generated clicks instead, whose chances are known. Figures from them say nothing about Criteo.
         table_sizes: rows of the table of each category, C1 to C26; or one number, the most rows of any table: it has
             then one more than Kaggle's file has values, up to that.
         split: as of :class:`~datamodules.click_log.ClickLog`.
@@ -50,7 +50,7 @@ class Criteo(ClickLog):
         dense_transform: likewise. ``log1p`` is what facebookresearch/dlrm does for Kaggle's set, ``log3`` what torchrec
             does for the 1TB set.
         unreadable: likewise.
-        cache: folder for the arrays, and for the sample set.
+        cache: folder for the arrays, and for the synthetic set.
         batch_size: training rows per step over all processes.
         eval_batch_size: rows per step of an evaluation, over all processes.
         shuffle: whether training rows come in a new random order in each epoch; otherwise in that of the log.
@@ -71,7 +71,7 @@ class Criteo(ClickLog):
         val: Sequence[str] = (),
         test: Sequence[str] = (),
         predict: str | None = None,
-        sample: bool = False,
+        synthetic: bool = False,
         table_sizes: int | dict[str, int] = 1_000_000,
         split: Literal["chronological", "random"] = "chronological",
         fractions: Sequence[float] = (0.8, 0.1, 0.1),
@@ -92,13 +92,13 @@ class Criteo(ClickLog):
             else table_sizes
         )
         super().__init__(
-            root=str(Path(cache) / sample_set.FOLDER) if sample else root,
-            train=[sample_set.FILE] if sample else list(train),
+            root=str(Path(cache) / synthetic_set.FOLDER) if synthetic else root,
+            train=[synthetic_set.FILE] if synthetic else list(train),
             label=LABEL,
             dense=DENSE,
             table_sizes=sizes,
-            val=[] if sample else val,
-            test=[] if sample else test,
+            val=[] if synthetic else val,
+            test=[] if synthetic else test,
             predict=predict,
             split=split,
             fractions=fractions,
@@ -113,23 +113,23 @@ class Criteo(ClickLog):
             num_workers=num_workers,
             seed=seed,
         )
-        self.sample = sample
+        self.synthetic = synthetic
 
     @override
     def prepare_data(self) -> None:
-        """Make the sample set, if it is asked for."""
-        if self.sample:
-            sample_set.make(self.root)
+        """Make the synthetic set, if it is asked for."""
+        if self.synthetic:
+            synthetic_set.make(self.root)
 
     @override
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        if self.sample:
+        if self.synthetic:
             for split in self._sets.keys() & {"val", "test"}:
                 rows = self._sets[split].portion.rows(np.arange(len(self._sets[split])))
                 rank_zero_info(
-                    f"The chances of the sample clicks are known: no model can have a higher AUC on the {split} rows "
-                    f"than about {sample_set.best_auc(self.root, rows):.4f}."
+                    f"The probabilities of the synthetic clicks are known: no model can have a higher AUC on the {split} "
+                    f"rows than about {synthetic_set.best_auc(self.root, rows):.4f}."
                 )
 
     @override
@@ -139,5 +139,5 @@ class Criteo(ClickLog):
             "its logs to those who accept its terms: a week of it (train.txt) is at "
             "https://www.kaggle.com/c/criteo-display-ad-challenge, the 1TB set (day_0 to day_23) at "
             "https://huggingface.co/datasets/criteo/CriteoClickLogs. Say where the files are with --data.root and "
-            "--data.train, or try the program on generated clicks first with --data.sample=true."
+            "--data.train, or try the program on generated clicks first with --data.synthetic=true."
         )

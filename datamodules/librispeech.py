@@ -12,19 +12,20 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
 
-from datamodules.archive import Archive, download, extract
-from datamodules.audio_segments import Segments, list_audio, segments
-from datamodules.base import ResumableDataModule, TimedDataLoader
-from datamodules.log_mel import HOP, LogMel, SpeechAugmentation
-from datamodules.padding import Padded
-from datamodules.samplers.dynamic import DynamicBatchSampler, TooLong
-from datamodules.samplers.stream import DynamicBatchStream
-from datamodules.samples import librispeech as sample_set
-from datamodules.speech_corpus import Utterance, read_subset
-from datamodules.speech_shards import ShardedUtterance, SpeechShards
-from datamodules.spelling import ALPHABET, Characters, Pieces
-from datamodules.utterances import ShardedUtterances, Utterances
-from trainer.errors import InputError
+from datamodules.sources.archive import Archive, download, extract
+from datamodules.speech.corpus import Utterance, read_subset
+from datamodules.speech.datasets import ShardedUtterances, Utterances
+from datamodules.speech.log_mel import HOP, LogMel, SpeechAugmentation
+from datamodules.speech.segments import Segments, list_audio, segments
+from datamodules.speech.shards import ShardedUtterance, SpeechShards
+from datamodules.speech.tokenizers import ALPHABET, Characters, Pieces
+from datamodules.synthetic import librispeech as synthetic_set
+from sextant.datamodule import BaseDataModule
+from sextant.errors import InputError
+from sextant.loaders import TimedDataLoader
+from sextant.padding import Padded
+from sextant.samplers.dynamic import DynamicBatchSampler, TooLong
+from sextant.samplers.stream import DynamicBatchStream
 
 IN_SECONDS = "(Settings of data, in seconds at the slowest of data.speeds.)"
 FASTEST = 2  # of data.speeds: a recording has at least a frame at it
@@ -84,26 +85,27 @@ def _length(per_second: float, utterance: ShardedUtterance) -> float:
     return utterance.samples / per_second
 
 
-class LibriSpeech(ResumableDataModule):
+class LibriSpeech(BaseDataModule):
     """LibriSpeech (Panayotov et al. 2015, https://www.openslr.org/12), Mini LibriSpeech, or recordings in their layout.
 
     A subset is a folder with ``<speaker>/<chapter>/<id>.flac`` (or ``.wav``) and ``*.trans.txt``. The recordings are
     never written to; what is known of them is listed in ``cache``.
 
-    Batches are dynamic (:class:`~datamodules.samplers.dynamic.DynamicBatchSampler`): utterances of like length, as many
+    Batches are dynamic (:class:`~sextant.samplers.dynamic.DynamicBatchSampler`): utterances of like length, as many
     as ``max_batch_length`` allows, each process its own batch.
 
     Args:
         root: the folder that holds the subsets.
         download: get the subsets that are published and not there.
-        sample: use generated recordings instead, words spelt in tones. Figures from them say nothing about LibriSpeech.
-        cache: folder for manifests, pieces of words and the sample set.
+        synthetic: use generated recordings instead, words spelled in tones. Figures from them say nothing about
+            LibriSpeech.
+        cache: folder for manifests, pieces of words and the synthetic set.
         train: subsets for training.
         val: subsets for validation.
         test: subsets for ``test``.
         shards: read the training utterances from WebDataset tar shards instead of ``train``, such as
-            ``data/shards/train-clean-5-{000000..000031}.tar``; ``python -m datamodules.speech_shards`` writes them.
-            Their batches (:class:`~datamodules.samplers.stream.DynamicBatchStream`) are not counted beforehand.
+            ``data/shards/train-clean-5-{000000..000031}.tar``; ``python -m datamodules.speech.shards`` writes them.
+            Their batches (:class:`~sextant.samplers.stream.DynamicBatchStream`) are not counted beforehand.
         shard_buffer: how many utterances of shards are held to choose those of like length from.
         audio: for ``predict``, an audio file, or a folder of such: any sample rate and number of channels.
         longest_segment: for ``predict``, seconds; longer files are cut where they are quiet.
@@ -138,7 +140,7 @@ class LibriSpeech(ResumableDataModule):
     int64 (B,). In ``predict``: ``features``; ``start`` and ``end`` float64 (B,), in seconds; ``frame_seconds``.
     """
 
-    free_settings = ResumableDataModule.free_settings | {
+    free_settings = BaseDataModule.free_settings | {
         "root", "download", "cache", "audio", "longest_segment", "unreadable"
     }  # fmt: skip
 
@@ -146,7 +148,7 @@ class LibriSpeech(ResumableDataModule):
         self,
         root: str = "data/LibriSpeech",
         download: bool = False,
-        sample: bool = False,
+        synthetic: bool = False,
         cache: str = "data/cache",
         train: Sequence[str] = ("train-clean-5",),
         val: Sequence[str] = ("dev-clean-2",),
@@ -179,11 +181,11 @@ class LibriSpeech(ResumableDataModule):
     ) -> None:
         super().__init__(num_workers, seed)
         self.cache = Path(cache)
-        self.root = self.cache / sample_set.FOLDER if sample else Path(root)
+        self.root = self.cache / synthetic_set.FOLDER if synthetic else Path(root)
         self.download = download
-        self.sample = sample
+        self.synthetic = synthetic
         self.subsets = {"train": train, "val": val, "test": test}
-        if sample:
+        if synthetic:
             self.subsets = {"train": ["train-tones"], "val": ["dev-tones"], "test": ["test-tones"]}
         self.shards = shards
         self.shard_buffer = shard_buffer
@@ -247,13 +249,13 @@ class LibriSpeech(ResumableDataModule):
 
     @override
     def prepare_data(self) -> None:
-        """Make the sample set, or download, verify and extract the published subsets that are not there.
+        """Make the synthetic set, or download, verify and extract the published subsets that are not there.
 
         Raises:
             InputError: a download failed.
         """
-        if self.sample:
-            sample_set.make(self.root)
+        if self.synthetic:
+            synthetic_set.make(self.root)
         elif self.download:
             for subset in {name for names in self.subsets.values() for name in names}:
                 if subset in ARCHIVES and not (self.root / subset).exists():
@@ -263,14 +265,14 @@ class LibriSpeech(ResumableDataModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """Read the subsets that ``stage`` needs, or the audio to recognise.
+        """Read the subsets that ``stage`` needs, or the audio to recognize.
 
         Raises:
             InputError: a recording or a transcript is missing, damaged, empty or cannot be spelt.
         """
         if stage == "predict":
             if self.audio is None:
-                raise InputError("There is nothing to recognise: give an audio file or a folder with --data.audio=...")
+                raise InputError("There is nothing to recognize: give an audio file or a folder with --data.audio=...")
             shortest = self._log_mel.window / self.sample_rate
             parts = segments(list_audio(self.audio), self.longest_segment, shortest)
             self._sets["predict"] = Segments(parts, self.sample_rate)

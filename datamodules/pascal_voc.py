@@ -11,21 +11,22 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import normalize, to_dtype
 from typing_extensions import override
 
-from datamodules.archive import Archive, get_folder
-from datamodules.augmentation import change_color
-from datamodules.base import ResumableDataModule, TimedDataLoader
-from datamodules.normalization import IMAGENET_MEAN as MEAN
-from datamodules.normalization import IMAGENET_STD as STD
-from datamodules.normalization import denormalize
-from datamodules.picture_file import SUFFIXES, list_pictures
-from datamodules.samplers.even import EvenBatches
-from datamodules.samplers.numbered_epochs import NumberedEpochs
-from datamodules.samplers.shuffled import ShuffledBatches
-from datamodules.samples import pascal_voc as sample_set
-from datamodules.segmentation_pairs import Pair, RandomCrop, TrainingCrops, WholePictures, find_faults, known_faults
-from datamodules.unreadable import NAMED, report_unreadable
-from datamodules.voc_palette import IGNORED, voc_palette
-from trainer.errors import InputError
+from datamodules.images.augmentation import change_color
+from datamodules.images.image_file import SUFFIXES, list_images
+from datamodules.images.normalization import IMAGENET_MEAN as MEAN
+from datamodules.images.normalization import IMAGENET_STD as STD
+from datamodules.images.normalization import denormalize
+from datamodules.images.segmentation import Pair, RandomCrop, TrainingCrops, WholeImages, find_faults, known_faults
+from datamodules.images.voc_palette import IGNORED, voc_palette
+from datamodules.sources.archive import Archive, get_folder
+from datamodules.sources.unreadable import NAMED, report_unreadable
+from datamodules.synthetic import pascal_voc as synthetic_set
+from sextant.datamodule import BaseDataModule
+from sextant.errors import InputError
+from sextant.loaders import TimedDataLoader
+from sextant.samplers.even import EvenBatches
+from sextant.samplers.numbered_epochs import NumberedEpochs
+from sextant.samplers.shuffled import ShuffledBatches
 
 ARCHIVE = Archive(  # MD5 as torchvision pins it
     url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
@@ -38,15 +39,15 @@ CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 AUGMENTED = ("train_aug", "SegmentationClassAug")  # list and folder of the Semantic Boundaries Dataset's masks
-SURROUND = [round(255 * mean) for mean in MEAN]  # about 0 after the normalisation, but for changes of colour
+SURROUND = [round(255 * mean) for mean in MEAN]  # about 0 after the normalization, but for changes of color
 
 
-class PascalVOC(ResumableDataModule):
+class PascalVOC(BaseDataModule):
     """Pascal VOC 2012 (Everingham et al. 2015) for semantic segmentation, or any data in its layout.
 
     The folder is read as it was published and never written to: lists of names from ``ImageSets/Segmentation/*.txt``,
-    pictures from ``JPEGImages/<name>.jpg``, masks from ``SegmentationClass/<name>.png``. The pixels of a mask are
-    labels: a palette's index, or a grey level; 255 is for pixels that do not count. All pictures and masks of a list
+    images from ``JPEGImages/<name>.jpg``, masks from ``SegmentationClass/<name>.png``. The pixels of a mask are
+    labels: a palette's index, or a gray level; 255 is for pixels that do not count. All images and masks of a list
     are read once before the first run, so that a bad one is found then.
 
     With masks of the Semantic Boundaries Dataset (Hariharan et al. 2011) in the usual form, the list ``train_aug.txt``
@@ -55,47 +56,47 @@ class PascalVOC(ResumableDataModule):
     Args:
         root: the folder that holds ``JPEGImages``.
         download: get the published training and validation data (2.0 GB) if ``root`` does not exist.
-        sample: use a small generated set of the same layout instead of ``root``: coloured shapes of 4 kinds on a
+        synthetic: use a small generated set of the same layout instead of ``root``: colored shapes of 4 kinds on a
             textured ground. Figures from it say nothing about Pascal VOC.
         classes: a file with the names of the classes, one a line, in the order of the labels from 0 on. Without it,
             ``classes.txt`` in ``root`` is taken, and without that, VOC's 21.
-        train: list of the training pictures; ``train_aug`` by default if it is there, else ``train``.
-        val: list of the validation pictures.
-        test: list of the pictures that ``test`` measures. VOC's own test pictures have no published masks, so that is
+        train: list of the training images; ``train_aug`` by default if it is there, else ``train``.
+        val: list of the validation images.
+        test: list of the images that ``test`` measures. VOC's own test images have no published masks, so that is
             ``val`` unless you have others.
-        pictures: for ``predict``, a picture or a folder of pictures, instead of those of the list ``test``, which then
+        images: for ``predict``, an image or a folder of images, instead of those of the list ``test``, which then
             need no masks.
-        cache: folder for what is remembered of the data and for the sample set.
-        unreadable: what to do about pictures and masks that cannot be used: stop (``error``) or leave them out
+        cache: folder for what is remembered of the data and for the synthetic set.
+        unreadable: what to do about images and masks that cannot be used: stop (``error``) or leave them out
             (``skip``).
-        batch_size: pictures per training step over all processes. Elsewhere each process takes one whole picture a
+        batch_size: images per training step over all processes. Elsewhere each process takes one whole image a
             step.
-        num_workers: processes that read pictures ahead, per training process; 0 reads in the training process.
+        num_workers: processes that read images ahead, per training process; 0 reads in the training process.
         seed: seed of order and augmentation; set by ``seed_everything``.
-        crop_size: side of the square that is cut out of training pictures, in pixels.
-        scales: lowest and highest factor by which training pictures are scaled before.
-        flip: mirror training pictures at random.
-        color_jitter: training pictures change in brightness, contrast and saturation by up to this share.
+        crop_size: side of the square that is cut out of training images, in pixels.
+        scales: lowest and highest factor by which training images are scaled before.
+        flip: mirror training images at random.
+        color_jitter: training images change in brightness, contrast and saturation by up to this share.
 
-    Batch: ``image`` float (B, 3, H, W), normalised by ImageNet's mean and deviation; ``label`` int64 (B, H, W) with 255
-    for pixels that do not count, absent in ``predict``; ``index`` int64 (B,), below 0 for a picture that fills a batch
-    up. In training, H and W are ``crop_size``; elsewhere a batch is one whole picture. What is drawn for a training
-    picture is a pure function of seed, epoch and picture.
+    Batch: ``image`` float (B, 3, H, W), normalized by ImageNet's mean and deviation; ``label`` int64 (B, H, W) with 255
+    for pixels that do not count, absent in ``predict``; ``index`` int64 (B,), below 0 for an image that fills a batch
+    up. In training, H and W are ``crop_size``; elsewhere a batch is one whole image. What is drawn for a training
+    image is a pure function of seed, epoch and image.
     """
 
-    free_settings = ResumableDataModule.free_settings | {"root", "download", "cache", "unreadable", "pictures"}
+    free_settings = BaseDataModule.free_settings | {"root", "download", "cache", "unreadable", "images"}
     normalization = (MEAN, STD)
 
     def __init__(
         self,
         root: str = f"data/{TOP}",
         download: bool = False,
-        sample: bool = False,
+        synthetic: bool = False,
         classes: str | None = None,
         train: str | None = None,
         val: str = "val",
         test: str = "val",
-        pictures: str | None = None,
+        images: str | None = None,
         cache: str = "data/cache",
         unreadable: Literal["error", "skip"] = "error",
         batch_size: int = 16,
@@ -115,27 +116,27 @@ class PascalVOC(ResumableDataModule):
             raise InputError(f"data.color_jitter is {color_jitter}; it must be between 0 and 1.")
         self.batch_size = batch_size
         self.cache = Path(cache)
-        self.root = self.cache / sample_set.FOLDER if sample else Path(root)
+        self.root = self.cache / synthetic_set.FOLDER if synthetic else Path(root)
         self.download = download
-        self.sample = sample
+        self.synthetic = synthetic
         self.class_file = None if classes is None else Path(classes)
         self.lists = {"train": train, "val": val, "test": test}
-        self.pictures = None if pictures is None else Path(pictures)
+        self.images = None if images is None else Path(images)
         self.unreadable = unreadable
         self.crop = RandomCrop(crop_size, scales, flip, color_jitter, seed)
-        #: Names of the classes, in the order of the labels; empty for pictures without a data set.
+        #: Names of the classes, in the order of the labels; empty for images without a data set.
         self.classes: list[str] = []
-        self._sets: dict[str, TrainingCrops | WholePictures] = {}
+        self._sets: dict[str, TrainingCrops | WholeImages] = {}
 
     @override
     def prepare_data(self) -> None:
-        """Get the data set onto the disk: make the sample set, or download, verify and extract the archive.
+        """Get the data set onto the disk: make the synthetic set, or download, verify and extract the archive.
 
         Raises:
             InputError: the download failed, or an archive that is there is damaged.
         """
-        if self.sample:
-            sample_set.make(self.root)
+        if self.synthetic:
+            synthetic_set.make(self.root)
             return
         get_folder(ARCHIVE, self.root.parent / Path(ARCHIVE.url).name, self.root, TOP, self.download)
 
@@ -146,9 +147,9 @@ class PascalVOC(ResumableDataModule):
         Raises:
             InputError: a file or folder of the data set is missing, malformed or unreadable.
         """
-        if stage == "predict" and self.pictures is not None:
-            asked = [Pair(file, None) for file in find_pictures(self.pictures)]
-            self._sets["predict"] = WholePictures(self._without(find_faults(asked, 0), asked))
+        if stage == "predict" and self.images is not None:
+            asked = [Pair(file, None) for file in find_images(self.images)]
+            self._sets["predict"] = WholeImages(self._without(find_faults(asked, 0), asked))
             if self.class_file is not None:  # otherwise they are those of the checkpoint
                 self.classes = read_classes(self.class_file)
             return
@@ -156,7 +157,7 @@ class PascalVOC(ResumableDataModule):
             raise InputError(
                 f"{self.root}: there is no such folder (data.root). Pascal VOC 2012 is at {ARCHIVE.url}: download and "
                 "extract it with --data.download=true, give another folder with --data.root, or try the program on "
-                "generated pictures first with --data.sample=true."
+                "generated images first with --data.synthetic=true."
             )
         own = self.root / "classes.txt"
         file = self.class_file or (own if own.exists() else None)
@@ -164,32 +165,32 @@ class PascalVOC(ResumableDataModule):
         if stage == "fit":
             self._sets["train"] = TrainingCrops(self._read("train"), self.crop, SURROUND)
         if stage in ("fit", "validate"):
-            self._sets["val"] = WholePictures(self._read("val"))
+            self._sets["val"] = WholeImages(self._read("val"))
         elif stage == "test":
-            self._sets["test"] = WholePictures(self._read("test"))
+            self._sets["test"] = WholeImages(self._read("test"))
         elif stage == "predict":
-            self._sets["predict"] = WholePictures(self._read("test", labelled=False))
+            self._sets["predict"] = WholeImages(self._read("test", labeled=False))
 
-    def _read(self, split: str, labelled: bool = True) -> list[Pair]:
-        """The pictures of a split, without those that are left out."""
+    def _read(self, split: str, labeled: bool = True) -> list[Pair]:
+        """The images of a split, without those that are left out."""
         name, masks = self.lists[split], "SegmentationClass"
         folder = self.root / "ImageSets" / "Segmentation"
         if split == "train" and name in (None, AUGMENTED[0]):
             augmented = (folder / f"{AUGMENTED[0]}.txt").exists() and (self.root / AUGMENTED[1]).is_dir()
             if augmented:
                 name, masks = AUGMENTED
-        pairs = read_list(folder / f"{name or 'train'}.txt", self.root, masks if labelled else None)
+        pairs = read_list(folder / f"{name or 'train'}.txt", self.root, masks if labeled else None)
         if split == "train":
-            rank_zero_info(f"Training on the {len(pairs):,} pictures of {name or 'train'}.txt.")
-        checked = f"{'labelled' if labelled else 'pictures'}-{name or 'train'}"
+            rank_zero_info(f"Training on the {len(pairs):,} images of {name or 'train'}.txt.")
+        checked = f"{'labeled' if labeled else 'images'}-{name or 'train'}"
         return self._without(known_faults(pairs, len(self.classes), self.root, self.cache, checked), pairs)
 
     def _without(self, faults: dict[Path, str], pairs: list[Pair]) -> list[Pair]:
         """The pairs that can be used."""
-        report_unreadable(faults, len(pairs), "pictures", self.unreadable)
-        used = [pair for pair in pairs if pair.picture not in faults]
+        report_unreadable(faults, len(pairs), "images", self.unreadable)
+        used = [pair for pair in pairs if pair.image not in faults]
         if not used:
-            raise InputError(f"None of {len(pairs)} pictures, such as {pairs[0].picture}, can be used.")
+            raise InputError(f"None of {len(pairs)} images, such as {pairs[0].image}, can be used.")
         return used
 
     @override
@@ -214,14 +215,14 @@ class PascalVOC(ResumableDataModule):
 
     @override
     def calibration_dataloader(self) -> TimedDataLoader:
-        """Whole training pictures in random order, since crops are never seen by a trained model."""
-        pictures = WholePictures(self._sets["train"].pairs)
-        return self.loader(pictures, order=partial(EvenBatches, len(pictures), 1, shuffle=True, rest="fill"))
+        """Whole training images in random order, since crops are never seen by a trained model."""
+        images = WholeImages(self._sets["train"].pairs)
+        return self.loader(images, order=partial(EvenBatches, len(images), 1, shuffle=True, rest="fill"))
 
     def _whole(self, split: str) -> TimedDataLoader:
-        """One picture of a split for each process in each step: padding to a common size would change the outcome."""
-        pictures, ranks = self._sets[split], self.trainer.world_size if self.trainer else 1
-        return self.loader(pictures, order=partial(EvenBatches, len(pictures), ranks, shuffle=False, rest="fill"))
+        """One image of a split for each process in each step: padding to a common size would change the outcome."""
+        images, ranks = self._sets[split], self.trainer.world_size if self.trainer else 1
+        return self.loader(images, order=partial(EvenBatches, len(images), ranks, shuffle=False, rest="fill"))
 
     @override
     def transform(self, batch: dict[str, Tensor], training: bool) -> dict[str, Tensor]:
@@ -237,15 +238,15 @@ class PascalVOC(ResumableDataModule):
     @override
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
         pairs = self._sets[self.running_split()].pairs
-        return [str(pairs[max(i, ~i)].picture) for i in batch["index"].tolist()]
+        return [str(pairs[max(i, ~i)].image) for i in batch["index"].tolist()]
 
     @override
     def input_description(self) -> dict[str, Any]:
-        """The normalisation, and in ``colors`` red, green and blue, 0 to 255, of each class in masks."""
+        """The normalization, and in ``colors`` red, green and blue, 0 to 255, of each class in masks."""
         return super().input_description() | {"colors": voc_palette()[: len(self.classes)].tolist()}
 
-    def to_pictures(self, image: Tensor) -> Tensor:
-        """Undo the normalisation: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
+    def to_images(self, image: Tensor) -> Tensor:
+        """Undo the normalization: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
         return denormalize(image, MEAN, STD)
 
 
@@ -268,11 +269,11 @@ def read_classes(file: Path) -> list[str]:
 
 
 def read_list(file: Path, root: Path, masks: str | None) -> list[Pair]:
-    """Read which pictures a list names.
+    """Read which images a list names.
 
     Args:
-        file: with a name a line, or the paths of picture and mask, as some lists of augmented masks have them.
-        root: holds the folders of pictures and masks.
+        file: with a name a line, or the paths of image and mask, as some lists of augmented masks have them.
+        root: holds the folders of images and masks.
         masks: the folder of the masks; None if they are not needed.
 
     Raises:
@@ -284,25 +285,25 @@ def read_list(file: Path, root: Path, masks: str | None) -> list[Pair]:
             f"There are {', '.join(known)}: choose one with --data.train, --data.val or --data.test" if known else ""
         )
         raise InputError(f"{file}: there is no such list. {there or 'Is data.root a folder like VOC2012?'}.")
-    pictures = _by_stem(root / "JPEGImages", SUFFIXES)
+    images = _by_stem(root / "JPEGImages", SUFFIXES)
     labels = None if masks is None else _by_stem(root / masks, {".png"})
     pairs, missing, line_of = [], [], dict[str, int]()
     for number, line in enumerate(_lines(file), 1):
         if not line.strip():
             continue
-        name = _named(line.strip(), pictures)
+        name = _named(line.strip(), images)
         if name in line_of:
             raise InputError(
                 f"{file}:{number}: {name} is there already, in line {line_of[name]}. Remove one of the two."
             )
         line_of[name] = number
-        picture, mask = pictures.get(name), None if labels is None else labels.get(name)
-        if picture is None:
+        image, mask = images.get(name), None if labels is None else labels.get(name)
+        if image is None:
             missing.append(f"\n  line {number}: {root / 'JPEGImages' / name}")
         if labels is not None and mask is None:
             missing.append(f"\n  line {number}: {root / str(masks) / name}.png")
-        if picture is not None:
-            pairs.append(Pair(picture, mask))
+        if image is not None:
+            pairs.append(Pair(image, mask))
     if missing:
         more = f"\n  ... and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         raise InputError(
@@ -321,11 +322,11 @@ def _lines(file: Path) -> list[str]:
         raise InputError(f"{file}: not UTF-8 at byte {error.start}. Convert the file.") from error
 
 
-def _named(line: str, pictures: Mapping[str, Path]) -> str:
-    """Which picture a line means: by its name, which may have dots and spaces, or by the paths of picture and mask."""
+def _named(line: str, images: Mapping[str, Path]) -> str:
+    """Which image a line means: by its name, which may have dots and spaces, or by the paths of image and mask."""
     names = [Path(path).name for path in (line, line.split()[0])]
     stems = [Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name for name in names]
-    return next((stem for stem in stems if stem in pictures), stems[-1])
+    return next((stem for stem in stems if stem in images), stems[-1])
 
 
 def _by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
@@ -338,13 +339,13 @@ def _by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     return found
 
 
-def find_pictures(source: Path) -> list[Path]:
-    """The pictures to segment: a file, or those in a folder.
+def find_images(source: Path) -> list[Path]:
+    """The images to segment: a file, or those in a folder.
 
     Raises:
         InputError: there are none, or two of them differ in their suffix only, and so would have the same mask file.
     """
-    files = [source] if source.is_file() else list_pictures(source)
+    files = [source] if source.is_file() else list_images(source)
     by_stem: dict[str, Path] = {}
     for file in files:
         if file.stem in by_stem:

@@ -1,4 +1,4 @@
-"""TextVQA, or any other questions about pictures, from the Hugging Face hub or from files."""
+"""TextVQA, or any other questions about images, from the Hugging Face hub or from files."""
 
 from functools import partial
 from pathlib import Path
@@ -10,40 +10,41 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import InterpolationMode, normalize, resize, to_dtype
 from typing_extensions import override
 
-from datamodules.answer_vocabulary import AnswerVocabulary
-from datamodules.base import ResumableDataModule, TimedDataLoader
-from datamodules.normalization import denormalize
-from datamodules.padding import Padded
-from datamodules.question_files import read_rows, read_set, read_split
-from datamodules.question_set import PictureFiles, QuestionSet
-from datamodules.samplers.dynamic import DynamicBatchSampler
-from datamodules.samples import text_vqa as sample_set
-from datamodules.visual_questions import VisualQuestions, apart
-from datamodules.vqa_answers import ANNOTATORS
-from datamodules.word_pieces import WordPieces
-from trainer.errors import InputError
+from datamodules.images.normalization import denormalize
+from datamodules.synthetic import text_vqa as synthetic_set
+from datamodules.vqa.annotations import read_rows, read_set, read_split
+from datamodules.vqa.answer_vocabulary import AnswerVocabulary
+from datamodules.vqa.dataset import VisualQuestions, apart
+from datamodules.vqa.questions import ImageFiles, QuestionSet
+from datamodules.vqa.scoring import ANNOTATORS
+from datamodules.vqa.tokenizer import WordPieces
+from sextant.datamodule import BaseDataModule
+from sextant.errors import InputError
+from sextant.loaders import TimedDataLoader
+from sextant.padding import Padded
+from sextant.samplers.dynamic import DynamicBatchSampler
 
 # FLAVA's, which are CLIP's (preprocessor_config.json of facebook/flava-full).
 MEAN = [0.48145466, 0.4578275, 0.40821073]
 STD = [0.26862954, 0.26130258, 0.27577711]
 
 
-class TextVQA(ResumableDataModule):
-    """TextVQA (Singh et al. 2019, https://textvqa.org), or questions about pictures in a simpler form.
+class TextVQA(BaseDataModule):
+    """TextVQA (Singh et al. 2019, https://textvqa.org), or questions about images in a simpler form.
 
     They come from the Hugging Face hub or a folder of Parquet or Arrow files (``dataset``), or from the folder
     ``root``: TextVQA's annotations as they were published (``TextVQA_0.5.1_train.json`` and so on, ``train_images``,
     ``test_images``), or ``train.jsonl``, ``val.jsonl`` and ``test.jsonl`` (or ``.csv``) with ``image``, ``question``
-    and ``answers`` in each row (:func:`datamodules.question_files.read_rows`).
+    and ``answers`` in each row (:func:`datamodules.vqa.annotations.read_rows`).
 
     Args:
         root: the folder of the annotations.
         dataset: a set on the Hugging Face hub such as ``lmms-lab/textvqa``, or a folder with Parquet or Arrow files,
             instead of ``root``.
         dataset_config: which configuration of the set on the hub.
-        sample: use generated pictures and questions instead. Figures from them say nothing about TextVQA.
-        cache: folder for sets that were converted to Arrow, for what is known of the pictures, and for the sample set.
-        unreadable: what to do about questions that cannot be used, for instance since their picture is missing or
+        synthetic: use generated images and questions instead. Figures from them say nothing about TextVQA.
+        cache: folder for sets that were converted to Arrow, for what is known of the images, and for the synthetic set.
+        unreadable: what to do about questions that cannot be used, for instance since their image is missing or
             damaged: stop (``error``) or leave them out (``skip``).
         answers: a file with the answers to choose from, one a line, ``<unk>`` first; those of the training questions if
             not given.
@@ -51,19 +52,19 @@ class TextVQA(ResumableDataModule):
         tokenizer: a ``vocab.txt`` of BERT's, a folder with a tokenizer, or a model on the Hugging Face hub.
         max_question_length: tokens of a question; longer ones lose their end.
         fixed_length: pad every question to ``max_question_length`` instead of the longest of its batch.
-        ocr: append the words that were recognised in the picture to the question, where the set has them.
-        image_size: height and width in pixels that pictures are resized to.
+        ocr: append the words that were recognized in the image to the question, where the set has them.
+        image_size: height and width in pixels that images are resized to.
         padding: the share of padding in questions to aim at in training, in [0, 1): questions of like length come into
             the same batch. 0.5 and more is random order for most sets.
-        picture: for ``predict``, a picture to ask ``question`` about.
+        image: for ``predict``, an image to ask ``question`` about.
         question: the question.
         questions: for ``predict``, a CSV or JSON lines file with ``image`` and ``question`` in each row instead;
             without either, the test split is answered.
         batch_size: questions per step over all processes.
-        num_workers: processes that decode pictures ahead, per training process; 0 decodes in the training process.
+        num_workers: processes that decode images ahead, per training process; 0 decodes in the training process.
         seed: seed of the order; set by ``seed_everything``.
 
-    Batch: ``image`` float (B, 3, image_size, image_size), normalised; ``question``, a pair of tokens int64 (B, T),
+    Batch: ``image`` float (B, 3, image_size, image_size), normalized; ``question``, a pair of tokens int64 (B, T),
     padded on the right, and their numbers int64 (B,); ``label`` int64 (B,), the number of the answer that most
     annotators gave, 0 if it is not in the vocabulary; ``answers``, a pair of int64 (B, K), the answers of the
     vocabulary that are worth something, padded with 0, and their numbers; ``scores``, a pair of float (B, K), what they
@@ -72,8 +73,8 @@ class TextVQA(ResumableDataModule):
     ``text``, ``index``.
     """
 
-    free_settings = ResumableDataModule.free_settings | {
-        "root", "dataset", "cache", "unreadable", "answers", "picture", "question", "questions"
+    free_settings = BaseDataModule.free_settings | {
+        "root", "dataset", "cache", "unreadable", "answers", "image", "question", "questions"
     }  # fmt: skip
     normalization = (MEAN, STD)
 
@@ -82,7 +83,7 @@ class TextVQA(ResumableDataModule):
         root: str = "data/textvqa",
         dataset: str | None = None,
         dataset_config: str | None = None,
-        sample: bool = False,
+        synthetic: bool = False,
         cache: str = "data/cache",
         unreadable: Literal["error", "skip"] = "error",
         answers: str | None = None,
@@ -93,7 +94,7 @@ class TextVQA(ResumableDataModule):
         ocr: bool = False,
         image_size: int = 224,
         padding: float = 0.1,
-        picture: str | None = None,
+        image: str | None = None,
         question: str | None = None,
         questions: str | None = None,
         batch_size: int = 32,
@@ -104,19 +105,19 @@ class TextVQA(ResumableDataModule):
         self.batch_size = batch_size
         self.cache = Path(cache)
         self.root = Path(root)
-        self.dataset = str(self.cache / sample_set.FOLDER / "data") if sample else dataset
-        self.dataset_config = None if sample else dataset_config
-        self.sample = sample
+        self.dataset = str(self.cache / synthetic_set.FOLDER / "data") if synthetic else dataset
+        self.dataset_config = None if synthetic else dataset_config
+        self.synthetic = synthetic
         self.unreadable = unreadable
         self.answers = None if answers is None else Path(answers)
         self.min_count = min_count
-        self.tokenizer = str(self.cache / sample_set.FOLDER / "vocab.txt") if sample else tokenizer
+        self.tokenizer = str(self.cache / synthetic_set.FOLDER / "vocab.txt") if synthetic else tokenizer
         self.max_question_length = max_question_length
         self.fixed_length = fixed_length
         self.ocr = ocr
         self.image_size = image_size
         self.padding = padding
-        self.picture = None if picture is None else Path(picture)
+        self.image = None if image is None else Path(image)
         self.question = question
         self.questions = None if questions is None else Path(questions)
         for key, value, least in (
@@ -129,8 +130,8 @@ class TextVQA(ResumableDataModule):
                 raise InputError(f"data.{key} is {value}; it must be {least} or more.")
         if not 0 <= padding < 1:
             raise InputError(f"data.padding is {padding}; it must be 0 or more and below 1.")
-        if (picture is None) != (question is None) or (questions is not None and picture is not None):
-            raise InputError("Give either --data.picture and --data.question, or --data.questions with a file of many.")
+        if (image is None) != (question is None) or (questions is not None and image is not None):
+            raise InputError("Give either --data.image and --data.question, or --data.questions with a file of many.")
         #: The answers, by number; empty until the questions were read.
         self.vocabulary: list[str] = []
         #: How many tokens the tokenizer knows; 0 until it was read.
@@ -139,16 +140,16 @@ class TextVQA(ResumableDataModule):
 
     @override
     def prepare_data(self) -> None:
-        """Make the sample set, if it is asked for."""
-        if self.sample:
-            sample_set.make(self.cache / sample_set.FOLDER)
+        """Make the synthetic set, if it is asked for."""
+        if self.synthetic:
+            synthetic_set.make(self.cache / synthetic_set.FOLDER)
 
     @override
     def setup(self, stage: str) -> None:
-        """Read the questions that ``stage`` needs, and check their pictures.
+        """Read the questions that ``stage`` needs, and check their images.
 
         Raises:
-            InputError: questions, answers, the tokenizer or pictures are missing or damaged.
+            InputError: questions, answers, the tokenizer or images are missing or damaged.
         """
         tokenizer = WordPieces(self.tokenizer, self.max_question_length)
         self.question_tokens = len(tokenizer)
@@ -165,24 +166,24 @@ class TextVQA(ResumableDataModule):
             vocabulary = AnswerVocabulary.build((given for given in read["train"].answers if given), self.min_count)
         self.vocabulary = vocabulary.answers
         for split in splits:
-            rows = read[split].usable(self.cache, labelled=True, unreadable=self.unreadable)
+            rows = read[split].usable(self.cache, labeled=True, unreadable=self.unreadable)
             self._sets[split] = self._tokenized(tokenizer, rows, vocabulary)
 
     def _read(self, splits: dict[str, bool]) -> dict[str, QuestionSet]:
         if self.dataset is not None:
             return read_set(self.dataset, self.dataset_config, self.cache, splits)
-        return {split: read_split(self.root, split, labelled) for split, labelled in splits.items()}
+        return {split: read_split(self.root, split, labeled) for split, labeled in splits.items()}
 
     def _asked(self) -> QuestionSet:
         """What ``predict`` is to answer."""
-        if self.picture is not None and self.question is not None:
-            where = str(self.picture)
-            rows = QuestionSet(where, [where], [self.question], [[]], [[]], PictureFiles([self.picture]))
+        if self.image is not None and self.question is not None:
+            where = str(self.image)
+            rows = QuestionSet(where, [where], [self.question], [[]], [[]], ImageFiles([self.image]))
         elif self.questions is not None:
-            rows = read_rows(self.questions, labelled=False)
+            rows = read_rows(self.questions, labeled=False)
         else:
             rows = self._read({"test": False})["test"]
-        return rows.usable(None if self.questions or self.picture else self.cache, False, self.unreadable)
+        return rows.usable(None if self.questions or self.image else self.cache, False, self.unreadable)
 
     def _tokenized(
         self, tokenizer: WordPieces, rows: QuestionSet, vocabulary: AnswerVocabulary | None
@@ -235,8 +236,8 @@ class TextVQA(ResumableDataModule):
     @override
     def transform(self, batch: dict[str, Any], training: bool) -> dict[str, Any]:
         size = [self.image_size, self.image_size]
-        pictures = apart(*batch["image"])
-        resized = [resize(picture, size, InterpolationMode.BICUBIC, antialias=True) for picture in pictures]
+        images = apart(*batch["image"])
+        resized = [resize(image, size, InterpolationMode.BICUBIC, antialias=True) for image in images]
         image = normalize(to_dtype(torch.stack(resized), torch.float32, scale=True), MEAN, STD)
         if not self.fixed_length:
             return batch | {"image": image}
@@ -252,7 +253,7 @@ class TextVQA(ResumableDataModule):
 
     @override
     def input_description(self) -> dict[str, Any]:
-        """The normalisation, the pictures' resizing and the tokenizer."""
+        """The normalization, the images' resizing and the tokenizer."""
         return super().input_description() | {
             "resize": "bicubic, antialiased, to the whole size",
             "tokenizer": str(self.tokenizer),
@@ -260,6 +261,6 @@ class TextVQA(ResumableDataModule):
             "ocr": self.ocr,
         }
 
-    def to_pictures(self, image: Tensor) -> Tensor:
-        """Undo the normalisation: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
+    def to_images(self, image: Tensor) -> Tensor:
+        """Undo the normalization: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
         return denormalize(image, MEAN, STD)

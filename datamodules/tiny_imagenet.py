@@ -12,16 +12,17 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import normalize, to_dtype
 from typing_extensions import override
 
-from datamodules.archive import Archive, get_folder
-from datamodules.augmentation import random_color, random_crop, random_flip
-from datamodules.base import ResumableDataModule, TimedDataLoader
-from datamodules.normalization import IMAGENET_MEAN as MEAN
-from datamodules.normalization import IMAGENET_STD as STD
-from datamodules.normalization import denormalize
-from datamodules.picture_array import PictureArray
-from datamodules.picture_file import list_pictures
-from datamodules.samples import tiny_imagenet as sample_set
-from trainer.errors import InputError
+from datamodules.images.augmentation import random_color, random_crop, random_flip
+from datamodules.images.image_cache import ImageArray
+from datamodules.images.image_file import list_images
+from datamodules.images.normalization import IMAGENET_MEAN as MEAN
+from datamodules.images.normalization import IMAGENET_STD as STD
+from datamodules.images.normalization import denormalize
+from datamodules.sources.archive import Archive, get_folder
+from datamodules.synthetic import tiny_imagenet as synthetic_set
+from sextant.datamodule import BaseDataModule
+from sextant.errors import InputError
+from sextant.loaders import TimedDataLoader
 
 ARCHIVE = Archive(
     url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
@@ -32,66 +33,66 @@ TOP = "tiny-imagenet-200"
 SIZE = 64
 
 
-class LabelledPictures(Dataset):
-    """Batches of ``image`` uint8 (B, 3, 64, 64), ``index`` int64 (B,) and, if labelled, ``label`` int64 (B,)."""
+class LabeledImages(Dataset):
+    """Batches of ``image`` uint8 (B, 3, 64, 64), ``index`` int64 (B,) and, if labeled, ``label`` int64 (B,)."""
 
-    def __init__(self, pictures: PictureArray, labels: list[int] | None) -> None:
-        self.pictures = pictures
-        self.labels = None if labels is None else torch.tensor(labels)[torch.from_numpy(pictures.positions)]
+    def __init__(self, images: ImageArray, labels: list[int] | None) -> None:
+        self.images = images
+        self.labels = None if labels is None else torch.tensor(labels)[torch.from_numpy(images.positions)]
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, indices: list[int]) -> dict[str, Tensor]:
         index = torch.tensor(indices)
-        batch = {"image": self.pictures[indices], "index": index}
+        batch = {"image": self.images[indices], "index": index}
         if self.labels is not None:
             batch["label"] = self.labels[index]
         return batch
 
 
-class TinyImageNet(ResumableDataModule):
+class TinyImageNet(BaseDataModule):
     """Tiny-ImageNet-200 (Le and Yang 2015, Stanford CS231n), or any data in its layout.
 
     The folder is read as it was published and never written to: classes from ``wnids.txt`` and ``words.txt``,
-    training pictures from ``train/<wnid>/images``, validation labels from ``val/val_annotations.txt``. The test
+    training images from ``train/<wnid>/images``, validation labels from ``val/val_annotations.txt``. The test
     split has no labels; ``predict`` classifies it, or a folder of your own.
 
     Args:
         root: the folder that holds ``wnids.txt``.
         download: get the published archive (248 MB) if ``root`` does not exist.
-        sample: use a small generated set of the same layout instead of ``root``: coloured shapes in 10 classes
+        synthetic: use a small generated set of the same layout instead of ``root``: colored shapes in 10 classes
             that can be told apart without error. Figures from it say nothing about Tiny-ImageNet.
-        cache: folder for the decoded pictures (1.4 GB for the whole set) and the sample set.
-        unreadable: what to do about files that are no whole picture: stop (``error``) or leave them out
+        cache: folder for the decoded images (1.4 GB for the whole set) and the synthetic set.
+        unreadable: what to do about files that are no whole image: stop (``error``) or leave them out
             (``skip``).
-        pictures: for ``predict``, a folder of pictures of any size and mode instead of the test split.
-        batch_size: pictures per step over all processes.
+        images: for ``predict``, a folder of images of any size and mode instead of the test split.
+        batch_size: images per step over all processes.
         num_workers: processes that gather batches ahead, per training process; 0 gathers in the training process.
         seed: seed of order and augmentation; set by ``seed_everything``.
-        crop_padding: training pictures are shifted by up to this many pixels each way.
-        flip: mirror training pictures at random.
-        color_jitter: training pictures change in brightness, contrast and saturation by up to this share.
-        mixup_alpha: blend pairs of training pictures and labels by a share from Beta(alpha, alpha) (Zhang et al.
+        crop_padding: training images are shifted by up to this many pixels each way.
+        flip: mirror training images at random.
+        color_jitter: training images change in brightness, contrast and saturation by up to this share.
+        mixup_alpha: blend pairs of training images and labels by a share from Beta(alpha, alpha) (Zhang et al.
             2018); 0 does not.
-        cutmix_alpha: paste a rectangle of one training picture into another, its area from Beta(alpha, alpha)
+        cutmix_alpha: paste a rectangle of one training image into another, its area from Beta(alpha, alpha)
             (Yun et al. 2019); 0 does not. With both, each batch gets one of the two at random.
 
-    Batch: ``image`` float (B, 3, 64, 64), normalised by ImageNet's mean and deviation; ``label`` int64 (B,), or
+    Batch: ``image`` float (B, 3, 64, 64), normalized by ImageNet's mean and deviation; ``label`` int64 (B,), or
     float (B, classes) after MixUp or CutMix, absent in ``predict``; ``index`` int64 (B,).
     """
 
-    free_settings = ResumableDataModule.free_settings | {"root", "download", "cache", "unreadable", "pictures"}
+    free_settings = BaseDataModule.free_settings | {"root", "download", "cache", "unreadable", "images"}
     normalization = (MEAN, STD)
 
     def __init__(
         self,
         root: str = "data/tiny-imagenet-200",
         download: bool = False,
-        sample: bool = False,
+        synthetic: bool = False,
         cache: str = "data/cache",
         unreadable: Literal["error", "skip"] = "error",
-        pictures: str | None = None,
+        images: str | None = None,
         batch_size: int = 256,
         num_workers: int = 0,
         seed: int = 0,
@@ -104,11 +105,11 @@ class TinyImageNet(ResumableDataModule):
         super().__init__(num_workers, seed)
         self.batch_size = batch_size
         self.cache = Path(cache)
-        self.root = self.cache / sample_set.FOLDER if sample else Path(root)
+        self.root = self.cache / synthetic_set.FOLDER if synthetic else Path(root)
         self.download = download
-        self.sample = sample
+        self.synthetic = synthetic
         self.unreadable = unreadable
-        self.pictures = None if pictures is None else Path(pictures)
+        self.images = None if images is None else Path(images)
         self.crop_padding = crop_padding
         self.flip = flip
         self.color_jitter = color_jitter
@@ -124,18 +125,18 @@ class TinyImageNet(ResumableDataModule):
                 raise InputError(f"data.{key} is {value}; it must be between 0 and {top}.")
         #: WordNet id -> name of each class, in the order of the labels; empty while there is no data set.
         self.classes: dict[str, str] = {}
-        self._sets: dict[str, LabelledPictures] = {}
+        self._sets: dict[str, LabeledImages] = {}
         self._mix: v2.Transform | None = None
 
     @override
     def prepare_data(self) -> None:
-        """Get the data set onto the disk: make the sample set, or download, verify and extract the archive.
+        """Get the data set onto the disk: make the synthetic set, or download, verify and extract the archive.
 
         Raises:
             InputError: the download failed, or an archive that is there is damaged.
         """
-        if self.sample:
-            sample_set.make(self.root)
+        if self.synthetic:
+            synthetic_set.make(self.root)
             return
         get_folder(ARCHIVE, self.root.parent / f"{TOP}.zip", self.root, TOP, self.download)
 
@@ -148,11 +149,11 @@ class TinyImageNet(ResumableDataModule):
         """
         if self.root.exists():
             self.classes = read_classes(self.root)
-        elif stage != "predict" or self.pictures is None:
+        elif stage != "predict" or self.images is None:
             raise InputError(
                 f"{self.root}: there is no such folder (data.root). Tiny-ImageNet-200 is at {ARCHIVE.url}: download "
                 "and extract it with --data.download=true, give another folder with --data.root, or try the program on "
-                "generated pictures first with --data.sample=true."
+                "generated images first with --data.synthetic=true."
             )
         if stage == "fit":
             self._sets["train"] = self._load("train", *read_train(self.root, list(self.classes)))
@@ -170,12 +171,12 @@ class TinyImageNet(ResumableDataModule):
                 "'validate' measures on the validation split, 'predict' writes the classes of the test split."
             )
         if stage == "predict":
-            folder = self.pictures or self.root / "test" / "images"
-            self._sets["predict"] = self._load("predict", list_pictures(folder), None)
+            folder = self.images or self.root / "test" / "images"
+            self._sets["predict"] = self._load("predict", list_images(folder), None)
 
-    def _load(self, split: str, files: list[Path], labels: list[int] | None) -> LabelledPictures:
-        pictures = PictureArray(files, SIZE, self.cache, f"tiny-imagenet-{split}", self.unreadable)
-        return LabelledPictures(pictures, labels)
+    def _load(self, split: str, files: list[Path], labels: list[int] | None) -> LabeledImages:
+        images = ImageArray(files, SIZE, self.cache, f"tiny-imagenet-{split}", self.unreadable)
+        return LabeledImages(images, labels)
 
     @override
     def train_dataloader(self) -> TimedDataLoader:
@@ -208,11 +209,11 @@ class TinyImageNet(ResumableDataModule):
 
     @override
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
-        files = self._sets[self.running_split()].pictures.files
+        files = self._sets[self.running_split()].images.files
         return [str(files[i]) for i in batch["index"].tolist()]
 
-    def to_pictures(self, image: Tensor) -> Tensor:
-        """Undo the normalisation: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
+    def to_images(self, image: Tensor) -> Tensor:
+        """Undo the normalization: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
         return denormalize(image, MEAN, STD)
 
 
@@ -249,18 +250,18 @@ def read_classes(root: Path) -> dict[str, str]:
 
 
 def read_train(root: Path, wnids: list[str]) -> tuple[list[Path], list[int]]:
-    """List the training pictures, by class and then by name, with their labels."""
+    """List the training images, by class and then by name, with their labels."""
     files: list[Path] = []
     labels: list[int] = []
     for label, wnid in enumerate(wnids):
-        found = list_pictures(root / "train" / wnid / "images")
+        found = list_images(root / "train" / wnid / "images")
         files += found
         labels += [label] * len(found)
     return files, labels
 
 
 def read_val(root: Path, wnids: list[str]) -> tuple[list[Path], list[int]]:
-    """List the validation pictures with their labels, in the order of ``val_annotations.txt``."""
+    """List the validation images with their labels, in the order of ``val_annotations.txt``."""
     annotations = root / "val" / "val_annotations.txt"
     images = root / "val" / "images"
     present = set(os.listdir(images)) if images.is_dir() else set()
@@ -280,7 +281,7 @@ def read_val(root: Path, wnids: list[str]) -> tuple[list[Path], list[int]]:
         if wnid not in label_of:
             raise InputError(f"{where}: class {wnid!r} is not in wnids.txt. The line reads: {line!r}. {advice}")
         if name not in present:
-            raise InputError(f"{where}: there is no picture {images / name}. The line reads: {line!r}. {advice}")
+            raise InputError(f"{where}: there is no image {images / name}. The line reads: {line!r}. {advice}")
         files.append(images / name)
         labels.append(label_of[wnid])
     if not files:

@@ -10,14 +10,15 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from datamodules.base import ResumableDataModule, TimedDataLoader
-from datamodules.samplers.shuffled import ShuffledBatches
-from datamodules.samplers.windows import RandomOffsetWindows
-from datamodules.samples import wikitext2 as sample_set
-from datamodules.text_source import DatasetText, TextFiles, utf8_lines
-from datamodules.text_windows import Columns, SlidingWindows, Windows
-from datamodules.token_stream import TokenStreams
-from trainer.errors import InputError
+from datamodules.synthetic import wikitext2 as synthetic_set
+from datamodules.text.sources import DatasetText, TextFiles, utf8_lines
+from datamodules.text.token_stream import TokenStreams
+from datamodules.text.windows import Columns, SlidingWindows, Windows
+from sextant.datamodule import BaseDataModule
+from sextant.errors import InputError
+from sextant.loaders import TimedDataLoader
+from sextant.samplers.shuffled import ShuffledBatches
+from sextant.samplers.windows import RandomOffsetWindows
 
 
 class Prompts(Dataset):
@@ -33,7 +34,7 @@ class Prompts(Dataset):
         return {"prompt": [self.prompts[i] for i in indices], "index": torch.tensor(indices)}
 
 
-class WikiText2(ResumableDataModule):
+class WikiText2(BaseDataModule):
     """Word-level WikiText-2 (Merity et al. 2016, https://arxiv.org/abs/1609.07843), or any text.
 
     Words are what white space separates; ``<eos>`` ends every line, and ``<unk>`` is a word like others. WikiText-2
@@ -50,9 +51,9 @@ class WikiText2(ResumableDataModule):
         dataset: read a set of Hugging Face datasets instead of ``root``: its name on the hub, such as
             ``Salesforce/wikitext``, or a folder of Arrow or Parquet files. Its column ``text`` holds the lines.
         dataset_config: configuration of a set on the hub.
-        sample: use generated text instead, from a source whose entropy is known. Figures from it say nothing about
+        synthetic: use generated text instead, from a source whose entropy is known. Figures from it say nothing about
             WikiText-2.
-        cache: folder for the word numbers, for sets converted to Arrow, and for the sample set.
+        cache: folder for the word numbers, for sets converted to Arrow, and for the synthetic set.
         min_count: training words that are rarer become ``<unk>``. WikiText-2 comes with that done.
         batching: how training text is cut. ``windows``: pieces of ``sequence_length`` words in random order, whose
             borders move from epoch to epoch. ``columns``: ``batch_size`` continuous columns side by side, as PyTorch's
@@ -71,7 +72,7 @@ class WikiText2(ResumableDataModule):
     ``index`` int64 (B,). In ``predict``: ``prompt``, a list of B texts, and ``index``.
     """
 
-    free_settings = ResumableDataModule.free_settings | {
+    free_settings = BaseDataModule.free_settings | {
         "root", "dataset", "cache", "prompt", "prompts", "eval_batch_size"
     }  # fmt: skip
 
@@ -80,7 +81,7 @@ class WikiText2(ResumableDataModule):
         root: str = "data/wikitext-2",
         dataset: str | None = None,
         dataset_config: str | None = "wikitext-2-v1",
-        sample: bool = False,
+        synthetic: bool = False,
         cache: str = "data/cache",
         min_count: int = 1,
         batching: Literal["windows", "columns"] = "windows",
@@ -97,10 +98,10 @@ class WikiText2(ResumableDataModule):
         super().__init__(num_workers, seed)
         self.batch_size = batch_size
         self.cache = Path(cache)
-        self.root = self.cache / sample_set.FOLDER if sample else Path(root)
-        self.dataset = None if sample else dataset
+        self.root = self.cache / synthetic_set.FOLDER if synthetic else Path(root)
+        self.dataset = None if synthetic else dataset
         self.dataset_config = dataset_config
-        self.sample = sample
+        self.synthetic = synthetic
         self.min_count = min_count
         self.batching = batching
         self.sequence_length = sequence_length
@@ -124,9 +125,9 @@ class WikiText2(ResumableDataModule):
 
     @override
     def prepare_data(self) -> None:
-        """Make the sample set, if it is asked for."""
-        if self.sample:
-            sample_set.make(self.root)
+        """Make the synthetic set, if it is asked for."""
+        if self.synthetic:
+            synthetic_set.make(self.root)
 
     @override
     def setup(self, stage: str) -> None:
@@ -142,10 +143,10 @@ class WikiText2(ResumableDataModule):
         streams = TokenStreams(source, self.cache, self.min_count)
         self.vocabulary = streams.vocabulary
         self._names = dict(streams.splits)
-        if self.sample and stage == "fit":
+        if self.synthetic and stage == "fit":
             rank_zero_info(
-                f"The source of the sample text has a perplexity of {sample_set.perplexity():.2f}: no model can do "
-                "better on text that is long enough."
+                f"The source of the synthetic text has a perplexity of {synthetic_set.perplexity():.2f}: no model can "
+                "do better on text that is long enough."
             )
         if stage == "fit":
             self._sets["train"] = self._training_set(streams.open("train"))

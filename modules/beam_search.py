@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modules.networks.ctc import BLANK, Spelled
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 BOUNDARY = "\u2581"  # stands for a space in a vocabulary, as SentencePiece has it
 
@@ -23,7 +23,7 @@ class Decoding:
         beam_size: hypotheses that are kept at each frame; 1 takes the likeliest label of each frame (best path).
         beam_threshold: hypotheses whose score is lower than the best one's by more than this are dropped.
         language_model: an n-gram model of words, in ARPA format; needs a beam, and a vocabulary of characters. Only
-            words that it knows are recognised then.
+            words that it knows are recognized then.
         lm_weight: weight of the language model's score beside the network's.
         word_score: added for each word; below 0 words become longer.
     """

@@ -11,19 +11,19 @@ from torchmetrics.text import CharErrorRate, WordErrorRate
 from typing_extensions import override
 
 from modules.beam_search import BOUNDARY, BeamSearch, Decoding
-from modules.export_graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
-from modules.mean_loss import mean_loss
+from modules.metrics.mean_loss import mean_loss
 from modules.networks.conformer import SUBSAMPLING, Conformer, LogProbabilities, mask_of
 from modules.networks.ctc import Spelled, best_path, ctc_losses, frames_needed
-from modules.optimization import Optimization, parameter_groups
 from modules.vocabulary import WithVocabulary
-from trainer.errors import InputError
+from sextant.errors import InputError
+from sextant.export.graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
+from sextant.optimization import Optimization, parameter_groups
 
 NAMED = 5  # utterances that a message names
 
 
 class SpeechRecognizer(WithVocabulary):
-    """Recognise speech with a Conformer and connectionist temporal classification (CTC).
+    """Recognize speech with a Conformer and connectionist temporal classification (CTC).
 
     Args:
         vocab_size: number of labels, the blank among them, the same as the data's.
@@ -34,9 +34,9 @@ class SpeechRecognizer(WithVocabulary):
         feedforward_dim: hidden features of the layers' feed-forward networks.
         kernel_size: of the layers' convolutions, in encoded frames of four; odd.
         dropout: share that is dropped in each part while training.
-        decay_norm_and_bias: whether weight decay holds for biases and normalisation too.
+        decay_norm_and_bias: whether weight decay holds for biases and normalization too.
         optimizer: makes the optimizer from the parameters.
-        scheduler: makes the learning-rate schedule. ``modules.optimization.WarmupCosine`` follows the steps of the run,
+        scheduler: makes the learning-rate schedule. ``sextant.optimization.WarmupCosine`` follows the steps of the run,
             ``ReduceLROnPlateau`` the validations, any other the epochs.
         decoding: how ``validate``, ``test`` and ``predict`` read labels from probabilities. While training, validation
             takes the best path. It may differ from how the checkpoint was made.

@@ -1,4 +1,4 @@
-"""Semantic segmentation: pictures in, a class for each pixel out."""
+"""Semantic segmentation: images in, a class for each pixel out."""
 
 import copy
 import itertools
@@ -13,19 +13,19 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
-from modules.confusion import class_overlap, segmentation_scores
-from modules.export_graph import BATCH, NORMALIZED_PICTURE, ArgMax, Axis, ExportGraph, GraphInput
-from modules.mean_loss import mean_loss
+from modules.metrics.confusion import class_overlap, segmentation_scores
+from modules.metrics.mean_loss import mean_loss
 from modules.networks.deeplab import Backbone, deeplab, pretrained_classes
-from modules.optimization import Optimization, parameter_groups
-from modules.picture_evaluation import Evaluation
-from trainer.errors import InputError
+from modules.segmentation_evaluation import Evaluation
+from sextant.errors import InputError
+from sextant.export.graph import BATCH, NORMALIZED_IMAGE, ArgMax, Axis, ExportGraph, GraphInput
+from sextant.optimization import Optimization, parameter_groups
 
 IGNORED = 255  # label of pixels that are neither learned nor measured
 
 
 class SemanticSegmenter(LightningModule):
-    """Segment pictures with DeepLabV3.
+    """Segment images with DeepLabV3.
 
     Args:
         backbone: network that the features are from.
@@ -38,19 +38,19 @@ class SemanticSegmenter(LightningModule):
             or the path of a file.
         backbone_weights: pretrained weights of the backbone alone: a name of torchvision's such as ``IMAGENET1K_V1``,
             or the path of a file.
-        channels_last: keep pictures and filters in the memory format that is faster on most devices.
-        decay_norm_and_bias: whether weight decay holds for biases and normalisation too.
+        channels_last: keep images and filters in the memory format that is faster on most devices.
+        decay_norm_and_bias: whether weight decay holds for biases and normalization too.
         head_lr_factor: the heads' learning rate, as a multiple of the backbone's, which is the optimizer's.
         optimizer: makes the optimizer from the parameters.
-        scheduler: makes the learning-rate schedule. ``modules.optimization.PolynomialDecay`` follows the steps of the
+        scheduler: makes the learning-rate schedule. ``sextant.optimization.PolynomialDecay`` follows the steps of the
             run, any other is stepped once per epoch.
-        evaluation: how pictures are evaluated. It may differ from how the checkpoint was made.
+        evaluation: how images are evaluated. It may differ from how the checkpoint was made.
 
-    Batch: ``image`` float (B, 3, H, W), normalised; ``label`` int64 (B, H, W) with 255 for pixels that do not count,
-    absent in ``predict``; ``index`` int64 (B,), below 0 for pictures that only fill the batch up. In training, H and W
-    are those of the crop; elsewhere a batch has pictures of one size, which any size may be.
+    Batch: ``image`` float (B, 3, H, W), normalized; ``label`` int64 (B, H, W) with 255 for pixels that do not count,
+    absent in ``predict``; ``index`` int64 (B,), below 0 for images that only fill the batch up. In training, H and W
+    are those of the crop; elsewhere a batch has images of one size, which any size may be.
 
-    Logged for train, val and test: ``loss``, the cross-entropy of the first head, in nats per labelled pixel. For val
+    Logged for train, val and test: ``loss``, the cross-entropy of the first head, in nats per labeled pixel. For val
     and test, over all pixels of the split from one confusion matrix: ``miou``, the mean over the classes that occur or
     were predicted of ``iou/<class>``, and ``pixel_accuracy``.
 
@@ -108,7 +108,7 @@ class SemanticSegmenter(LightningModule):
 
     @override
     def forward(self, image: Tensor) -> Tensor:
-        """Float (B, 3, H, W), normalised, to logits (B, num_classes, H, W)."""
+        """Float (B, 3, H, W), normalized, to logits (B, num_classes, H, W)."""
         return self.network(image.to(memory_format=self.memory_format))["out"]
 
     @override
@@ -143,10 +143,10 @@ class SemanticSegmenter(LightningModule):
         return loss
 
     def _need_several(self, image: Tensor) -> None:
-        """The pyramid normalises over one value of each picture and channel: without others' pictures, it takes two."""
+        """The pyramid normalizes over one value of each image and channel: without others' images, it takes two."""
         if len(image) == 1 and any(type(module) is nn.BatchNorm2d for module in self.network.modules()):
             raise InputError(
-                "A training batch of one picture has nothing to normalise over (data.batch_size counts the pictures of "
+                "A training batch of one image has nothing to normalize over (data.batch_size counts the images of "
                 "all processes). Raise --data.batch_size so that every process has two or more."
             )
 
@@ -175,7 +175,7 @@ class SemanticSegmenter(LightningModule):
 
     @override
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> list[dict[str, Any] | None]:
-        """For each picture a row, None for one that fills the batch up.
+        """For each image a row, None for one that fills the batch up.
 
         ``width`` and ``height`` in pixels, ``share/<class>`` of each class, and ``mask``, the labels as uint8
         (H, W).
@@ -191,7 +191,7 @@ class SemanticSegmenter(LightningModule):
         return rows
 
     def export_graph(self) -> ExportGraph:
-        """``image`` float (B, 3, H, W), normalised, to ``out``, logits (B, num_classes, H, W), of the first head."""
+        """``image`` float (B, 3, H, W), normalized, to ``out``, logits (B, num_classes, H, W), of the first head."""
         network = copy.deepcopy(self.network)
         if network.aux_classifier is not None:
             del network.aux_classifier
@@ -204,11 +204,11 @@ class SemanticSegmenter(LightningModule):
             read=lambda batch: (batch["image"],),
             decide=ArgMax(1),
             names=self.class_names(),
-            picture_size=(400, 400),
+            image_size=(400, 400),
             metric="val/miou",
             gives_dictionary=True,
             about={
-                "image": NORMALIZED_PICTURE,
+                "image": NORMALIZED_IMAGE,
                 "out": "a score of each class for each pixel",
             },
         )
@@ -272,5 +272,5 @@ class SemanticSegmenter(LightningModule):
 
 
 def _cross_entropy(logits: Tensor, label: Tensor, count: Tensor) -> Tensor:
-    """The mean over labelled pixels; 0 without any."""
+    """The mean over labeled pixels; 0 without any."""
     return F.cross_entropy(logits, label, ignore_index=IGNORED, reduction="sum") / count.clamp(min=1)

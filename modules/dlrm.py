@@ -17,14 +17,14 @@ from torchrec.modules.embedding_modules import EmbeddingBagCollection
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
 
-from modules.click_metrics import ClickMetrics, ClickRates
-from modules.export_graph import BATCH, AboveZero, Axis, ExportGraph, GraphInput
+from modules.metrics.click_metrics import ClickMetrics, ClickRates
 from modules.networks.dlrm import DenseNetwork, PaddedDLRM
-from modules.networks.embedding_tables import fill_table, table_configs
-from modules.optimization import Optimization
 from modules.row_wise_adagrad import RowWiseAdagrad
 from modules.sparse_and_dense import SparseAndDense, SparseAndDenseSchedule
-from trainer.errors import InputError
+from sextant.errors import InputError
+from sextant.export.graph import BATCH, AboveZero, Axis, ExportGraph, GraphInput
+from sextant.optimization import Optimization
+from sextant.strategies.embedding_tables import fill_table, table_configs
 
 
 class ClickPredictor(LightningModule):
@@ -33,8 +33,8 @@ class ClickPredictor(LightningModule):
     Each categorical feature has a table of embeddings; the embeddings of several values are pooled. The tables are
     trained by an optimizer of their own, which touches the rows of a batch only.
 
-    It is written for one device. ``strategies.torchrec.TorchRecStrategy`` shards the tables over several, and puts
-    their optimizer into the backward pass. ``ddp`` copies them, on CPUs: NCCL cannot reduce sparse gradients.
+    It is written for one device. ``sextant.strategies.torchrec.TorchRecStrategy`` shards the tables over several, and
+    puts their optimizer into the backward pass. ``ddp`` copies them, on CPUs: NCCL cannot reduce sparse gradients.
 
     Args:
         num_dense: dense features.
@@ -48,7 +48,7 @@ class ClickPredictor(LightningModule):
         pooling: what is made of several values of a feature.
         sparse_optimizer: makes the optimizer of the tables: ``modules.row_wise_adagrad.RowWiseAdagrad``,
             ``torch.optim.Adagrad`` or ``torch.optim.SGD``, without momentum or weight decay.
-        sparse_scheduler: makes its schedule, stepped after every step; ``modules.optimization.WarmupCosine`` spans the
+        sparse_scheduler: makes its schedule, stepped after every step; ``sextant.optimization.WarmupCosine`` spans the
             run.
         optimizer: makes the optimizer of everything else.
         scheduler: makes its schedule, as ``sparse_scheduler``.
@@ -316,7 +316,7 @@ class ClickPredictor(LightningModule):
         if any(isinstance(schedule, ReduceLROnPlateau) for schedule in schedules):
             raise InputError(
                 "model.scheduler is ReduceLROnPlateau, but rates of click prediction follow steps, not validations. "
-                "Use modules.optimization.WarmupCosine, or a schedule of torch.optim.lr_scheduler that counts steps."
+                "Use sextant.optimization.WarmupCosine, or a schedule of torch.optim.lr_scheduler that counts steps."
             )
         if not schedules:
             return optimizer

@@ -1,4 +1,4 @@
-"""Visual question answering: a picture and a question in, answers with probabilities out."""
+"""Visual question answering: an image and a question in, answers with probabilities out."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -11,18 +11,18 @@ from torchmetrics import MetricCollection
 from transformers import FlavaModel
 from typing_extensions import override
 
-from modules.export_graph import BATCH, NORMALIZED_PICTURE, ArgMax, Axis, ExportGraph, GraphInput
-from modules.mean_loss import mean_loss
+from modules.metrics.mean_loss import mean_loss
 from modules.networks.flava import FlavaArchitecture, FlavaForAnswers, Part, pretrained_flava
-from modules.optimization import Optimization, parameter_groups
 from modules.vocabulary import WithVocabulary
-from trainer.errors import InputError
+from sextant.errors import InputError
+from sextant.export.graph import BATCH, NORMALIZED_IMAGE, ArgMax, Axis, ExportGraph, GraphInput
+from sextant.optimization import Optimization, parameter_groups
 
 BEST = 5  # answers of a prediction
 
 
 class VisualQuestionAnswerer(WithVocabulary):
-    """Answer questions about pictures by choosing from a vocabulary of answers, with FLAVA.
+    """Answer questions about images by choosing from a vocabulary of answers, with FLAVA.
 
     Args:
         vocab_size: number of answers, ``<unk>`` among them, the same as the data's; 3,997 for TextVQA's vocabulary.
@@ -38,12 +38,12 @@ class VisualQuestionAnswerer(WithVocabulary):
             set one rate for all, as ``OneCycleLR`` does, undo it.
         gradient_checkpointing: compute the layers anew in the backward pass, which saves memory and costs time.
         compiled: run the network through ``torch.compile``.
-        decay_norm_and_bias: whether weight decay holds for biases and normalisation too.
+        decay_norm_and_bias: whether weight decay holds for biases and normalization too.
         optimizer: makes the optimizer from the parameters.
-        scheduler: makes the learning-rate schedule. ``modules.optimization.WarmupCosine`` follows the steps of the run,
+        scheduler: makes the learning-rate schedule. ``sextant.optimization.WarmupCosine`` follows the steps of the run,
             ``ReduceLROnPlateau`` the validations, any other the epochs.
 
-    Batch: ``image`` float (B, 3, S, S), normalised; ``question``, a pair of tokens int64 (B, T), padded on the right,
+    Batch: ``image`` float (B, 3, S, S), normalized; ``question``, a pair of tokens int64 (B, T), padded on the right,
     and their numbers int64 (B,); ``label`` int64 (B,), the answer that most annotators gave, 0 if it is none of the
     vocabulary; ``answers``, a pair of int64 (B, K), the answers of the vocabulary that have a score, padded with 0, and
     their numbers; ``scores``, a pair of theirs, float (B, K), padded with 0; ``index`` int64 (B,). In ``predict``:
@@ -111,7 +111,7 @@ class VisualQuestionAnswerer(WithVocabulary):
         """Take the vocabulary from the data.
 
         Raises:
-            InputError: the data's answers, tokens or pictures are not those that the model is made for.
+            InputError: the data's answers, tokens or images are not those that the model is made for.
         """
         super().setup(stage)
         data, sizes = self.trainer.datamodule, self.network  # type: ignore[attr-defined]
@@ -128,7 +128,7 @@ class VisualQuestionAnswerer(WithVocabulary):
 
     @override
     def forward(self, image: Tensor, question: Tensor, lengths: Tensor) -> Tensor:
-        """Pictures float (B, 3, S, S) and questions, tokens int64 (B, T) and their numbers (B,), to logits (B, A)."""
+        """Images float (B, 3, S, S) and questions, tokens int64 (B, T) and their numbers (B,), to logits (B, A)."""
         return self.network(image, question, lengths)
 
     def _step(self, batch: dict[str, Any], metrics: MetricCollection) -> tuple[Tensor, Tensor, Tensor]:
@@ -210,7 +210,7 @@ class VisualQuestionAnswerer(WithVocabulary):
             decide=ArgMax(1, first=1),  # number 0 is no answer
             names=self.vocabulary,
             about={
-                "image": NORMALIZED_PICTURE,
+                "image": NORMALIZED_IMAGE,
                 "question": "numbers of tokens, padded at the end",
                 "lengths": "tokens without the padding",
                 "logits": "a score of each answer; answer 0 stands for all others, and is not to be given",

@@ -1,4 +1,4 @@
-"""ResNet for pictures: images in, class probabilities out."""
+"""ResNet for images: images in, class probabilities out."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -12,33 +12,33 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
-from modules.export_graph import BATCH, NORMALIZED_PICTURE, ArgMax, Axis, ExportGraph, GraphInput
 from modules.networks.resnet import resnet
-from modules.optimization import Optimization, parameter_groups
-from trainer.errors import InputError
+from sextant.errors import InputError
+from sextant.export.graph import BATCH, NORMALIZED_IMAGE, ArgMax, Axis, ExportGraph, GraphInput
+from sextant.optimization import Optimization, parameter_groups
 
 
 class ImageClassifier(LightningModule):
-    """Classify pictures with a torchvision ResNet.
+    """Classify images with a torchvision ResNet.
 
     Args:
         depth: 18, 34, 50, 101 or 152 layers.
         num_classes: number of classes, the same as the data's.
         stem: ``imagenet`` (7x7 of stride 2, then pooling), or ``small`` (3x3 of stride 1), which keeps the
-            resolution of 64-pixel pictures: more accurate there, and about 15 times the work.
+            resolution of 64-pixel images: more accurate there, and about 15 times the work.
         weights: pretrained weights: a name of torchvision's such as ``IMAGENET1K_V1``, or the path of a file.
         label_smoothing: share of the target spread evenly over all classes (Szegedy et al. 2016), in [0, 1].
-        channels_last: keep pictures and filters in the memory format that is faster on most devices.
-        decay_norm_and_bias: whether weight decay holds for biases and normalisation too.
+        channels_last: keep images and filters in the memory format that is faster on most devices.
+        decay_norm_and_bias: whether weight decay holds for biases and normalization too.
         optimizer: makes the optimizer from the parameters.
-        scheduler: makes the learning-rate schedule. ``modules.optimization.WarmupCosine`` follows the steps of the
+        scheduler: makes the learning-rate schedule. ``sextant.optimization.WarmupCosine`` follows the steps of the
             run, any other is stepped once per epoch.
 
-    Batch: ``image`` float (B, 3, H, W), normalised; ``label`` int64 (B,) or, for mixed pictures, float
+    Batch: ``image`` float (B, 3, H, W), normalized; ``label`` int64 (B,) or, for mixed images, float
     (B, num_classes) with rows that sum to 1, absent in ``predict``.
 
     Logged for train, val and test: ``loss`` (cross-entropy, with smoothing in training only), ``accuracy`` (top 1)
-    and ``top5``, over the whole epoch and all processes. The training accuracy of a mixed picture counts the class
+    and ``top5``, over the whole epoch and all processes. The training accuracy of a mixed image counts the class
     with the larger share.
 
     The DataModule's ``classes`` (id -> name, in the order of the labels) are kept in the checkpoint, so that
@@ -85,7 +85,7 @@ class ImageClassifier(LightningModule):
 
     @override
     def forward(self, image: Tensor) -> Tensor:
-        """Float (B, 3, H, W), normalised, to logits (B, num_classes)."""
+        """Float (B, 3, H, W), normalized, to logits (B, num_classes)."""
         return self.network(image.to(memory_format=self.memory_format))
 
     @override
@@ -135,7 +135,7 @@ class ImageClassifier(LightningModule):
 
     @override
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> list[dict[str, Any]]:
-        """For each picture a row: ``class_id``, ``class_name``, ``probability``, ``top5`` (name and probability)."""
+        """For each image a row: ``class_id``, ``class_name``, ``probability``, ``top5`` (name and probability)."""
         probabilities, labels = self(batch["image"]).softmax(1).topk(min(5, self.num_classes))
         ids = list(self.classes) or [str(label) for label in range(self.num_classes)]
         rows = []
@@ -152,7 +152,7 @@ class ImageClassifier(LightningModule):
         return rows
 
     def export_graph(self) -> ExportGraph:
-        """``image`` float (B, 3, H, W), normalised, to ``logits`` (B, num_classes)."""
+        """``image`` float (B, 3, H, W), normalized, to ``logits`` (B, num_classes)."""
         height, width = Axis("height", example=64, low=33), Axis("width", example=72, low=33)
         return ExportGraph(
             network=self.network,
@@ -161,10 +161,10 @@ class ImageClassifier(LightningModule):
             read=lambda batch: (batch["image"],),
             decide=ArgMax(1),
             names=list(self.classes.values()),
-            picture_size=(64, 64),
+            image_size=(64, 64),
             metric="val/accuracy",
             about={
-                "image": NORMALIZED_PICTURE,
+                "image": NORMALIZED_IMAGE,
                 "logits": "a score of each class",
             },
         )

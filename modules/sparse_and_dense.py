@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import override
 
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 
 class SparseAndDense(Optimizer):

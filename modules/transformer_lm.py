@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from typing_extensions import override
 
-from modules.export_graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
-from modules.mean_loss import mean_loss
+from modules.metrics.mean_loss import mean_loss
 from modules.networks.linear_cross_entropy import linear_cross_entropy
 from modules.networks.sampling import choose, write
 from modules.networks.transformer import CausalTransformer, Dropout
-from modules.optimization import Optimization, parameter_groups
 from modules.vocabulary import WithVocabulary
-from trainer.errors import InputError
+from sextant.errors import InputError
+from sextant.export.graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
+from sextant.optimization import Optimization, parameter_groups
 
 EOS, UNK = "<eos>", "<unk>"
 
@@ -74,15 +74,15 @@ class WordLanguageModel(WithVocabulary):
         num_heads: attention heads.
         num_layers: layers.
         feedforward_dim: hidden features of the layers' feed-forward networks.
-        norm: ``post`` normalises after each sub-layer, as the classic Transformer does, ``pre`` before it.
+        norm: ``post`` normalizes after each sub-layer, as the classic Transformer does, ``pre`` before it.
         positions: ``sinusoidal`` (added to the words) or ``rotary`` (in attention).
         activation: of the feed-forward networks.
         tied: whether input and output share their weights.
         dropout: shares that are dropped while training.
         loss_chunk: positions whose logits exist at a time while the loss is computed; 0 for a whole batch's.
-        decay_norm_and_bias: whether weight decay holds for biases and normalisation too.
+        decay_norm_and_bias: whether weight decay holds for biases and normalization too.
         optimizer: makes the optimizer from the parameters.
-        scheduler: makes the learning-rate schedule. ``modules.optimization.WarmupCosine`` follows the steps of the run,
+        scheduler: makes the learning-rate schedule. ``sextant.optimization.WarmupCosine`` follows the steps of the run,
             ``ReduceLROnPlateau`` the validations, any other the epochs.
         writing: how ``predict`` writes. It may differ from how the checkpoint was made.
 

@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from typing_extensions import override
 
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 
 class WithVocabulary(LightningModule):

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from datamodules.samples import criteo as criteo_sample
-from datamodules.samples import librispeech as librispeech_sample
-from datamodules.samples import pascal_voc as pascal_voc_sample
-from datamodules.samples import text_vqa as text_vqa_sample
-from datamodules.samples import tiny_imagenet as tiny_imagenet_sample
+from datamodules.synthetic import criteo as criteo_sample
+from datamodules.synthetic import librispeech as librispeech_sample
+from datamodules.synthetic import pascal_voc as pascal_voc_sample
+from datamodules.synthetic import text_vqa as text_vqa_sample
+from datamodules.synthetic import tiny_imagenet as tiny_imagenet_sample
 
 # CI tries the same examples each time; on a developer's machine Hypothesis goes on looking for new ones. No example
 # fails because the machine is busy.
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def tiny_imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in Tiny-ImageNet's layout: 10 classes, 80 training, 40 validation, 20 test pictures."""
+    """A small data set in Tiny-ImageNet's layout: 10 classes, 80 training, 40 validation, 20 test images."""
     root = tmp_path_factory.mktemp("data") / "tiny-imagenet-200"
     tiny_imagenet_sample.make(root, train=8, val=4, test=2)
     return root
@@ -80,7 +80,7 @@ def criteo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def text_vqa(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set of questions about pictures: 156 training, 91 validation, 13 test questions, 13 answers.
+    """A small data set of questions about images: 156 training, 91 validation, 13 test questions, 13 answers.
 
     In ``data`` Parquet files with the columns of the Hugging Face hub's TextVQA, and ``vocab.txt``.
     """
@@ -91,7 +91,7 @@ def text_vqa(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pascal_voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in Pascal VOC's layout: 5 classes, 20 training, 3 validation pictures of 40 to 56 pixels."""
+    """A small data set in Pascal VOC's layout: 5 classes, 20 training, 3 validation images of 40 to 56 pixels."""
     root = tmp_path_factory.mktemp("segmentation") / "VOC2012"
     pascal_voc_sample.make(root, train=20, val=3, sides=(40, 56))
     return root

@@ -12,7 +12,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["trainer.cli", "torchvision", "torch._dynamo", "strategies.torchrec", "modules.dlrm"])
+_context.set_forkserver_preload(
+    ["sextant.cli.cli", "torchvision", "torch._dynamo", "sextant.strategies.torchrec", "modules.dlrm"]
+)
 
 
 def _command(args: list[str], environment: dict[str, str], folder: str, log: str | None) -> None:

@@ -14,11 +14,11 @@ import datasets
 import pytest
 from PIL import Image
 
-from datamodules.samples import text_vqa, wikitext2
+from datamodules.synthetic import text_vqa, wikitext2
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKLOAD = ["--config", "configs/resnet_tiny_imagenet.yaml"]
-SAMPLE = [*WORKLOAD, "--config", "configs/sample/resnet_tiny_imagenet.yaml"]
+SAMPLE = [*WORKLOAD, "--config", "configs/synthetic/resnet_tiny_imagenet.yaml"]
 
 
 def train(*words: str, timeout: float = 600) -> str:
@@ -33,7 +33,7 @@ def train(*words: str, timeout: float = 600) -> str:
 def test_sample_run_reaches_its_accuracy_and_says_where_everything_is(tmp_path: Path) -> None:
     folders = [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
     output = train("fit", *SAMPLE, *folders)
-    assert "SAMPLE DATA" in output
+    assert "SYNTHETIC DATA" in output
     accuracy = re.search(r"Best val/accuracy: ([\d.]+)", output)
     assert accuracy is not None
     assert float(accuracy[1]) >= 0.95
@@ -51,7 +51,7 @@ def test_sample_run_reaches_its_accuracy_and_says_where_everything_is(tmp_path: 
 @pytest.mark.slow
 def test_language_model_comes_close_to_the_entropy_of_its_sample_text(tmp_path: Path) -> None:
     name = "transformer_wikitext2.yaml"
-    words = ["--config", f"configs/{name}", "--config", f"configs/sample/{name}"]
+    words = ["--config", f"configs/{name}", "--config", f"configs/synthetic/{name}"]
     words += [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
     output = train("fit", *words)
     assert f"has a perplexity of {wikitext2.perplexity():.2f}" in output
@@ -63,15 +63,15 @@ def test_language_model_comes_close_to_the_entropy_of_its_sample_text(tmp_path: 
 @pytest.mark.slow
 def test_speech_recognition_learns_the_tones_of_its_sample_recordings(tmp_path: Path) -> None:
     name = "conformer_librispeech.yaml"
-    words = ["--config", f"configs/{name}", "--config", f"configs/sample/{name}"]
+    words = ["--config", f"configs/{name}", "--config", f"configs/synthetic/{name}"]
     words += [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
     output = train("fit", *words)
-    assert "SAMPLE DATA" in output
+    assert "SYNTHETIC DATA" in output
     error_rate = re.search(r"Best val/cer: ([\d.]+)", output)
     assert error_rate is not None
     assert float(error_rate[1]) < 0.05
 
-    chapter = next((tmp_path / "cache" / "sample-librispeech" / "test-tones").glob("*/*"))
+    chapter = next((tmp_path / "cache" / "synthetic-librispeech" / "test-tones").glob("*/*"))
     transcripts = dict(line.split(" ", 1) for line in next(chapter.glob("*.trans.txt")).read_text().splitlines())
     predictions = tmp_path / "predictions.csv"
     train("predict", *words, "--ckpt_path=best", f"--data.audio={chapter}", f"--predictions.output={predictions}")
@@ -82,13 +82,13 @@ def test_speech_recognition_learns_the_tones_of_its_sample_recordings(tmp_path: 
 
 
 @pytest.mark.slow
-def test_questions_about_sample_pictures_are_answered_from_the_pictures(tmp_path: Path) -> None:
+def test_questions_about_sample_images_are_answered_from_the_images(tmp_path: Path) -> None:
     """And blank ones are answered no better than by chance."""
     name = "flava_textvqa.yaml"
-    words = ["--config", f"configs/{name}", "--config", f"configs/sample/{name}"]
+    words = ["--config", f"configs/{name}", "--config", f"configs/synthetic/{name}"]
     words += [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
     output = train("fit", *words)
-    assert "SAMPLE DATA" in output
+    assert "SYNTHETIC DATA" in output
     vqa_accuracy = re.search(r"Best val/vqa_accuracy: ([\d.]+)", output)
     assert vqa_accuracy is not None
     assert float(vqa_accuracy[1]) >= 0.9
@@ -100,12 +100,12 @@ def test_questions_about_sample_pictures_are_answered_from_the_pictures(tmp_path
         asked = tmp_path / f"{kind}.jsonl"
         with asked.open("w") as lines:
             for number, row in enumerate(rows):
-                picture = tmp_path / f"{kind} {number}.png"
+                image = tmp_path / f"{kind} {number}.png"
                 if kind == "drawn":
-                    picture.write_bytes(row["image"]["bytes"])
+                    image.write_bytes(row["image"]["bytes"])
                 else:
-                    Image.new("RGB", (64, 64), (55, 55, 55)).save(picture)
-                lines.write(json.dumps({"image": picture.name, "question": row["question"]}) + "\n")
+                    Image.new("RGB", (64, 64), (55, 55, 55)).save(image)
+                lines.write(json.dumps({"image": image.name, "question": row["question"]}) + "\n")
         predictions = tmp_path / f"{kind}.csv"
         train("predict", *words, "--ckpt_path=best", f"--data.questions={asked}", f"--predictions.output={predictions}")
         answers = [row["answer"] for row in csv.DictReader(predictions.open())]
@@ -118,12 +118,12 @@ def test_questions_about_sample_pictures_are_answered_from_the_pictures(tmp_path
 @pytest.mark.slow
 def test_click_prediction_comes_close_to_the_chances_of_its_sample_clicks(tmp_path: Path) -> None:
     """In one process, and sharded over two that Lightning starts."""
-    words = ["--config", "configs/dlrm_criteo.yaml", "--config", "configs/sample/dlrm_criteo.yaml"]
+    words = ["--config", "configs/dlrm_criteo.yaml", "--config", "configs/synthetic/dlrm_criteo.yaml"]
     words += [f"--data.cache={tmp_path / 'cache'}", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
     best = []
     for name, more in (("alone", []), ("sharded", ["--trainer.strategy=TorchRecStrategy", "--trainer.devices=2"])):
         output = train("fit", *words, *more, f"--trainer.logger.save_dir={tmp_path / name}")
-        assert "SAMPLE DATA" in output
+        assert "SYNTHETIC DATA" in output
         possible = re.search(r"higher AUC on the val rows than about (\d\.\d+)", output)
         reached = re.search(r"Best val/auc: (\d\.\d+)", output)
         assert possible is not None
@@ -134,22 +134,20 @@ def test_click_prediction_comes_close_to_the_chances_of_its_sample_clicks(tmp_pa
 
 
 @pytest.mark.slow
-def test_segmentation_finds_the_shapes_of_its_sample_pictures(tmp_path: Path) -> None:
-    words = ["--config", "configs/deeplab_voc.yaml", "--config", "configs/sample/deeplab_voc.yaml"]
+def test_segmentation_finds_the_shapes_of_its_sample_images(tmp_path: Path) -> None:
+    words = ["--config", "configs/deeplab_voc.yaml", "--config", "configs/synthetic/deeplab_voc.yaml"]
     words += [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
     output = train("fit", *words)
-    assert "SAMPLE DATA" in output
+    assert "SYNTHETIC DATA" in output
     reached = re.search(r"Best val/miou: (\d\.\d+)", output)
     assert reached is not None
     assert float(reached[1]) >= 0.8
-    pictures = tmp_path / "cache" / "sample-pascal-voc" / "JPEGImages"
+    images = tmp_path / "cache" / "synthetic-pascal-voc" / "JPEGImages"
     folder = f"--trainer.callbacks.folder={tmp_path / 'segmentations'}"
     shares = tmp_path / "shares.csv"
-    train(
-        "predict", *words, "--ckpt_path=best", f"--data.pictures={pictures}", folder, f"--predictions.output={shares}"
-    )
-    names = {path.stem for path in pictures.iterdir()}
-    for kind in ("masks", "coloured", "overlays"):
+    train("predict", *words, "--ckpt_path=best", f"--data.images={images}", folder, f"--predictions.output={shares}")
+    names = {path.stem for path in images.iterdir()}
+    for kind in ("masks", "colored", "overlays"):
         assert {path.stem for path in (tmp_path / "segmentations" / kind).iterdir()} == names
     assert len(list(csv.DictReader(shares.open()))) == len(names)
 

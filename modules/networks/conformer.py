@@ -78,9 +78,9 @@ class Attention(nn.Module):
 
 
 class Convolution(nn.Module):
-    """The Conformer's convolution module, normalised over the features of a frame.
+    """The Conformer's convolution module, normalized over the features of a frame.
 
-    The paper normalises over the batch, which would let an utterance's result depend on what it is batched with.
+    The paper normalizes over the batch, which would let an utterance's result depend on what it is batched with.
 
     Args:
         dim: features.
@@ -122,7 +122,7 @@ class FeedForward(nn.Module):
 
 
 class ConformerLayer(nn.Module):
-    """Half a feed-forward network, attention, convolution, another half; each normalises its input.
+    """Half a feed-forward network, attention, convolution, another half; each normalizes its input.
 
     Source: Gulati et al. 2020 (https://arxiv.org/abs/2005.08100), figure 1, with rotary positions.
 

@@ -45,7 +45,7 @@ def ctc_losses(log_probs: Tensor, frames: Tensor, labels: Tensor, lengths: Tenso
 
 @dataclass(frozen=True)
 class Spelled:
-    """The labels that were recognised in an utterance.
+    """The labels that were recognized in an utterance.
 
     Args:
         labels: their numbers.

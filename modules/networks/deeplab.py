@@ -16,7 +16,7 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 from typing_extensions import override
 
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 Backbone = Literal["resnet50", "resnet101", "mobilenet_v3_large"]
 RATES = (12, 24, 36)  # torchvision's dilations in the pyramid, at the output stride of its own builders
@@ -26,7 +26,7 @@ Rename = Callable[[str], str | None]
 
 
 class FullResolution(DeepLabV3):
-    """torchvision's network, whose outputs are brought to the picture's size in single precision.
+    """torchvision's network, whose outputs are brought to the image's size in single precision.
 
     In half precision, classes would get the same score by rounding, and the first of them be taken.
     """

@@ -1,4 +1,4 @@
-"""FLAVA with a head that chooses an answer: pictures and questions in, scores of answers out."""
+"""FLAVA with a head that chooses an answer: images and questions in, scores of answers out."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, FlavaConfig, FlavaModel
 from transformers.models.flava.configuration_flava import FlavaImageConfig, FlavaMultimodalConfig, FlavaTextConfig
 
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 Part = Literal["text", "image", "multimodal"]
 #: What each part that can be frozen consists of.
@@ -33,8 +33,8 @@ class FlavaArchitecture:
     """The sizes of a FLAVA with random weights; those by default are the published model's.
 
     Args:
-        image_size: height and width of the pictures in pixels.
-        patch_size: height and width of the patches that pictures are cut into.
+        image_size: height and width of the images in pixels.
+        patch_size: height and width of the patches that images are cut into.
         question_tokens: size of the tokenizer's vocabulary.
         max_question_length: the most tokens of a question.
         dim: features of a token.
@@ -164,7 +164,7 @@ class FlavaForAnswers(nn.Module):
         super().__init__()
         self.flava = flava
         sizes: Any = flava.config
-        #: Height and width of the pictures in pixels.
+        #: Height and width of the images in pixels.
         self.image_size: int = sizes.image_config.image_size
         #: Tokens that there are.
         self.question_tokens: int = sizes.text_config.vocab_size
@@ -183,7 +183,7 @@ class FlavaForAnswers(nn.Module):
         """Score all answers.
 
         Args:
-            image: float (B, 3, S, S), normalised.
+            image: float (B, 3, S, S), normalized.
             question: tokens int64 (B, T), padded on the right.
             lengths: their numbers, int64 (B,).
 

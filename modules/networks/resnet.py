@@ -1,4 +1,4 @@
-"""Residual networks (He et al. 2016, https://arxiv.org/abs/1512.03385) for large and for small pictures."""
+"""Residual networks (He et al. 2016, https://arxiv.org/abs/1512.03385) for large and for small images."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 
 def resnet(depth: int, num_classes: int, stem: Literal["imagenet", "small"], weights: str | None = None) -> nn.Module:

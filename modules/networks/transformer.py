@@ -110,7 +110,7 @@ class TransformerLayer(nn.Module):
         embedding_dim: features of a word.
         num_heads: attention heads.
         feedforward_dim: hidden features.
-        norm: ``post`` normalises the sums (Vaswani et al. 2017), ``pre`` the inputs of the sub-layers (Xiong et al.
+        norm: ``post`` normalizes the sums (Vaswani et al. 2017), ``pre`` the inputs of the sub-layers (Xiong et al.
             2020, https://arxiv.org/abs/2002.04745).
         activation: of the hidden features.
         rotary: whether attention has rotary positions.
@@ -152,7 +152,7 @@ class TransformerLayer(nn.Module):
 class CausalTransformer(nn.Module):
     """Predict each next word from the words before it.
 
-    The defaults are the classic form: sinusoidal positions added to scaled embeddings, normalisation after each sum
+    The defaults are the classic form: sinusoidal positions added to scaled embeddings, normalization after each sum
     (what ``nn.TransformerEncoder`` computes with a causal mask), an output layer of its own. The modern form is
     ``norm="pre"`` (and once more at the end), ``positions="rotary"``, ``tied=True``: the output layer's weights are
     the embedding's (Press and Wolf 2017, https://arxiv.org/abs/1608.05859).

@@ -21,8 +21,8 @@ from torchvision.models.segmentation import DeepLabV3
 from torchvision.transforms.v2.functional import normalize
 
 from app.serve import make_server
-from datamodules.normalization import IMAGENET_MEAN, IMAGENET_STD
-from datamodules.samples.pascal_voc import draw
+from datamodules.images.normalization import IMAGENET_MEAN, IMAGENET_STD
+from datamodules.synthetic.pascal_voc import draw
 from tests.app.page import Page
 from train import main
 
@@ -32,7 +32,7 @@ Site = Callable[..., str]
 
 
 def start_browser(*flags: str) -> webdriver.Chrome:
-    """Headless Chromium that reaches no host but this one, with a camera that shows a test picture."""
+    """Headless Chromium that reaches no host but this one, with a camera that shows a test image."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
@@ -170,32 +170,32 @@ def channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @torch.no_grad()
-def _spread(network: DeepLabV3, pictures: Tensor) -> None:
+def _spread(network: DeepLabV3, images: Tensor) -> None:
     """Make a network that was hardly trained, and prefers one class everywhere, find each in some place."""
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = 1.0  # takes the statistics of the next batch as they are
-    network.train()(pictures)
+    network.train()(images)
     last = network.eval().get_submodule("classifier.4")
     assert isinstance(last, nn.Conv2d)
     assert last.bias is not None
-    last.bias -= network(pictures)["out"].mean((0, 2, 3))
+    last.bias -= network(images)["out"].mean((0, 2, 3))
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory, pascal_voc: Path) -> Path:
-    """A checkpoint of DeepLabV3 exported for pictures of 161 x 161 pixels."""
+    """A checkpoint of DeepLabV3 exported for images of 161 x 161 pixels."""
     pytest.importorskip("onnxruntime", reason="onnxruntime is missing, which the extra named export brings")
     folder = tmp_path_factory.mktemp("exported")
     configs = [word for name in ("", "sample/") for word in ("--config", str(ROOT / f"configs/{name}deeplab_voc.yaml"))]
-    words = [*configs, "--data.sample=false", f"--data.root={pascal_voc}", f"--data.cache={folder / 'cache'}"]
+    words = [*configs, "--data.synthetic=false", f"--data.root={pascal_voc}", f"--data.cache={folder / 'cache'}"]
     words += ["--data.crop_size=33", "--trainer.enable_progress_bar=false"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.py"])
         short = ["--trainer.limit_train_batches=1", "--trainer.max_epochs=1"]
         run = main(["fit", *words, *short, f"--trainer.logger.save_dir={folder / 'logs'}"])
-        pictures = [np.asarray(draw(np.random.default_rng(seed), 161, 161)[0]) for seed in range(4)]
-        image = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 255
+        images = [np.asarray(draw(np.random.default_rng(seed), 161, 161)[0]) for seed in range(4)]
+        image = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255
         _spread(run.model.network, normalize(image, IMAGENET_MEAN, IMAGENET_STD))
         checkpoint = Path(str(run.trainer.log_dir)) / "checkpoints" / "last.ckpt"
         contents = torch.load(checkpoint, weights_only=True)

@@ -33,8 +33,8 @@ def first_runs(browser: Chrome, script: str) -> Iterator[None]:
         browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
-def picture(pixels: NDArray[np.uint8] | Image.Image, path: Path, **options: Any) -> Path:
-    """Write a picture file."""
+def image(pixels: NDArray[np.uint8] | Image.Image, path: Path, **options: Any) -> Path:
+    """Write an image file."""
     (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(path, **options)
     return path
 
@@ -75,7 +75,7 @@ class Page:
         return {name for name in ("photo", "choose", "segment", "restart") if self[name].is_enabled()}
 
     def choose(self, path: Path) -> None:
-        """Choose a picture from the gallery, and wait until it is shown or refused."""
+        """Choose an image from the gallery, and wait until it is shown or refused."""
         self.run("document.getElementById('size').textContent = ''")
         self["file"].send_keys(str(path))
         self.wait(lambda: self.text("size") or self.text("message"))

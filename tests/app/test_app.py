@@ -1,4 +1,4 @@
-"""The app in a browser: pictures from everywhere, segmented with a model of known answers and with DeepLabV3."""
+"""The app in a browser: images from everywhere, segmented with a model of known answers and with DeepLabV3."""
 
 import json
 import os
@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from selenium.webdriver import Chrome, Keys
 
-from datamodules.samples.pascal_voc import draw
-from datamodules.voc_palette import voc_palette
+from datamodules.images.voc_palette import voc_palette
+from datamodules.synthetic.pascal_voc import draw
 from tests.app.conftest import ROOT, Site
-from tests.app.page import Page, first_runs, picture, quarters
+from tests.app.page import Page, first_runs, image, quarters
 
 # Counts the steps of a timer while the model runs.
 COUNT_TICKS = """
@@ -31,7 +31,7 @@ def test_mask_of_deeplab_is_that_of_onnxruntime_in_python(
     assert not app.shown("random")
     assert app.text("status").startswith("The model is ready. It runs on WebAssembly, ")
     drawn, _ = draw(np.random.default_rng(0), 161, 161)
-    app.choose(picture(drawn, tmp_path / "shapes.png"))
+    app.choose(image(drawn, tmp_path / "shapes.png"))
     app.run(COUNT_TICKS)
     app.segment()
     assert app.run("return ticks") > 3  # the page stayed alive
@@ -60,14 +60,14 @@ def test_buttons_follow_what_is_on_the_stage(page: Page, tmp_path: Path) -> None
     assert page.enabled() == {"photo", "choose"}
     assert page.shown("empty")
     assert not page.shown("random")
-    page.choose(picture(quarters(), tmp_path / "quarters.png"))
+    page.choose(image(quarters(), tmp_path / "quarters.png"))
     assert page.enabled() == {"photo", "choose", "segment", "restart"}
     assert not page["opacity"].is_enabled()
     assert page.focused() == "segment"
     page["segment"].send_keys(Keys.ENTER)
     page.wait(lambda: page.shown("result"))
     assert page.focused() == "opacity"
-    assert page["opacity"].accessible_name == "Opacity of the colours"
+    assert page["opacity"].accessible_name == "Opacity of the colors"
     assert page.enabled() == {"photo", "choose", "restart"}
     assert page.legend() == {"green": "50.0 %", "red": "25.0 %", "blue": "25.0 %"}
     swatches = [swatch.value_of_css_property("background-color") for swatch in page.all("swatch")]
@@ -82,8 +82,8 @@ def test_buttons_follow_what_is_on_the_stage(page: Page, tmp_path: Path) -> None
     assert not page.shown("result")
 
 
-def test_opacity_fades_the_colours_from_the_keyboard(page: Page, tmp_path: Path) -> None:
-    page.choose(picture(np.full((32, 32, 3), (120, 100, 90), np.uint8), tmp_path / "brown.png"))
+def test_opacity_fades_the_colors_from_the_keyboard(page: Page, tmp_path: Path) -> None:
+    page.choose(image(np.full((32, 32, 3), (120, 100, 90), np.uint8), tmp_path / "brown.png"))
     page.segment()
     seen = {}
     for percent, keys in {"60 %": "", "0 %": Keys.HOME, "100 %": Keys.END}.items():
@@ -97,10 +97,10 @@ def test_opacity_fades_the_colours_from_the_keyboard(page: Page, tmp_path: Path)
     assert seen["60 %"] == pytest.approx((201, 40, 36), abs=2)
 
 
-def test_mask_lies_over_the_picture_which_is_stretched_for_the_model(page: Page, tmp_path: Path) -> None:
+def test_mask_lies_over_the_image_which_is_stretched_for_the_model(page: Page, tmp_path: Path) -> None:
     thirds = np.zeros((40, 120, 3), np.uint8)
     thirds[:, :40], thirds[:, 40:80], thirds[:, 80:] = (90, 20, 20), (10, 200, 30), (20, 20, 90)
-    page.choose(picture(thirds, tmp_path / "thirds.png"))
+    page.choose(image(thirds, tmp_path / "thirds.png"))
     page.segment()
     page["opacity"].send_keys(Keys.END)
     shot = page.screenshot("view")
@@ -112,15 +112,15 @@ def test_mask_lies_over_the_picture_which_is_stretched_for_the_model(page: Page,
             assert shot.getpixel((int(across * shot.width), int(down * shot.height))) == color
 
 
-def test_picture_of_one_line_can_be_seen(page: Page, tmp_path: Path) -> None:
+def test_image_of_one_line_can_be_seen(page: Page, tmp_path: Path) -> None:
     for size in ((2000, 1), (1, 2000)):
-        page.choose(picture(Image.new("RGB", size, (10, 200, 30)), tmp_path / "line.png"))
+        page.choose(image(Image.new("RGB", size, (10, 200, 30)), tmp_path / "line.png"))
         assert min(page.screenshot("view").size) >= 40
         page.segment()
         assert page.legend() == {"green": "100.0 %"}
 
 
-def test_picture_that_is_decoded_late_gives_way_to_a_later_one(page: Page, tmp_path: Path) -> None:
+def test_image_that_is_decoded_late_gives_way_to_a_later_one(page: Page, tmp_path: Path) -> None:
     page.run(
         """
         const decode = createImageBitmap;
@@ -131,9 +131,9 @@ def test_picture_that_is_decoded_late_gives_way_to_a_later_one(page: Page, tmp_p
         };
         """
     )
-    page.drop("early.png", picture(np.zeros((20, 10, 3), np.uint8), tmp_path / "early.png").read_bytes())
+    page.drop("early.png", image(np.zeros((20, 10, 3), np.uint8), tmp_path / "early.png").read_bytes())
     page.wait(lambda: page.run("return Boolean(window.go)"))
-    page.choose(picture(quarters(), tmp_path / "late.png"))
+    page.choose(image(quarters(), tmp_path / "late.png"))
     page.run("go()")
     page.wait(lambda: page.run("return createImageBitmap.name") == "createImageBitmap")
     page.segment()
@@ -147,7 +147,7 @@ def test_time_is_that_of_the_model(browser: Chrome, site: Site, channels: Path, 
     assert worker.count(run) == 1
     slow = worker.replace(run, f"await new Promise((ended) => setTimeout(ended, 300));\n{run}")
     app = Page(browser, site("slow", channels, worker=slow))
-    app.choose(picture(quarters(), tmp_path / "quarters.png"))
+    app.choose(image(quarters(), tmp_path / "quarters.png"))
     app.run(
         """
         window.started = performance.now();
@@ -189,28 +189,28 @@ def test_bar_follows_the_download(browser: Chrome, site: Site, channels: Path) -
     assert gone is None  # how long it takes to start is not known
 
 
-def test_large_picture_is_scaled_down(page: Page, tmp_path: Path) -> None:
-    page.choose(picture(Image.new("RGB", (8000, 6250), (10, 200, 30)), tmp_path / "large.png", compress_level=1))
+def test_large_image_is_scaled_down(page: Page, tmp_path: Path) -> None:
+    page.choose(image(Image.new("RGB", (8000, 6250), (10, 200, 30)), tmp_path / "large.png", compress_level=1))
     assert page.text("size") == "8000 x 6250 pixels, scaled down to 1600 x 1250"
     page.segment()
     assert page.legend() == {"green": "100.0 %"}
 
 
-def test_picture_is_turned_as_its_exif_says(page: Page, tmp_path: Path) -> None:
+def test_image_is_turned_as_its_exif_says(page: Page, tmp_path: Path) -> None:
     pixels = np.zeros((1000, 2000, 3), np.uint8)
     pixels[:, :1000, 0] = pixels[:, 1000:, 2] = 255
     exif = Image.Exif()
     exif[0x0112] = 6  # turn clockwise: the left becomes the top
-    page.choose(picture(pixels, tmp_path / "turned.jpg", exif=exif))
+    page.choose(image(pixels, tmp_path / "turned.jpg", exif=exif))
     assert page.text("size") == "1000 x 2000 pixels, scaled down to 800 x 1600"
-    shown = page.canvas("picture")
+    shown = page.canvas("image")
     assert shown.shape == (1600, 800, 4)
     assert shown[100, 400, 0] > 200 > 50 > shown[100, 400, 2]
     assert shown[1500, 400, 2] > 200 > 50 > shown[1500, 400, 0]
 
 
 def test_transparent_pixels_are_white(page: Page, tmp_path: Path) -> None:
-    page.choose(picture(np.zeros((32, 32, 4), np.uint8), tmp_path / "clear.png"))
+    page.choose(image(np.zeros((32, 32, 4), np.uint8), tmp_path / "clear.png"))
     page.segment()
     assert page.legend() == {"red": "100.0 %"}  # the first of equal channels
 
@@ -218,60 +218,60 @@ def test_transparent_pixels_are_white(page: Page, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("notes.png", b"no picture at all", "notes.png is no picture that this browser can open"),
+        ("notes.png", b"no image at all", "notes.png is no image that this browser can open"),
         ("empty.png", b"", "empty.png is empty (0 bytes)"),
         ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "drawing.svg is a drawing (SVG)"),
         ("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "set the phone's camera to JPEG"),
     ],
 )
-def test_what_is_no_picture_is_named_and_leaves_the_page_usable(
+def test_what_is_no_image_is_named_and_leaves_the_page_usable(
     page: Page, tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
     page.choose(tmp_path / name)
     assert message in page.text("message")
     assert page.shown("empty")
-    page.choose(picture(quarters(), tmp_path / "quarters.png"))
+    page.choose(image(quarters(), tmp_path / "quarters.png"))
     assert not page.shown("message")
     page.choose(tmp_path / name)
-    assert page.shown("view")  # the picture before stays
+    assert page.shown("view")  # the image before stays
     page.segment()
     assert len(page.legend()) == 3
 
 
-def test_pictures_can_be_dropped(page: Page, tmp_path: Path) -> None:
-    page.drop("dropped.png", picture(quarters(), tmp_path / "quarters.png").read_bytes())
+def test_images_can_be_dropped(page: Page, tmp_path: Path) -> None:
+    page.drop("dropped.png", image(quarters(), tmp_path / "quarters.png").read_bytes())
     page.wait(lambda: page.shown("view"))
     page.segment()
     assert len(page.legend()) == 3
     page.run("document.dispatchEvent(new DragEvent('drop', { dataTransfer: new DataTransfer() }))")
-    page.wait(lambda: page.text("message") == "What was dropped is no file. Drop a picture file.")
+    page.wait(lambda: page.text("message") == "What was dropped is no file. Drop an image file.")
 
 
-def test_pictures_can_be_pasted(page: Page, tmp_path: Path) -> None:
+def test_images_can_be_pasted(page: Page, tmp_path: Path) -> None:
     paste = """
     const clipboardData = new DataTransfer();
     clipboardData.items.add(new File([new Uint8Array(arguments[0])], "pasted.png"));
     document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
     """
-    page.run(paste, list(picture(quarters(), tmp_path / "quarters.png").read_bytes()))
+    page.run(paste, list(image(quarters(), tmp_path / "quarters.png").read_bytes()))
     page.wait(lambda: page.shown("view"))
 
 
 def test_restart_drops_what_is_being_segmented(page: Page, tmp_path: Path) -> None:
-    page.choose(picture(quarters(), tmp_path / "quarters.png"))
+    page.choose(image(quarters(), tmp_path / "quarters.png"))
     page.run("document.getElementById('segment').click(); document.getElementById('restart').click()")
     assert page.shown("empty")
     assert not page.shown("busy")
-    page.choose(picture(255 - quarters(), tmp_path / "negative.png"))
+    page.choose(image(255 - quarters(), tmp_path / "negative.png"))
     page.segment()
     assert page.legend() == {"red": "75.0 %", "green": "25.0 %"}
 
 
 def test_wrong_file_does_not_stop_what_is_being_segmented(page: Page, tmp_path: Path) -> None:
-    page.choose(picture(quarters(), tmp_path / "quarters.png"))
+    page.choose(image(quarters(), tmp_path / "quarters.png"))
     page.run("document.getElementById('segment').click()")
-    page.drop("notes.png", b"no picture at all")
+    page.drop("notes.png", b"no image at all")
     page.wait(lambda: page.shown("message") and page.shown("result"))
     assert not page.shown("busy")
 
@@ -282,7 +282,7 @@ def test_page_fits_a_phone(page: Page, tmp_path: Path) -> None:
     try:
         for name in ("segment", "restart", "photo", "choose"):
             assert page[name].rect["x"] + page[name].rect["width"] <= 360
-        page.choose(picture(Image.new("RGB", (900, 1600), (200, 10, 30)), tmp_path / "portrait.png"))
+        page.choose(image(Image.new("RGB", (900, 1600), (200, 10, 30)), tmp_path / "portrait.png"))
         assert page.seen("segment")
         assert page.seen("view")
         page["segment"].click()
@@ -291,7 +291,7 @@ def test_page_fits_a_phone(page: Page, tmp_path: Path) -> None:
         page.run("document.getElementById('legend').scrollIntoView({ block: 'end' })")
         assert page.seen("opacity")
         assert page.seen("view")
-        page.drop("notes.png", b"no picture at all")
+        page.drop("notes.png", b"no image at all")
         page.wait(lambda: page.shown("message"))
         assert page.seen("message")
     finally:

@@ -1,4 +1,4 @@
-"""The app's camera: pictures, refusals, and buttons that are pressed before it answers."""
+"""The app's camera: images, refusals, and buttons that are pressed before it answers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.app.page import Page, picture, quarters
+from tests.app.page import Page, image, quarters
 
 # Cameras that answer when they are told to; each gives what a canvas shows.
 CAMERAS = """
@@ -39,7 +39,7 @@ def cameras(page: Page) -> Iterator[Page]:
     page.run("delete navigator.mediaDevices.getUserMedia")
 
 
-def test_camera_gives_a_picture(page: Page) -> None:
+def test_camera_gives_a_image(page: Page) -> None:
     page["photo"].click()
     page.wait(lambda: page.shown("film"))
     assert page.enabled() == {"choose", "restart"}
@@ -51,7 +51,7 @@ def test_camera_gives_a_picture(page: Page) -> None:
     assert page.legend()
     page["photo"].click()
     page["cancel"].click()
-    assert page.shown("result")  # the picture before stays
+    assert page.shown("result")  # the image before stays
     assert page.focused() == "photo"
     page.wait(lambda: not filming(page))
 
@@ -68,14 +68,14 @@ def test_camera_that_cannot_be_used_is_said(cameras: Page, error: str, remedy: s
     assert cameras.focused() == "photo"
 
 
-def test_picture_of_a_camera_is_scaled_down(cameras: Page) -> None:
+def test_image_of_a_camera_is_scaled_down(cameras: Page) -> None:
     cameras["photo"].click()
     cameras.run("cameras[0].give()")
     cameras.wait(lambda: cameras["shutter"].is_enabled())
     cameras["shutter"].click()
     cameras.wait(lambda: cameras.shown("view"))
     assert cameras.text("size") == "2400 x 1800 pixels, scaled down to 1600 x 1200"
-    assert cameras.canvas("picture").shape == (1200, 1600, 4)
+    assert cameras.canvas("image").shape == (1200, 1600, 4)
     assert live(cameras) == 0
     cameras.segment()
     assert cameras.legend() == {"green": "100.0 %"}
@@ -106,7 +106,7 @@ def test_camera_that_is_refused_late_does_not_end_the_next(cameras: Page) -> Non
 
 @pytest.mark.parametrize("button", ["cancel", "restart"])
 def test_photo_is_dropped_by_what_is_pressed_after_the_shutter(cameras: Page, tmp_path: Path, button: str) -> None:
-    cameras.choose(picture(quarters(), tmp_path / "quarters.png"))
+    cameras.choose(image(quarters(), tmp_path / "quarters.png"))
     cameras["photo"].click()
     cameras.run("cameras[0].give()")
     cameras.wait(lambda: cameras["shutter"].is_enabled())
@@ -128,7 +128,7 @@ def test_photo_is_dropped_by_what_is_pressed_after_the_shutter(cameras: Page, tm
         assert cameras.shown("empty")
     else:
         assert cameras.text("size") == "32 x 32 pixels"
-        assert np.array_equal(cameras.canvas("picture")[..., :3], quarters())
+        assert np.array_equal(cameras.canvas("image")[..., :3], quarters())
 
 
 def test_phone_takes_the_photo_where_the_page_may_not(page: Page, tmp_path: Path) -> None:
@@ -138,6 +138,6 @@ def test_phone_takes_the_photo_where_the_page_may_not(page: Page, tmp_path: Path
     )
     page["photo"].click()
     assert page.run("return asked")
-    page["capture"].send_keys(str(picture(quarters(), tmp_path / "photo.png")))
+    page["capture"].send_keys(str(image(quarters(), tmp_path / "photo.png")))
     page.wait(lambda: page.shown("view"))
     page.run("delete navigator.mediaDevices")

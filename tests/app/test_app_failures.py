@@ -26,7 +26,7 @@ self.addEventListener("message", ({ data }) => { if (data.segment) GPUQueue.prot
 
 
 def segments(app: Page, tmp_path: Path) -> bool:
-    """Whether a green picture is found to be green."""
+    """Whether a green image is found to be green."""
     GREEN.save(tmp_path / "green.png")
     app.choose(tmp_path / "green.png")
     app.segment()
@@ -81,7 +81,7 @@ def test_damaged_model(browser: Chrome, site: Site, tmp_path: Path) -> None:
     describe(tmp_path, [1, 32, 32, 3], ["a"], [[0, 0, 0]])
     app = Page(browser, site("damaged", tmp_path))
     assert "models/model.onnx cannot be run here" in complaint(app)
-    # Without a model, pictures can still be looked at, and the reason stays.
+    # Without a model, images can still be looked at, and the reason stays.
     GREEN.save(tmp_path / "green.png")
     app.choose(tmp_path / "green.png")
     assert app.shown("view")
@@ -96,14 +96,14 @@ def test_damaged_model(browser: Chrome, site: Site, tmp_path: Path) -> None:
         ({"file": None}, "it has no file and file_bytes"),
         ({"inputs": []}, "it has 0 inputs"),
         ({"inputs": [{"dtype": "float32", "shape": [1, 3, 32, 32]}]}, "its input is float32: export it with --prep"),
-        ({"inputs": [{"dtype": "uint8", "shape": [1, "height", "width", 3]}]}, "its pictures have no fixed size"),
+        ({"inputs": [{"dtype": "uint8", "shape": [1, "height", "width", 3]}]}, "its images have no fixed size"),
         (
             {"outputs": [{"dtype": "float32", "shape": [1, 3, 32, 32]}]},
             "its output is float32: export it with --argmax",
         ),
         ({"outputs": [{"dtype": "uint8", "shape": [1]}]}, "it gives no label for each pixel"),
-        ({"colors": [[0, 0, 0]]}, "its classes have no colours"),
-        ({"colors": [None, [0, 0, 0], [0, 0, 0]]}, "a colour is not three numbers"),
+        ({"colors": [[0, 0, 0]]}, "its classes have no colors"),
+        ({"colors": [None, [0, 0, 0], [0, 0, 0]]}, "a color is not three numbers"),
     ],
 )
 def test_model_of_another_kind(
@@ -138,7 +138,7 @@ def test_label_without_a_name(browser: Chrome, site: Site, channels: Path, tmp_p
     app = Page(browser, site("few-names", tmp_path))
     assert not segments(app, tmp_path)
     assert "The model gave the label 1, but models/model.onnx.json names 1 classes" in app.text("message")
-    assert app.text("status") == "The picture was not segmented."
+    assert app.text("status") == "The image was not segmented."
     assert app["segment"].is_enabled()
     assert app.focused() == "segment"
 
@@ -192,7 +192,7 @@ def test_unforeseen_error_leaves_the_buttons_usable(
     app = Page(browser, site("odd", channels, legend=legend))
     assert not segments(app, tmp_path)
     app.wait(lambda: "did not foresee (list.nothingOfThisName is not" in app.text("message"))
-    assert app.text("status") == "The picture was not segmented."
+    assert app.text("status") == "The image was not segmented."
     assert app["segment"].is_enabled()
 
 

@@ -118,9 +118,9 @@ def test_throughput_prints_a_row_for_each_device(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_dynamic_batching_prints_a_row_for_each_method(tmp_path: Path) -> None:
     methods = ["fixed size, sorted", "ours, padding 3.0%"]
-    picture = tmp_path / "padding.png"
-    out = run("dynamic_batching", "--texts=20000", f"--picture={picture}", "--methods", *methods, folder=tmp_path)
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    image = tmp_path / "padding.png"
+    out = run("dynamic_batching", "--texts=20000", f"--image={image}", "--methods", *methods, folder=tmp_path)
+    assert image.read_bytes().startswith(b"\x89PNG")
     assert_first_line(out)
     rows = {}
     for method in methods:
@@ -147,7 +147,7 @@ def test_speech_training_times_an_epoch_of_each_method(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_segmentation_prints_the_ratios_of_steps_and_of_reading(tmp_path: Path) -> None:
     words = ["--backbone=mobilenet_v3_large", "--steps=2", "--warmup=1", "--rounds=2", "--threads=1"]
-    words += ["--pictures=12", "--batch-size=4", "--crop-size=65", "--num-workers=0"]
+    words += ["--images=12", "--batch-size=4", "--crop-size=65", "--num-workers=0"]
     out = run("segmentation", *words, folder=tmp_path)
     assert_first_line(out)
     for variant in ("trainer", "plain"):
@@ -155,7 +155,7 @@ def test_segmentation_prints_the_ratios_of_steps_and_of_reading(tmp_path: Path) 
         assert row, out
         assert 0 < float(row[2]) <= float(row[1])
     assert re.search(r"^step ratio trainer/plain: [\d.]+; in processor time [\d.]+$", out, re.MULTILINE), out
-    rates = {name: re.search(rf"^{name} +([\d.]+) pictures per second$", out, re.M) for name in ("ours", "reference")}
+    rates = {name: re.search(rf"^{name} +([\d.]+) images per second$", out, re.M) for name in ("ours", "reference")}
     assert all(rate and float(rate[1]) > 0 for rate in rates.values()), out
     assert re.search(r"^reading ratio ours/reference: [\d.]+ \([\d.]+ to [\d.]+\)$", out, re.MULTILINE), out
     assert not list(tmp_path.glob("segmentation_*")), "temporary files were left behind"
@@ -207,7 +207,7 @@ def test_every_row_of_the_ledger_is_whole() -> None:
         assert len(fields) == len(COLUMNS), where
         row = dict(zip(COLUMNS, fields, strict=True))
         assert all(row[name] for name in COLUMNS[:8]), where
-        assert row["data"] in ("real", "sample"), where
+        assert row["data"] in ("real", "synthetic"), where
         assert METRIC.fullmatch(row["metric"]), where
         assert re.fullmatch(r"[0-9a-f]{7,40}", row["commit"]), where
         assert is_number(row["value"]), where

@@ -1,4 +1,4 @@
-"""The pictures of the best and worst answers."""
+"""The images of the best and worst answers."""
 
 import numpy as np
 import pytest

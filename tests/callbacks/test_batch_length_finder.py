@@ -23,10 +23,10 @@ from callbacks import batch_length_finder
 from callbacks.batch_length_finder import BatchLengthFinder, PeakMemory, largest_fitting
 from datamodules.librispeech import LibriSpeech
 from modules.conformer import SpeechRecognizer
-from modules.optimization import Optimization
+from sextant.errors import InputError
+from sextant.memory import STATUS
+from sextant.optimization import Optimization
 from train import main
-from trainer.errors import InputError
-from trainer.memory import STATUS
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "conformer_librispeech.yaml"
 LEAST, MOST = 64.0, 10_000.0

@@ -14,12 +14,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from callbacks.finite_loss import FiniteLoss
-from callbacks.prediction_writer import PredictionWriter
-from callbacks.recovery_checkpoint import RecoveryCheckpoint
 from datamodules.tiny_imagenet import TinyImageNet
 from modules.resnet import ImageClassifier
-from trainer.checkpoint_io import AtomicCheckpointIO
-from trainer.errors import InputError
+from sextant.cli.prediction_writer import PredictionWriter
+from sextant.errors import InputError
+from sextant.resume.checkpoint_io import AtomicCheckpointIO
+from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
 
 
 class BreakAt(Callback):

@@ -30,10 +30,10 @@ def noise(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def save_pictures(folder: Path, count: int, suffix: str = "JPEG") -> list[Path]:
-    """Write ``count`` different RGB pictures of 64x64 pixels."""
+def save_images(folder: Path, count: int, suffix: str = "JPEG") -> list[Path]:
+    """Write ``count`` different RGB images of 64x64 pixels."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"picture_{k}.{suffix}" for k in range(count)]
+    files = [folder / f"image_{k}.{suffix}" for k in range(count)]
     for k, file in enumerate(files):
         Image.fromarray(noise(k, 64, 64, 3)).save(file)
     return files

@@ -19,11 +19,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules import click_preparation, value_dictionary
 from datamodules.click_log import ClickLog
+from datamodules.clicks import dictionary as value_dictionary
+from datamodules.clicks import preparation as click_preparation
+from sextant.errors import InputError
 from tests.datamodules.faults import in_fork, listing, snapshot
 from tests.datamodules.recorder import Recorder, bare_trainer
-from trainer.errors import InputError
 
 TABLES = {"site": 12, "tags": 40, "ad": 9}
 Row = tuple[int, float | None, str | None, list[str], int]  # click, price, site, tags, ad
@@ -278,7 +279,7 @@ def test_lines_that_are_left_out_are_said_each_time_and_stop_a_run_that_shall_st
 def test_bad_line_of_a_later_block_stops_with_its_number_and_leaves_nothing(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datamodules.click_blocks.BLOCK", 200)
+    monkeypatch.setattr("datamodules.clicks.reader.BLOCK", 200)
     lines = (root / "rows.csv").read_text().splitlines()
     lines[50] = lines[50].replace(",1,", ",7,", 1).replace(",0,", ",7,", 1)
     (root / "rows.csv").write_text("\n".join(lines))

@@ -10,8 +10,8 @@ import torch
 
 from benchmarks.steps import make
 from datamodules.criteo import VALUES, Criteo
-from datamodules.samples import criteo as sample_set
-from trainer.errors import InputError
+from datamodules.synthetic import criteo as synthetic_set
+from sextant.errors import InputError
 
 
 def open_criteo(root: Path, tmp_path: Path, **options: Any) -> Criteo:
@@ -123,7 +123,7 @@ def test_row_with_a_column_missing_stops(criteo: Path, tmp_path: Path) -> None:
         open_criteo(tmp_path, tmp_path)
 
 
-def test_labelled_files_must_have_labels(criteo: Path, tmp_path: Path) -> None:
+def test_labeled_files_must_have_labels(criteo: Path, tmp_path: Path) -> None:
     lines = lines_of(criteo / "train.txt")
     (tmp_path / "train.txt").write_text("".join("\t".join(line[1:]) + "\n" for line in lines))
     with pytest.raises(InputError, match=r"train.txt: there is no column 'label'"):
@@ -144,19 +144,19 @@ def test_predicted_file_is_kaggles_test_file_without_labels(criteo: Path, tmp_pa
 def test_missing_files_say_where_criteo_is_to_be_had(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"kaggle\.com/c/criteo-display-ad-challenge") as stopped:
         open_criteo(tmp_path, tmp_path)
-    for part in (f"{tmp_path}/train.txt", "--data.root", "--data.sample=true", "huggingface.co/datasets/criteo"):
+    for part in (f"{tmp_path}/train.txt", "--data.root", "--data.synthetic=true", "huggingface.co/datasets/criteo"):
         assert part in str(stopped.value)
 
 
 def test_sample_set_is_made_and_its_best_auc_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    make_all = sample_set.make
-    monkeypatch.setattr(sample_set, "make", lambda folder: make_all(folder, rows=500))
-    data = Criteo(sample=True, cache=str(tmp_path), table_sizes=50)
-    assert data.sample
+    make_all = synthetic_set.make
+    monkeypatch.setattr(synthetic_set, "make", lambda folder: make_all(folder, rows=500))
+    data = Criteo(synthetic=True, cache=str(tmp_path), table_sizes=50)
+    assert data.synthetic
     data.prepare_data()
     with caplog.at_level("INFO"):
         data.setup("fit")
-    best = sample_set.best_auc(tmp_path / sample_set.FOLDER, np.arange(400, 450))
+    best = synthetic_set.best_auc(tmp_path / synthetic_set.FOLDER, np.arange(400, 450))
     assert f"a higher AUC on the val rows than about {best:.4f}" in caplog.text

@@ -25,15 +25,15 @@ from torch import Tensor
 from typing_extensions import override
 
 from datamodules import librispeech as published
-from datamodules import speech_corpus
-from datamodules.archive import Archive
 from datamodules.librispeech import LibriSpeech
-from datamodules.log_mel import LogMel
-from datamodules.samples import librispeech as sample_set
-from datamodules.spelling import ALPHABET, BLANK, BOUNDARY
+from datamodules.sources.archive import Archive
+from datamodules.speech import corpus as speech_corpus
+from datamodules.speech.log_mel import LogMel
+from datamodules.speech.tokenizers import ALPHABET, BLANK, BOUNDARY
+from datamodules.synthetic import librispeech as synthetic_set
+from sextant.errors import InputError
 from tests.datamodules.faults import cut_in_half, listing, snapshot
 from tests.datamodules.recorder import Recorder, bare_trainer
-from trainer.errors import InputError
 
 RATE = 16000
 FEATURES = 20
@@ -753,14 +753,23 @@ def test_segments_without_a_limit_are_refused_or_whole_files(
 def test_settings_that_may_change_are_settings() -> None:
     names = set(inspect.signature(LibriSpeech).parameters)
     assert LibriSpeech.free_settings <= names
-    learned_from = {"sample", "train", "sample_rate", "num_features", "alphabet", "pieces", "max_batch_length", "seed"}
+    learned_from = {
+        "synthetic",
+        "train",
+        "sample_rate",
+        "num_features",
+        "alphabet",
+        "pieces",
+        "max_batch_length",
+        "seed",
+    }
     learned_from |= {"max_batch_ex", "padding", "num_buckets", "bucket_boundaries", "quadratic", "batch_ordering"}
     learned_from |= {"too_long", "speeds", "time_masks", "time_mask_width", "time_mask_share", "feature_masks"}
     assert learned_from <= names
     assert not learned_from & LibriSpeech.free_settings
 
 
-# Recognising
+# Recognizing
 
 
 @pytest.fixture(scope="module")
@@ -786,7 +795,7 @@ def test_predict_needs_audio_alone(
     assert listing(tmp_path) == []
 
 
-def test_audio_to_recognise_comes_once_in_segments_with_their_places(
+def test_audio_to_recognize_comes_once_in_segments_with_their_places(
     prepared: Callable[..., LibriSpeech], talks: Path
 ) -> None:
     data = prepared("predict", audio=str(talks), longest_segment=2.0)
@@ -816,7 +825,7 @@ def test_audio_to_recognise_comes_once_in_segments_with_their_places(
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
-def test_audio_to_recognise_is_dealt_to_the_ranks_once(
+def test_audio_to_recognize_is_dealt_to_the_ranks_once(
     prepared: Callable[..., LibriSpeech], talks: Path, ranks: int
 ) -> None:
     data = prepared("predict", audio=str(talks), max_batch_length=30.0)
@@ -827,12 +836,12 @@ def test_audio_to_recognise_is_dealt_to_the_ranks_once(
     assert sorted(itertools.chain(*found)) == [0, 1, 2]
 
 
-def test_single_file_can_be_recognised(prepared: Callable[..., LibriSpeech], talks: Path) -> None:
+def test_single_file_can_be_recognized(prepared: Callable[..., LibriSpeech], talks: Path) -> None:
     data = prepared("predict", audio=str(talks / "b.ogg"))
     assert indices(data.predict_dataloader()) == [[0]]
 
 
-def test_no_audio_to_recognise_is_an_input_error_that_says_how_to_give_some(
+def test_no_audio_to_recognize_is_an_input_error_that_says_how_to_give_some(
     prepared: Callable[..., LibriSpeech], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"--data\.audio="):
@@ -842,7 +851,7 @@ def test_no_audio_to_recognise_is_an_input_error_that_says_how_to_give_some(
     assert str(error.value).startswith(str(tmp_path / "talk.wav"))
 
 
-def test_file_that_cannot_be_recognised_is_named(prepared: Callable[..., LibriSpeech], tmp_path: Path) -> None:
+def test_file_that_cannot_be_recognized_is_named(prepared: Callable[..., LibriSpeech], tmp_path: Path) -> None:
     (tmp_path / "talk.flac").write_text("no audio")
     soundfile.write(tmp_path / "click.wav", np.zeros(100), RATE)
     with pytest.raises(InputError, match="2 of 2 files") as error:
@@ -851,7 +860,7 @@ def test_file_that_cannot_be_recognised_is_named(prepared: Callable[..., LibriSp
     assert str(tmp_path / "click.wav") in str(error.value)
 
 
-# The sample set
+# The synthetic set
 
 
 def test_sample_set_is_made_in_the_cache_once_and_only_if_it_is_asked_for(
@@ -860,19 +869,19 @@ def test_sample_set_is_made_in_the_cache_once_and_only_if_it_is_asked_for(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sample_set, "make", functools.partial(sample_set.make, train=8, dev=4, test=4))
+    monkeypatch.setattr(synthetic_set, "make", functools.partial(synthetic_set.make, train=8, dev=4, test=4))
     cache = tmp_path / "cache"
     options = {"cache": str(cache), "root": "nowhere", "max_batch_length": 30.0}
     make(**options).prepare_data()
-    make(**options, sample=True)
+    make(**options, synthetic=True)
     assert not cache.exists()
-    data = prepared("fit", **options, sample=True, train=["other"], download=True)
-    assert data.sample
-    assert data.root == cache / sample_set.FOLDER
+    data = prepared("fit", **options, synthetic=True, train=["other"], download=True)
+    assert data.synthetic
+    assert data.root == cache / synthetic_set.FOLDER
     assert sorted(itertools.chain(*indices(data.train_dataloader()))) == list(range(8))
     assert sorted(itertools.chain(*indices(data.val_dataloader()))) == list(range(4))
     before = snapshot(data.root)
-    data = prepared("test", **options, sample=True)
+    data = prepared("test", **options, synthetic=True)
     assert sorted(itertools.chain(*indices(data.test_dataloader()))) == list(range(4))
     assert snapshot(data.root) == before
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.archive import Archive
 from datamodules.pascal_voc import ARCHIVE, CLASSES, MEAN, STD, TOP, PascalVOC, read_list
-from datamodules.samplers.numbered_epochs import NumberedEpochs
-from datamodules.samplers.shuffled import ShuffledBatches
-from datamodules.samples import pascal_voc as sample_set
+from datamodules.sources.archive import Archive
+from datamodules.synthetic import pascal_voc as synthetic_set
+from sextant.errors import InputError
+from sextant.samplers.numbered_epochs import NumberedEpochs
+from sextant.samplers.shuffled import ShuffledBatches
 from tests.datamodules.faults import cut_in_half, listing, snapshot
 from tests.datamodules.recorder import Recorder, bare_trainer
-from trainer.errors import InputError
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def prepared(root: Path, stage: str, **settings: Any) -> PascalVOC:
 
 
 def names(data: PascalVOC, split: str) -> list[str]:
-    return [pair.picture.stem for pair in data._sets[split].pairs]
+    return [pair.image.stem for pair in data._sets[split].pairs]
 
 
 def lists(root: Path) -> Path:
@@ -66,7 +66,7 @@ def lists(root: Path) -> Path:
 def test_missing_folder_is_named_with_every_way_to_get_data(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         prepared(tmp_path / "none", "fit")
-    for needed in (str(tmp_path / "none"), ARCHIVE.url, "--data.download=true", "--data.root", "--data.sample=true"):
+    for needed in (str(tmp_path / "none"), ARCHIVE.url, "--data.download=true", "--data.root", "--data.synthetic=true"):
         assert needed in str(error.value)
     assert listing(tmp_path) == []
 
@@ -99,10 +99,10 @@ def test_folder_is_read_and_never_written_to(root: Path) -> None:
 
 
 def test_sample_set_is_made_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample_set.make, "__defaults__", (4, 2, (40, 48), 0))
-    data = prepared(tmp_path / "nowhere", "fit", sample=True)
-    assert data.sample
-    assert data.classes == ["background", *sample_set.SHAPES]
+    monkeypatch.setattr(synthetic_set.make, "__defaults__", (4, 2, (40, 48), 0))
+    data = prepared(tmp_path / "nowhere", "fit", synthetic=True)
+    assert data.synthetic
+    assert data.classes == ["background", *synthetic_set.SHAPES]
     assert [len(data._sets[split]) for split in ("train", "val")] == [4, 2]
 
 
@@ -124,7 +124,7 @@ def test_augmented_list_is_trained_on_if_it_and_its_masks_are_there(root: Path) 
 
 def test_list_that_names_missing_files_is_refused_with_lines_and_paths(root: Path) -> None:
     with (lists(root) / "train.txt").open("a") as file:
-        file.write("no_such_picture\n")
+        file.write("no_such_image\n")
     first = (lists(root) / "train.txt").read_text().split()[0]
     (root / "SegmentationClass" / f"{first}.png").unlink()
     with pytest.raises(InputError) as error:
@@ -132,7 +132,7 @@ def test_list_that_names_missing_files_is_refused_with_lines_and_paths(root: Pat
     message = str(error.value)
     assert f"{lists(root) / 'train.txt'}: 3 of the files that it names are missing" in message
     assert f"line 1: {root / 'SegmentationClass' / first}" in message
-    assert f"line 21: {root / 'JPEGImages' / 'no_such_picture'}" in message
+    assert f"line 21: {root / 'JPEGImages' / 'no_such_image'}" in message
 
 
 def rename(root: Path, old: str, new: str) -> None:
@@ -148,7 +148,7 @@ def test_names_with_dots_and_spaces_and_lines_with_two_paths_are_understood(root
     lines = ["v1.0_a", "/JPEGImages/v1.1_b.jpg /SegmentationClass/v1.1_b.png", "my photo"]
     file.write_text("\ufeff" + "\r\n".join(lines))
     pairs = read_list(file, root, "SegmentationClass")
-    assert [pair.picture.name for pair in pairs] == ["v1.0_a.jpg", "v1.1_b.jpg", "my photo.jpg"]
+    assert [pair.image.name for pair in pairs] == ["v1.0_a.jpg", "v1.1_b.jpg", "my photo.jpg"]
     assert [pair.mask and pair.mask.name for pair in pairs] == ["v1.0_a.png", "v1.1_b.png", "my photo.png"]
 
 
@@ -160,26 +160,26 @@ def test_name_that_is_listed_twice_is_refused(root: Path) -> None:
         read_list(file, root, None)
 
 
-def test_only_pictures_and_png_masks_count_and_two_of_a_name_are_refused(root: Path) -> None:
+def test_only_images_and_png_masks_count_and_two_of_a_name_are_refused(root: Path) -> None:
     file = root / "ImageSets" / "Segmentation" / "val.txt"
     first = file.read_text().split()[0]
     for other in (root / "JPEGImages" / f"{first}.xml", root / "SegmentationClass" / f"{first}.jpg"):
         other.write_text("something else")
     pair = read_list(file, root, "SegmentationClass")[0]
-    assert (pair.picture.name, pair.mask and pair.mask.name) == (f"{first}.jpg", f"{first}.png")
+    assert (pair.image.name, pair.mask and pair.mask.name) == (f"{first}.jpg", f"{first}.png")
     (root / "JPEGImages" / f"{first}.png").write_text("something else")
     with pytest.raises(InputError, match=f"{first}.png: {first}.jpg has the same name"):
         read_list(file, root, "SegmentationClass")
 
 
-def test_pictures_to_segment_are_checked_before_the_run(tmp_path: Path) -> None:
+def test_images_to_segment_are_checked_before_the_run(tmp_path: Path) -> None:
     for name in ("a", "b"):
         Image.effect_noise((40, 40), 50).save(tmp_path / f"{name}.jpg")
     (tmp_path / "._a.jpg").write_bytes(b"what macOS leaves")
     (tmp_path / "b.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:300])
-    with pytest.raises(InputError, match=r"1 of 2 pictures cannot be used:\n.*b.jpg"):
-        PascalVOC(pictures=str(tmp_path)).setup("predict")
-    data = PascalVOC(pictures=str(tmp_path), unreadable="skip")
+    with pytest.raises(InputError, match=r"1 of 2 images cannot be used:\n.*b.jpg"):
+        PascalVOC(images=str(tmp_path)).setup("predict")
+    data = PascalVOC(images=str(tmp_path), unreadable="skip")
     with pytest.warns(UserWarning, match="b.jpg"):
         data.setup("predict")
     assert len(data.predict_dataloader()) == 1
@@ -218,39 +218,39 @@ def test_bad_masks_are_named_before_the_run_or_left_out(root: Path) -> None:
     Image.new("P", (5, 5)).save(root / "SegmentationClass" / f"{second}.png")
     with pytest.raises(InputError) as error:
         prepared(root, "fit")
-    assert "2 of 20 pictures cannot be used" in str(error.value)
+    assert "2 of 20 images cannot be used" in str(error.value)
     assert "label 77 at column 0, row 0 is no class" in str(error.value)
     assert "the mask has 5x5 pixels" in str(error.value)
-    with pytest.warns(UserWarning, match="2 of 20 pictures cannot be used"):
+    with pytest.warns(UserWarning, match="2 of 20 images cannot be used"):
         data = prepared(root, "fit", unreadable="skip")
     assert {first, second}.isdisjoint(names(data, "train"))
     assert len(data._sets["train"]) == 18
 
 
-# Pictures to predict
+# Images to predict
 
 
-def test_pictures_of_the_same_name_with_other_suffixes_are_refused(tmp_path: Path) -> None:
+def test_images_of_the_same_name_with_other_suffixes_are_refused(tmp_path: Path) -> None:
     for suffix in ("jpg", "png"):
         Image.new("RGB", (8, 8)).save(tmp_path / f"a.{suffix}")
     with pytest.raises(InputError, match=r"a\.png: a\.jpg has the same name but for the suffix"):
-        prepared(tmp_path / "none", "predict", pictures=str(tmp_path))
+        prepared(tmp_path / "none", "predict", images=str(tmp_path))
 
 
-def test_pictures_need_neither_a_data_set_nor_classes(tmp_path: Path) -> None:
+def test_images_need_neither_a_data_set_nor_classes(tmp_path: Path) -> None:
     Image.new("L", (8, 6)).save(tmp_path / "a.jpg")
-    data = prepared(tmp_path / "none", "predict", pictures=str(tmp_path / "a.jpg"))
+    data = prepared(tmp_path / "none", "predict", images=str(tmp_path / "a.jpg"))
     assert data.classes == []
     (batch,) = data.predict_dataloader()
     assert batch["image"].shape == (1, 3, 6, 8)
     with pytest.raises(InputError, match="no such folder"):
-        prepared(tmp_path / "none", "predict", pictures=str(tmp_path / "nothing"))
+        prepared(tmp_path / "none", "predict", images=str(tmp_path / "nothing"))
 
 
 # Batches
 
 
-def test_training_batch_is_normalised_and_its_labels_are_integers(root: Path) -> None:
+def test_training_batch_is_normalized_and_its_labels_are_integers(root: Path) -> None:
     data = prepared(root, "fit", crop_size=32, scales=(0.2, 0.2))
     (raw, *_) = data.train_dataloader()
     batch = data.transform(raw, training=True)
@@ -259,13 +259,13 @@ def test_training_batch_is_normalised_and_its_labels_are_integers(root: Path) ->
     assert set(batch) == {"image", "label", "index"}
     outside = batch["label"] == 255
     assert outside.any()
-    around = batch["image"].movedim(1, -1)[:, 0, 0]  # a corner, which pictures this small seldom reach
+    around = batch["image"].movedim(1, -1)[:, 0, 0]  # a corner, which images this small seldom reach
     assert around.abs().min() < 0.01  # the surround is the mean
-    pictures = data.to_pictures(batch["image"])
-    assert torch.equal(pictures, raw["image"])
+    images = data.to_images(batch["image"])
+    assert torch.equal(images, raw["image"])
 
 
-def test_normalisation_is_that_of_imagenet(root: Path) -> None:
+def test_normalization_is_that_of_imagenet(root: Path) -> None:
     data = prepared(root, "validate")
     raw = next(iter(data.val_dataloader()))
     found = data.transform(raw, training=False)["image"]
@@ -273,7 +273,7 @@ def test_normalisation_is_that_of_imagenet(root: Path) -> None:
     assert torch.allclose(found, expected, atol=1e-6)
 
 
-def test_colour_changes_pictures_in_training_only(root: Path) -> None:
+def test_color_changes_images_in_training_only(root: Path) -> None:
     data = prepared(root, "fit", crop_size=32, color_jitter=0.5)
     (raw, *_) = data.train_dataloader()
     plain = data.transform(raw, training=False)["image"]

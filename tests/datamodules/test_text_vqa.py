@@ -1,4 +1,4 @@
-"""Questions about pictures become the batches that are described, and whatever is wrong with one is named."""
+"""Questions about images become the batches that are described, and whatever is wrong with one is named."""
 
 import inspect
 import json
@@ -17,15 +17,15 @@ from torch import Tensor
 from torchvision.transforms import v2
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from datamodules import question_set
-from datamodules.picture_file import read_picture
-from datamodules.samples import text_vqa as sample_set
+from datamodules.images.image_file import read_image
+from datamodules.synthetic import text_vqa as synthetic_set
 from datamodules.text_vqa import TextVQA
-from datamodules.visual_questions import apart, together
-from datamodules.vqa_answers import score
-from tests.datamodules.faults import cut_in_half, listing, noise, save_pictures, snapshot
+from datamodules.vqa import questions as question_set
+from datamodules.vqa.dataset import apart, together
+from datamodules.vqa.scoring import score
+from sextant.errors import InputError
+from tests.datamodules.faults import cut_in_half, listing, noise, save_images, snapshot
 from tests.datamodules.recorder import Recorder, bare_trainer
-from trainer.errors import InputError
 
 COUNTS = {"train": 156, "val": 91, "test": 13}
 ANSWERS = {"red", "green", "blue", "yellow", "disc", "ring", "cross", "1", "2", "3", "4", "yes", "no"}
@@ -56,14 +56,13 @@ def prepared(make: Callable[..., TextVQA]) -> Callable[..., TextVQA]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four training and two validation questions about pictures in files, and a tokenizer; a test may damage them."""
+    """Four training and two validation questions about images in files, and a tokenizer; a test may damage them."""
     root = tmp_path / "data"
-    save_pictures(root, 6, "png")
+    save_images(root, 6, "png")
     (root / "vocab.txt").write_text("\n".join(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS)))
     for split, numbers in {"train": range(4), "val": range(4, 6)}.items():
         rows = [
-            {"image": f"picture_{k}.png", "question": "what is it?", "answers": [f"answer {k % 2}"] * 10}
-            for k in numbers
+            {"image": f"image_{k}.png", "question": "what is it?", "answers": [f"answer {k % 2}"] * 10} for k in numbers
         ]
         write_rows(root, split, rows)
     return root
@@ -109,7 +108,7 @@ def epoch_of(data: TextVQA, epoch: int, rank: int = 0, world_size: int = 1) -> l
 
 
 def published_rows(text_vqa: Path, split: str) -> list[dict[str, Any]]:
-    """What is in the files, with pictures as their contents."""
+    """What is in the files, with images as their contents."""
     name = {"val": "validation"}.get(split, split)
     rows = datasets.Dataset.from_parquet(str(text_vqa / "data" / f"{name}-00000-of-00001.parquet"))
     return rows.cast_column("image", datasets.Image(decode=False)).to_list()
@@ -196,11 +195,11 @@ def test_workers_give_the_same_batches(prepared: Callable[..., TextVQA]) -> None
 # The transform
 
 
-def one_batch(*pictures: Tensor) -> dict[str, Any]:
-    return {"image": together(pictures)}
+def one_batch(*images: Tensor) -> dict[str, Any]:
+    return {"image": together(images)}
 
 
-def test_normalisation_is_flavas(make: Callable[..., TextVQA]) -> None:
+def test_normalization_is_flavas(make: Callable[..., TextVQA]) -> None:
     levels = [torch.full((3, 16, 16), value, dtype=torch.uint8) for value in (0, 128, 255)]
     image = make().transform(one_batch(*levels), training=False)["image"]
     for level, value in zip(image, (0, 128, 255), strict=True):
@@ -212,33 +211,33 @@ SIZES = [(16, 16), (64, 64), (50, 21), (9, 120), (3, 5), (1, 1)]
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_pictures_of_any_size_are_resized_as_torchvision_does(make: Callable[..., TextVQA], training: bool) -> None:
-    pictures = [torch.from_numpy(noise(k, 3, *size)) for k, size in enumerate(SIZES)]
-    found = make().transform(one_batch(*pictures), training=training)["image"]
+def test_images_of_any_size_are_resized_as_torchvision_does(make: Callable[..., TextVQA], training: bool) -> None:
+    images = [torch.from_numpy(noise(k, 3, *size)) for k, size in enumerate(SIZES)]
+    found = make().transform(one_batch(*images), training=training)["image"]
     resize = v2.Resize((16, 16), v2.InterpolationMode.BICUBIC, antialias=True)
-    normalise = v2.Normalize(OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
-    for picture, image in zip(pictures, found, strict=True):
-        expected = normalise(v2.functional.to_dtype(resize(picture), torch.float32, scale=True))
-        torch.testing.assert_close(image, expected)
+    normalize = v2.Normalize(OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
+    for image, result in zip(images, found, strict=True):
+        expected = normalize(v2.functional.to_dtype(resize(image), torch.float32, scale=True))
+        torch.testing.assert_close(result, expected)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_resized_picture_is_pillows_too(make: Callable[..., TextVQA], size: tuple[int, int]) -> None:
+def test_resized_image_is_pillows_too(make: Callable[..., TextVQA], size: tuple[int, int]) -> None:
     pixels = noise(0, *size, 3) // 2 + 64  # nothing is cut off at black and white between the two directions
     data = make()
     image = data.transform(one_batch(torch.from_numpy(pixels.transpose(2, 0, 1))), training=False)["image"]
     expected = np.asarray(Image.fromarray(pixels).resize((16, 16), Image.Resampling.BICUBIC), int)
-    found = data.to_pictures(image)[0].numpy().transpose(1, 2, 0)
+    found = data.to_images(image)[0].numpy().transpose(1, 2, 0)
     assert abs(found - expected).max() <= 1
 
 
-def test_to_pictures_undoes_the_normalisation_of_every_shade(make: Callable[..., TextVQA]) -> None:
+def test_to_images_undoes_the_normalization_of_every_shade(make: Callable[..., TextVQA]) -> None:
     shades = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16).expand(3, 16, 16)
     data = make()
-    pictures = data.to_pictures(data.transform(one_batch(shades, shades.flip(1)), training=False)["image"])
-    assert pictures.dtype == torch.uint8
-    assert torch.equal(pictures, torch.stack([shades, shades.flip(1)]))
-    beyond = data.to_pictures(torch.tensor([-100.0, 100.0]).reshape(1, 1, 1, 2).expand(1, 3, 1, 2))
+    images = data.to_images(data.transform(one_batch(shades, shades.flip(1)), training=False)["image"])
+    assert images.dtype == torch.uint8
+    assert torch.equal(images, torch.stack([shades, shades.flip(1)]))
+    beyond = data.to_images(torch.tensor([-100.0, 100.0]).reshape(1, 1, 1, 2).expand(1, 3, 1, 2))
     assert beyond[0, 0, 0].tolist() == [0, 255]
 
 
@@ -346,7 +345,7 @@ def test_questions_that_are_too_long_are_counted_in_a_warning(prepared: Callable
 
 
 @pytest.mark.parametrize("ocr", [False, True])
-def test_words_in_the_picture_follow_the_question_if_they_shall(folder: Path, ocr: bool) -> None:
+def test_words_in_the_image_follow_the_question_if_they_shall(folder: Path, ocr: bool) -> None:
     rows = read_rows(folder, "train")
     rows[2]["ocr_tokens"] = ["RED", "red?"]
     write_rows(folder, "train", rows)
@@ -369,31 +368,31 @@ def test_questions_with_other_than_ten_answers_are_counted(folder: Path, monkeyp
     ]
 
 
-def test_pictures_of_every_mode_are_rgb(folder: Path) -> None:
-    colour = (200, 60, 30)
-    grey = round(0.299 * 200 + 0.587 * 60 + 0.114 * 30)
-    plain = Image.new("RGB", (40, 24), colour)
-    modes = {"grey.png": "L", "palette.gif": "P", "alpha.png": "RGBA", "print.jpg": "CMYK"}
+def test_images_of_every_mode_are_rgb(folder: Path) -> None:
+    color = (200, 60, 30)
+    gray = round(0.299 * 200 + 0.587 * 60 + 0.114 * 30)
+    plain = Image.new("RGB", (40, 24), color)
+    modes = {"gray.png": "L", "palette.gif": "P", "alpha.png": "RGBA", "print.jpg": "CMYK"}
     for name, mode in modes.items():
         plain.convert(mode).save(folder / name)
     rows = read_rows(folder, "train")
     write_rows(folder, "train", [row | {"image": name} for row, name in zip(rows, modes, strict=True)])
     data = data_in(folder, "fit")
     (batch,) = data.train_dataloader()
-    pictures = data.to_pictures(data.transform(batch, training=True)["image"])
-    for index, picture in zip(batch["index"].tolist(), pictures, strict=True):
-        expected = [grey] * 3 if [*modes][index] == "grey.png" else colour
-        np.testing.assert_allclose(picture[:, 5:10, 5:10].float().mean((1, 2)), expected, atol=6)
+    images = data.to_images(data.transform(batch, training=True)["image"])
+    for index, image in zip(batch["index"].tolist(), images, strict=True):
+        expected = [gray] * 3 if [*modes][index] == "gray.png" else color
+        np.testing.assert_allclose(image[:, 5:10, 5:10].float().mean((1, 2)), expected, atol=6)
 
 
-def break_picture(folder: Path) -> str:
-    cut_in_half(folder / "picture_1.png")
-    return f"{folder / 'train.jsonl'}:2: the picture {folder / 'picture_1.png'} cannot be read: "
+def break_image(folder: Path) -> str:
+    cut_in_half(folder / "image_1.png")
+    return f"{folder / 'train.jsonl'}:2: the image {folder / 'image_1.png'} cannot be read: "
 
 
-def remove_picture(folder: Path) -> str:
-    (folder / "picture_1.png").unlink()
-    return f"{folder / 'train.jsonl'}:2: there is no picture {folder / 'picture_1.png'}"
+def remove_image(folder: Path) -> str:
+    (folder / "image_1.png").unlink()
+    return f"{folder / 'train.jsonl'}:2: there is no image {folder / 'image_1.png'}"
 
 
 def change_row(folder: Path, **change: Any) -> None:
@@ -417,7 +416,7 @@ def null_answers(folder: Path) -> str:
     return f"{folder / 'train.jsonl'}:2: there is no answer to the question"
 
 
-@pytest.mark.parametrize("fault", [break_picture, remove_picture, empty_question, no_answers, null_answers])
+@pytest.mark.parametrize("fault", [break_image, remove_image, empty_question, no_answers, null_answers])
 def test_question_that_cannot_be_used_is_named_and_left_out_if_it_may_be(
     folder: Path, fault: Callable[[Path], str]
 ) -> None:
@@ -430,12 +429,12 @@ def test_question_that_cannot_be_used_is_named_and_left_out_if_it_may_be(
     assert any(place in str(warning.message) for warning in warned)
     (batch,) = data.train_dataloader()
     assert sorted(batch["index"].tolist()) == [0, 1, 2]
-    for index, label, picture in zip(
+    for index, label, image in zip(
         batch["index"].tolist(), batch["label"].tolist(), apart(*batch["image"]), strict=True
     ):
         number = (0, 2, 3)[index]
         assert data.vocabulary[label] == f"answer {number % 2}"
-        np.testing.assert_array_equal(picture.numpy(), noise(number, 64, 64, 3).transpose(2, 0, 1))
+        np.testing.assert_array_equal(image.numpy(), noise(number, 64, 64, 3).transpose(2, 0, 1))
 
 
 def test_validation_answers_that_training_does_not_have_are_unknown(folder: Path) -> None:
@@ -459,8 +458,8 @@ def test_missing_folder_is_named(tmp_path: Path, text_vqa: Path) -> None:
 # Predict
 
 
-def test_question_about_a_picture_is_asked_without_any_data_set(folder: Path, tmp_path: Path) -> None:
-    options = {"picture": str(folder / "picture_5.png"), "question": "What is RED?"}
+def test_question_about_a_image_is_asked_without_any_data_set(folder: Path, tmp_path: Path) -> None:
+    options = {"image": str(folder / "image_5.png"), "question": "What is RED?"}
     data = data_in(tmp_path / "nowhere", "predict", tokenizer=str(folder), **options)
     (batch,) = data.predict_dataloader()
     batch = data.transform(batch, training=False)
@@ -471,18 +470,18 @@ def test_question_about_a_picture_is_asked_without_any_data_set(folder: Path, tm
     assert torch.equal(batch["image"], data.transform(alone, training=False)["image"])
     assert data.vocabulary == []
     data.trainer = during("predicting")
-    assert data.sample_names(batch) == [str(folder / "picture_5.png")]
+    assert data.sample_names(batch) == [str(folder / "image_5.png")]
 
 
 @pytest.mark.parametrize(
-    ("picture", "question"), [("missing.png", "What?"), ("vocab.txt", "What?"), ("picture_0.png", " ")]
+    ("image", "question"), [("missing.png", "What?"), ("vocab.txt", "What?"), ("image_0.png", " ")]
 )
 @pytest.mark.parametrize("unreadable", ["error", "skip"])
 @pytest.mark.filterwarnings("ignore:.*cannot be used")
-def test_question_that_cannot_be_asked_is_named(folder: Path, picture: str, question: str, unreadable: str) -> None:
+def test_question_that_cannot_be_asked_is_named(folder: Path, image: str, question: str, unreadable: str) -> None:
     with pytest.raises(InputError) as error:
-        data_in(folder, "predict", picture=str(folder / picture), question=question, unreadable=unreadable)
-    assert str(folder / picture) in str(error.value)
+        data_in(folder, "predict", image=str(folder / image), question=question, unreadable=unreadable)
+    assert str(folder / image) in str(error.value)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -491,9 +490,9 @@ def test_questions_of_a_file_are_asked_in_their_order(folder: Path, suffix: str,
     order = [3, 1, 1, 5, 0]
     file = folder / f"ask.{suffix}"
     if suffix == "csv":
-        file.write_text("question,image\n" + "".join(f"Is it {k}?,picture_{k}.png\n" for k in order))
+        file.write_text("question,image\n" + "".join(f"Is it {k}?,image_{k}.png\n" for k in order))
     else:
-        rows = [{"question": f"Is it {k}?", "image": f"picture_{k}.png"} for k in order]
+        rows = [{"question": f"Is it {k}?", "image": f"image_{k}.png"} for k in order]
         file.write_text("\n".join(json.dumps(row) for row in rows))
     data = data_in(folder, "predict", questions=str(file), batch_size=4)
     found: dict[int, str] = {}
@@ -501,7 +500,7 @@ def test_questions_of_a_file_are_asked_in_their_order(folder: Path, suffix: str,
         data.trainer = during("predicting", rank, ranks)
         for batch in data.predict_dataloader():
             found |= zip(batch["index"].tolist(), batch["text"], strict=True)
-            names = [str(folder / f"picture_{order[index]}.png") for index in batch["index"].tolist()]
+            names = [str(folder / f"image_{order[index]}.png") for index in batch["index"].tolist()]
             assert data.sample_names(batch) == names
     assert [found[k] for k in range(5)] == [f"Is it {k}?" for k in order]
 
@@ -526,7 +525,7 @@ def test_samples_are_named_by_their_files_in_each_split(folder: Path, state: str
     data = data_in(folder, "fit")
     data.trainer = during(state)
     first = 0 if state == "training" else 4
-    names = [str(folder / f"picture_{first + k}.png") for k in (1, 0)]
+    names = [str(folder / f"image_{first + k}.png") for k in (1, 0)]
     assert data.sample_names({"index": torch.tensor([1, 0])}) == names
 
 
@@ -548,40 +547,40 @@ def test_nothing_is_written_outside_of_the_cache(folder: Path) -> None:
     assert snapshot(folder) == before
 
 
-def test_second_setup_checks_no_picture_again(
+def test_second_setup_checks_no_image_again(
     prepared: Callable[..., TextVQA], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared("test")
     data_in(folder, "fit")
 
     def refuse(source: Any) -> Image.Image:
-        raise AssertionError("a picture was decoded")
+        raise AssertionError("an image was decoded")
 
-    monkeypatch.setattr(question_set, "read_picture", refuse)
+    monkeypatch.setattr(question_set, "read_image", refuse)
     prepared("test")
     data_in(folder, "fit")
 
 
-def test_pictures_of_a_column_are_those_in_the_files(prepared: Callable[..., TextVQA], text_vqa: Path) -> None:
+def test_images_of_a_column_are_those_in_the_files(prepared: Callable[..., TextVQA], text_vqa: Path) -> None:
     data = prepared("test")
     rows = published_rows(text_vqa, "test")
     for batch in data.test_dataloader():
-        for index, picture in zip(batch["index"].tolist(), apart(*batch["image"]), strict=True):
-            expected = np.asarray(read_picture(rows[index]["image"]["bytes"])).transpose(2, 0, 1)
-            np.testing.assert_array_equal(picture.numpy(), expected)
+        for index, image in zip(batch["index"].tolist(), apart(*batch["image"]), strict=True):
+            expected = np.asarray(read_image(rows[index]["image"]["bytes"])).transpose(2, 0, 1)
+            np.testing.assert_array_equal(image.numpy(), expected)
 
 
 def test_sample_set_is_made_in_the_cache_and_only_if_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_whole = sample_set.make
-    monkeypatch.setattr(sample_set, "make", lambda destination: make_whole(destination, 12, 12, 12))
+    make_whole = synthetic_set.make
+    monkeypatch.setattr(synthetic_set, "make", lambda destination: make_whole(destination, 12, 12, 12))
     data = TextVQA(cache=str(tmp_path / "cache"))
     data.prepare_data()
-    assert not data.sample
+    assert not data.synthetic
     assert listing(tmp_path) == []
-    data = TextVQA(sample=True, cache=str(tmp_path / "cache"), dataset="other", dataset_config="config", **SMALL)
-    assert data.sample
+    data = TextVQA(synthetic=True, cache=str(tmp_path / "cache"), dataset="other", dataset_config="config", **SMALL)
+    assert data.synthetic
     data.prepare_data()
     data.setup("fit")
     assert set(data.vocabulary) == {"<unk>", *ANSWERS}
@@ -602,9 +601,9 @@ def test_sample_set_is_made_in_the_cache_and_only_if_it_is_asked_for(
         ({"padding": 1.0}, r"data\.padding is 1\.0; it must be 0 or more and below 1"),
         ({"padding": -0.1}, r"data\.padding is -0\.1"),
         ({"num_workers": -1}, r"data\.num_workers is -1"),
-        ({"picture": "a.png"}, "either --data.picture and --data.question, or --data.questions"),
-        ({"question": "What?"}, "either --data.picture and --data.question, or --data.questions"),
-        ({"picture": "a.png", "question": "What?", "questions": "a.csv"}, "either --data.picture"),
+        ({"image": "a.png"}, "either --data.image and --data.question, or --data.questions"),
+        ({"question": "What?"}, "either --data.image and --data.question, or --data.questions"),
+        ({"image": "a.png", "question": "What?", "questions": "a.csv"}, "either --data.image"),
     ],
 )
 def test_setting_that_makes_no_sense_is_an_input_error_that_names_it(

@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.archive import Archive
+from datamodules.sources.archive import Archive
 from datamodules.tiny_imagenet import MEAN, STD, TOP, TinyImageNet
+from sextant.errors import InputError
 from tests.datamodules.faults import cut_in_half, listing, noise, snapshot
-from trainer.errors import InputError
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_missing_folder_is_named_with_every_way_to_get_data(tmp_path: Path) -> N
         "data.root",
         "--data.root",
         "--data.download=true",
-        "--data.sample=true",
+        "--data.synthetic=true",
         "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
     ):
         assert needed in message
@@ -136,12 +136,12 @@ def test_half_an_archive_is_replaced_when_downloading_is_allowed(tmp_path: Path,
 
 
 def test_sample_set_is_made_in_the_cache_and_says_that_it_is_one(tmp_path: Path) -> None:
-    data = prepared(tmp_path / "data" / TOP, "validate", sample=True)
-    assert data.sample
+    data = prepared(tmp_path / "data" / TOP, "validate", synthetic=True)
+    assert data.synthetic
     assert data.root.is_relative_to(tmp_path / "cache")
     assert not (tmp_path / "data").exists()
     assert len(data.classes) == 10
-    assert not data_at(tmp_path).sample
+    assert not data_at(tmp_path).synthetic
 
 
 def test_archive_given_as_root_is_an_input_error_that_names_it(tmp_path: Path) -> None:
@@ -154,10 +154,10 @@ def test_archive_given_as_root_is_an_input_error_that_names_it(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("stage", ["fit", "validate"])
-def test_pictures_to_predict_are_no_data_set_to_train_on(root: Path, tmp_path: Path, stage: str) -> None:
+def test_images_to_predict_are_no_data_set_to_train_on(root: Path, tmp_path: Path, stage: str) -> None:
     missing = tmp_path / "missing" / TOP
     with pytest.raises(InputError) as error:
-        prepared(missing, stage, pictures=str(root / "test" / "images"))
+        prepared(missing, stage, images=str(root / "test" / "images"))
     assert str(missing) in str(error.value)
 
 
@@ -171,7 +171,7 @@ def test_classes_are_in_the_order_of_wnids_txt(root: Path) -> None:
     assert list(data.classes) == wnids[::-1]
     first = data.train_dataloader().dataset[[0, 7, 8]]
     assert first["label"].tolist() == [0, 0, 1]
-    assert data._sets["train"].pictures.files[0].parts[-3] == wnids[-1]
+    assert data._sets["train"].images.files[0].parts[-3] == wnids[-1]
 
 
 def test_name_of_a_class_is_all_that_follows_the_first_tab(root: Path) -> None:
@@ -238,7 +238,7 @@ def test_line_ends_of_windows_make_no_difference(root: Path, name: str) -> None:
     assert torch.equal(torch.as_tensor(after._sets["val"].labels), torch.as_tensor(before._sets["val"].labels))
 
 
-# Training pictures
+# Training images
 
 
 def test_missing_folder_of_a_class_is_named(root: Path) -> None:
@@ -253,22 +253,22 @@ def test_empty_folder_of_a_class_is_named(root: Path) -> None:
     images = root / "train" / "n90000003" / "images"
     shutil.rmtree(images)
     images.mkdir()
-    (images / "readme.txt").write_text("no picture")
-    with pytest.raises(InputError, match="holds no picture") as error:
+    (images / "readme.txt").write_text("no image")
+    with pytest.raises(InputError, match="holds no image") as error:
         prepared(root, "fit")
     assert str(images) in str(error.value)
 
 
-def test_training_pictures_have_the_label_of_their_folder(root: Path) -> None:
+def test_training_images_have_the_label_of_their_folder(root: Path) -> None:
     data = prepared(root, "fit")
     train = data._sets["train"]
     assert train.labels is not None
     names = [list(data.classes)[label] for label in train.labels.tolist()]
-    assert names == [file.parts[-3] for file in train.pictures.files]
+    assert names == [file.parts[-3] for file in train.images.files]
     assert [names.count(name) for name in data.classes] == [8] * 10
 
 
-# Validation pictures
+# Validation images
 
 
 @pytest.mark.parametrize(
@@ -302,18 +302,18 @@ def test_annotation_of_unknown_class_is_named_with_file_and_line(root: Path) -> 
     assert repr(line) in str(error.value)
 
 
-def test_annotation_of_missing_picture_is_named_with_file_and_line(root: Path) -> None:
-    picture = root / "val" / "images" / annotations(root).read_text().splitlines()[22].split("\t")[0]
-    picture.unlink()
-    with pytest.raises(InputError, match="there is no picture") as error:
+def test_annotation_of_missing_image_is_named_with_file_and_line(root: Path) -> None:
+    image = root / "val" / "images" / annotations(root).read_text().splitlines()[22].split("\t")[0]
+    image.unlink()
+    with pytest.raises(InputError, match="there is no image") as error:
         prepared(root, "validate")
     assert str(error.value).startswith(f"{annotations(root)}:23: ")
-    assert str(picture) in str(error.value)
+    assert str(image) in str(error.value)
 
 
-def test_missing_folder_of_validation_pictures_is_named(root: Path) -> None:
+def test_missing_folder_of_validation_images_is_named(root: Path) -> None:
     shutil.rmtree(root / "val" / "images")
-    with pytest.raises(InputError, match="there is no picture") as error:
+    with pytest.raises(InputError, match="there is no image") as error:
         prepared(root, "validate")
     assert str(root / "val" / "images") in str(error.value)
 
@@ -328,44 +328,44 @@ def test_empty_annotations_are_named(root: Path) -> None:
 def test_validation_labels_come_from_the_annotations(root: Path) -> None:
     lines = [line.split("\t") for line in annotations(root).read_text().splitlines()]
     wnids = (root / "wnids.txt").read_text().split()
-    # Other classes than the pictures show, in another order than that of the names.
+    # Other classes than the images show, in another order than that of the names.
     lines = [[line[0], wnids[(7 * k + 3) % 10], *line[2:]] for k, line in enumerate(reversed(lines))]
     annotations(root).write_text("".join("\t".join(line) + "\n" for line in lines))
     data = prepared(root, "validate")
     batch = data._sets["val"][list(range(40))]
     assert batch["label"].tolist() == [(7 * k + 3) % 10 for k in range(40)]
-    assert [file.name for file in data._sets["val"].pictures.files] == [line[0] for line in lines]
-    with Image.open(root / "val" / "images" / lines[0][0]) as picture:
-        np.testing.assert_array_equal(batch["image"][0], np.asarray(picture.convert("RGB")).transpose(2, 0, 1))
+    assert [file.name for file in data._sets["val"].images.files] == [line[0] for line in lines]
+    with Image.open(root / "val" / "images" / lines[0][0]) as image:
+        np.testing.assert_array_equal(batch["image"][0], np.asarray(image.convert("RGB")).transpose(2, 0, 1))
 
 
-def test_pictures_without_annotation_are_no_validation_pictures(root: Path) -> None:
+def test_images_without_annotation_are_no_validation_images(root: Path) -> None:
     lines = annotations(root).read_text().splitlines()
     annotations(root).write_text("\n".join(lines[:30]))
     assert len(prepared(root, "validate")._sets["val"]) == 30
 
 
-def test_unreadable_picture_stops_the_run_and_is_named(root: Path) -> None:
-    picture = root / "val" / "images" / "val_7.JPEG"
-    cut_in_half(picture)
-    with pytest.raises(InputError, match="1 of 40 pictures cannot be used") as error:
+def test_unreadable_image_stops_the_run_and_is_named(root: Path) -> None:
+    image = root / "val" / "images" / "val_7.JPEG"
+    cut_in_half(image)
+    with pytest.raises(InputError, match="1 of 40 images cannot be used") as error:
         prepared(root, "validate")
-    assert str(picture) in str(error.value)
+    assert str(image) in str(error.value)
 
 
-def test_labels_belong_to_their_pictures_when_unreadable_ones_are_left_out(root: Path) -> None:
+def test_labels_belong_to_their_images_when_unreadable_ones_are_left_out(root: Path) -> None:
     lines = [line.split("\t") for line in annotations(root).read_text().splitlines()]
     for k in (0, 7, 8, 39):
         cut_in_half(root / "val" / "images" / lines[k][0])
-    with pytest.warns(UserWarning, match="4 of 40 pictures"):
+    with pytest.warns(UserWarning, match="4 of 40 images"):
         data = prepared(root, "validate", unreadable="skip")
     wnid_of = {line[0]: line[1] for line in lines}
     val = data._sets["val"]
     batch = val[list(range(36))]
-    for k, file in enumerate(val.pictures.files):
+    for k, file in enumerate(val.images.files):
         assert list(data.classes)[batch["label"][k]] == wnid_of[file.name]
-        with Image.open(file) as picture:
-            np.testing.assert_array_equal(batch["image"][k], np.asarray(picture.convert("RGB")).transpose(2, 0, 1))
+        with Image.open(file) as image:
+            np.testing.assert_array_equal(batch["image"][k], np.asarray(image.convert("RGB")).transpose(2, 0, 1))
 
 
 # Stages
@@ -417,52 +417,52 @@ def test_test_split_is_predicted_without_labels_in_the_order_of_the_names(root: 
     batches = list(data.predict_dataloader())
     assert all(batch.keys() == {"image", "index"} for batch in batches)
     assert torch.cat([batch["index"] for batch in batches]).tolist() == list(range(20))
-    names = [file.name for file in data._sets["predict"].pictures.files]
+    names = [file.name for file in data._sets["predict"].images.files]
     assert names == sorted(path.name for path in (root / "test" / "images").iterdir())
 
 
 @pytest.fixture
-def odd_pictures(tmp_path: Path) -> Path:
-    """A folder of someone's own: other sizes, modes, formats and names, and what is no picture."""
-    folder = tmp_path / "my pictures"
+def odd_images(tmp_path: Path) -> Path:
+    """A folder of someone's own: other sizes, modes, formats and names, and what is no image."""
+    folder = tmp_path / "my images"
     folder.mkdir()
-    colour = Image.fromarray(noise(0, 120, 90, 3))
-    colour.save(folder / "photo one.JPG")
-    colour.convert("L").save(folder / "grey.png")
-    colour.convert("P").save(folder / "palette.gif")
-    colour.convert("RGBA").save(folder / "alpha.WEBP")
-    colour.convert("CMYK").save(folder / "print.jpeg")
-    colour.resize((7, 5)).save(folder / "tiny.bmp")
-    (folder / "notes.txt").write_text("no picture")
+    color = Image.fromarray(noise(0, 120, 90, 3))
+    color.save(folder / "photo one.JPG")
+    color.convert("L").save(folder / "gray.png")
+    color.convert("P").save(folder / "palette.gif")
+    color.convert("RGBA").save(folder / "alpha.WEBP")
+    color.convert("CMYK").save(folder / "print.jpeg")
+    color.resize((7, 5)).save(folder / "tiny.bmp")
+    (folder / "notes.txt").write_text("no image")
     (folder / ".DS_Store").write_bytes(b"")
     (folder / "more").mkdir()
     return folder
 
 
 @pytest.mark.parametrize("with_data_set", [True, False])
-def test_folder_of_odd_pictures_is_predicted(root: Path, odd_pictures: Path, with_data_set: bool) -> None:
-    before = snapshot(odd_pictures)
+def test_folder_of_odd_images_is_predicted(root: Path, odd_images: Path, with_data_set: bool) -> None:
+    before = snapshot(odd_images)
     where = root if with_data_set else root.parent / "missing"
-    data = prepared(where, "predict", pictures=str(odd_pictures))
+    data = prepared(where, "predict", images=str(odd_images))
     (batch,) = data.predict_dataloader()
     assert batch["image"].shape == (6, 3, 64, 64)
     assert data.transform(batch, training=False)["image"].isfinite().all()
     data.trainer = SimpleNamespace(training=False, predicting=True)  # type: ignore[assignment]
     assert [os.path.basename(name) for name in data.sample_names(batch)] == [  # noqa: PTH119
         "alpha.WEBP",
-        "grey.png",
+        "gray.png",
         "palette.gif",
         "photo one.JPG",
         "print.jpeg",
         "tiny.bmp",
     ]
     assert len(data.classes) == (10 if with_data_set else 0)
-    assert snapshot(odd_pictures) == before
+    assert snapshot(odd_images) == before
 
 
-def test_missing_folder_of_pictures_to_predict_is_named_with_its_setting(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--data\.pictures") as error:
-        prepared(root, "predict", pictures=str(tmp_path / "missing"))
+def test_missing_folder_of_images_to_predict_is_named_with_its_setting(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--data\.images") as error:
+        prepared(root, "predict", images=str(tmp_path / "missing"))
     assert str(tmp_path / "missing") in str(error.value)
 
 
@@ -472,7 +472,7 @@ def test_samples_are_named_by_their_files_in_each_split(root: Path) -> None:
     for training, split in ((True, "train"), (False, "val")):
         data.trainer = SimpleNamespace(training=training, predicting=False, testing=False)  # type: ignore[assignment]
         names = data.sample_names(batch)
-        assert names == [str(data._sets[split].pictures.files[i]) for i in (5, 0)]
+        assert names == [str(data._sets[split].images.files[i]) for i in (5, 0)]
         assert all(Path(name).is_relative_to(root / split) for name in names)
 
 
@@ -481,7 +481,7 @@ def test_samples_are_named_by_their_files_in_each_split(root: Path) -> None:
 
 @pytest.fixture
 def batch() -> dict[str, torch.Tensor]:
-    """Eight pictures of noise, each of a class of its own."""
+    """Eight images of noise, each of a class of its own."""
     return {
         "image": torch.from_numpy(noise(0, 8, 3, 64, 64)),
         "label": torch.tensor([3, 1, 4, 5, 9, 2, 6, 8]),
@@ -493,7 +493,7 @@ PLAIN: dict[str, Any] = {"crop_padding": 0, "flip": False, "color_jitter": 0.0}
 RICH: dict[str, Any] = {"crop_padding": 8, "flip": True, "color_jitter": 0.4, "mixup_alpha": 0.2, "cutmix_alpha": 1.0}
 
 
-def test_transform_outside_training_is_exactly_the_normalisation(root: Path, batch: dict[str, torch.Tensor]) -> None:
+def test_transform_outside_training_is_exactly_the_normalization(root: Path, batch: dict[str, torch.Tensor]) -> None:
     data = prepared(root, "fit", **RICH)
     generator = torch.get_rng_state()
     first = data.transform(batch, training=False)
@@ -512,7 +512,7 @@ def test_transform_in_training_without_augmentation_is_that_outside(root: Path, 
 
 
 @pytest.mark.parametrize("setting", ["crop_padding", "flip", "color_jitter", "mixup_alpha", "cutmix_alpha"])
-def test_every_augmentation_changes_training_pictures_and_no_others(
+def test_every_augmentation_changes_training_images_and_no_others(
     root: Path, batch: dict[str, torch.Tensor], setting: str
 ) -> None:
     data = prepared(root, "fit", **(PLAIN | {setting: RICH[setting]}))
@@ -561,7 +561,7 @@ def test_rows_of_mixed_labels_sum_to_one(
         assert torch.equal(mixed["index"], batch["index"])
 
 
-def test_mixup_blends_pictures_by_the_shares_of_their_labels(root: Path, batch: dict[str, torch.Tensor]) -> None:
+def test_mixup_blends_images_by_the_shares_of_their_labels(root: Path, batch: dict[str, torch.Tensor]) -> None:
     data = prepared(root, "fit", **PLAIN, mixup_alpha=1.0)
     plain = data.transform(batch, training=False)["image"]
     torch.manual_seed(0)
@@ -571,7 +571,7 @@ def test_mixup_blends_pictures_by_the_shares_of_their_labels(root: Path, batch: 
         torch.testing.assert_close(mixed["image"], share * plain + (1 - share) * plain.roll(1, 0))
 
 
-def test_cutmix_takes_as_much_of_each_picture_as_its_label_says(root: Path, batch: dict[str, torch.Tensor]) -> None:
+def test_cutmix_takes_as_much_of_each_image_as_its_label_says(root: Path, batch: dict[str, torch.Tensor]) -> None:
     data = prepared(root, "fit", **PLAIN, cutmix_alpha=1.0)
     plain = data.transform(batch, training=False)["image"]
     torch.manual_seed(0)
@@ -601,15 +601,15 @@ def test_validation_labels_are_not_mixed(root: Path, batch: dict[str, torch.Tens
     assert data.transform(batch, training=False)["label"].dtype == torch.int64
 
 
-def test_to_pictures_undoes_the_normalisation_of_every_shade(root: Path) -> None:
+def test_to_images_undoes_the_normalization_of_every_shade(root: Path) -> None:
     data = data_at(root)
     shades = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(2, 3, 16, 16)
-    normalised = data.transform({"image": shades}, training=False)["image"]
-    pictures = data.to_pictures(normalised)
-    assert pictures.dtype == torch.uint8
-    assert torch.equal(pictures, shades)
+    normalized = data.transform({"image": shades}, training=False)["image"]
+    images = data.to_images(normalized)
+    assert images.dtype == torch.uint8
+    assert torch.equal(images, shades)
 
 
-def test_to_pictures_keeps_what_is_beyond_black_and_white_within_a_byte(root: Path) -> None:
-    pictures = data_at(root).to_pictures(torch.tensor([-100.0, 100.0]).reshape(1, 1, 1, 2).expand(1, 3, 1, 2))
-    assert pictures[0, 0, 0].tolist() == [0, 255]
+def test_to_images_keeps_what_is_beyond_black_and_white_within_a_byte(root: Path) -> None:
+    images = data_at(root).to_images(torch.tensor([-100.0, 100.0]).reshape(1, 1, 1, 2).expand(1, 3, 1, 2))
+    assert images[0, 0, 0].tolist() == [0, 255]

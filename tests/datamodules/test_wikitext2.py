@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.samplers.shuffled import ShuffledBatches
-from datamodules.samples import wikitext2 as sample_set
-from datamodules.text_source import SPLITS
-from datamodules.text_windows import IGNORED
-from datamodules.token_stream import EOS, UNK
+from datamodules.synthetic import wikitext2 as synthetic_set
+from datamodules.text.sources import SPLITS
+from datamodules.text.token_stream import EOS, UNK
+from datamodules.text.windows import IGNORED
 from datamodules.wikitext2 import WikiText2
+from sextant.errors import InputError
+from sextant.samplers.shuffled import ShuffledBatches
 from tests.datamodules.faults import listing, snapshot
 from tests.datamodules.recorder import Recorder, bare_trainer
-from trainer.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT.parent / "shared" / "data" / "wikitext-2.zip"
@@ -323,7 +323,7 @@ def test_smallest_settings_are_accepted(prepared: Callable[..., WikiText2]) -> N
 def test_settings_that_may_change_are_settings() -> None:
     names = set(inspect.signature(WikiText2).parameters)
     assert WikiText2.free_settings <= names
-    learned_from = {"dataset_config", "sample", "min_count", "batching", "sequence_length", "batch_size", "seed"}
+    learned_from = {"dataset_config", "synthetic", "min_count", "batching", "sequence_length", "batch_size", "seed"}
     assert learned_from <= names
     assert not learned_from & WikiText2.free_settings
 
@@ -475,13 +475,13 @@ def test_nothing_in_the_folder_of_the_text_is_written(prepared: Callable[..., Wi
     assert snapshot(wikitext2) == before
 
 
-# The sample set
+# The synthetic set
 
 
 @pytest.fixture
 def small_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = functools.partial(sample_set.make, train=400, valid=60, test=50)
-    monkeypatch.setattr(sample_set, "make", small)
+    small = functools.partial(synthetic_set.make, train=400, valid=60, test=50)
+    monkeypatch.setattr(synthetic_set, "make", small)
 
 
 @pytest.mark.usefixtures("small_sample")
@@ -490,15 +490,15 @@ def test_sample_set_is_made_in_the_cache_and_says_what_can_be_reached(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr("datamodules.wikitext2.rank_zero_info", said.append)
-    data = prepared("fit", sample=True, root="nowhere", dataset="no/set")
-    assert data.sample
-    assert data.root == cache / sample_set.FOLDER
+    data = prepared("fit", synthetic=True, root="nowhere", dataset="no/set")
+    assert data.synthetic
+    assert data.root == cache / synthetic_set.FOLDER
     assert listing(data.root) == ["test.txt", "train.txt", "valid.txt"]
     assert next(iter(data.train_dataloader()))["input"].shape == (4, 8)
     (message,) = said
-    assert f"{sample_set.perplexity():.2f}" in message
+    assert f"{synthetic_set.perplexity():.2f}" in message
     before = snapshot(data.root)
-    prepared("test", sample=True)
+    prepared("test", synthetic=True)
     assert snapshot(data.root) == before
     assert len(said) == 1
 
@@ -506,9 +506,9 @@ def test_sample_set_is_made_in_the_cache_and_says_what_can_be_reached(
 @pytest.mark.usefixtures("small_sample")
 def test_sample_set_is_not_made_unless_it_is_asked_for(make: Callable[..., WikiText2], cache: Path) -> None:
     data = make()
-    assert not data.sample
+    assert not data.synthetic
     data.prepare_data()
-    make(sample=True)
+    make(synthetic=True)
     assert not cache.exists()
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from modules.beam_search import BOUNDARY, BeamSearch, Decoding
 from modules.networks.ctc import BLANK
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 VOCABULARY = ["<blank>", BOUNDARY, *"ABCDE"]
 ARPA = """\\data\\
@@ -100,7 +100,7 @@ def test_language_model_corrects_a_word(arpa: str) -> None:
     assert found.confidences[2] == pytest.approx(0.45, abs=0.03)
 
 
-def test_words_that_the_language_model_does_not_know_are_not_recognised(arpa: str) -> None:
+def test_words_that_the_language_model_does_not_know_are_not_recognized(arpa: str) -> None:
     (found,) = BeamSearch(VOCABULARY, Decoding(beam_size=50, language_model=arpa))(
         emissions("D.A.D"), torch.tensor([5])
     )

@@ -13,9 +13,9 @@ from torchmetrics.functional.classification import binary_auroc
 
 from datamodules.criteo import Criteo
 from modules.dlrm import ClickPredictor
+from sextant.errors import InputError
+from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from tests.launch import finish, start_ranks
-from trainer.checkpoint_io import AtomicCheckpointIO
-from trainer.errors import InputError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 CONFIG = CONFIGS / "dlrm_criteo.yaml"
@@ -109,11 +109,11 @@ def test_sharded_processes_measure_and_predict_what_one_process_does(
 def test_run_of_sharded_processes_goes_on_in_one_and_is_made_one_file(
     words: list[str], run: Any, tmp_path: Path
 ) -> None:
-    from strategies.checkpoint_to_file import main as to_file
+    from sextant.cli.consolidate import main as to_file
 
     command = ["fit", *words, "--trainer.max_epochs=1", f"--config={CONFIGS / 'strategies' / 'torchrec_row_wise.yaml'}"]
     log = tmp_path / "log"
-    strategy = "strategies.torchrec.TorchRecStrategy"
+    strategy = "sextant.strategies.torchrec.TorchRecStrategy"
     finish(start_ranks(command, tmp_path, 2, log, strategy), log)
     folder = tmp_path / "logs" / "dlrm_criteo" / "version_0" / "checkpoints" / "last.ckpt"
     assert {entry.name for entry in folder.iterdir()} == {"checkpoint.ckpt", "tables"}

@@ -16,7 +16,7 @@ from torchmetrics.functional.text import char_error_rate, word_error_rate
 from datamodules.librispeech import LibriSpeech
 from modules.conformer import SpeechRecognizer
 from modules.networks.ctc import Spelled, best_path, ctc_losses
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "conformer_librispeech.yaml"
 TINY: dict[str, Any] = {"num_features": 16, "dim": 16, "num_heads": 2, "num_layers": 1}
@@ -32,7 +32,7 @@ def words(small_data: dict[str, list[str]]) -> list[str]:
     ]
 
 
-def test_board_has_losses_error_rates_padding_speed_batches_and_pictures(trained: Path) -> None:
+def test_board_has_losses_error_rates_padding_speed_batches_and_images(trained: Path) -> None:
     board = EventAccumulator(str(trained), size_guidance={"tensors": 0}).Reload()
     for name in ("train/loss", "train/unalignable", "val/loss", "val/unalignable", "val/wer", "val/cer"):
         assert [point.step for point in board.Scalars(name)] == [1, 2], name
@@ -41,7 +41,7 @@ def test_board_has_losses_error_rates_padding_speed_batches_and_pictures(trained
     for name in ("train/loss_step", "train/padding", "gradient_norm", *speeds):
         assert [point.step for point in board.Scalars(name)] == steps, name
     assert all(0 <= point.value < 1 for point in board.Scalars("train/padding"))
-    assert [picture.step for picture in board.Images("val/speech")] == [1, 2]
+    assert [image.step for image in board.Images("val/speech")] == [1, 2]
     assert len(board.Images("batches/lengths")) == 1
     summary = board.Tensors("batches/summary/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "5 batches of" in summary

@@ -1,4 +1,4 @@
-"""Segmentation's commands, end to end on a few small pictures."""
+"""Segmentation's commands, end to end on a few small images."""
 
 import csv
 from pathlib import Path
@@ -12,13 +12,13 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from datamodules.pascal_voc import MEAN, STD
-from datamodules.samples import pascal_voc as sample_set
+from datamodules.synthetic import pascal_voc as synthetic_set
 from modules.deeplab import SemanticSegmenter
+from sextant.errors import InputError
 from tests.launch import finish, start_ranks
-from trainer.errors import InputError
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "deeplab_voc.yaml"
-CLASSES = ["background", *sample_set.SHAPES]
+CLASSES = ["background", *synthetic_set.SHAPES]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def model(trained: Path) -> SemanticSegmenter:
 
 
 def probabilities(model: SemanticSegmenter, file: Path) -> torch.Tensor:
-    """The probabilities of a picture's classes, read and normalised without the DataModule, (C, H, W)."""
+    """The probabilities of an image's classes, read and normalized without the DataModule, (C, H, W)."""
     pixels = torch.from_numpy(np.array(Image.open(file).convert("RGB"))).permute(2, 0, 1) / 255
     image = (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
     with torch.no_grad():
@@ -48,7 +48,7 @@ def probabilities(model: SemanticSegmenter, file: Path) -> torch.Tensor:
 
 
 def measure(model: SemanticSegmenter, root: Path) -> dict[str, float]:
-    """Loss, mean IoU and pixel accuracy of the validation list, picture by picture, as sums over sets of pixels."""
+    """Loss, mean IoU and pixel accuracy of the validation list, image by image, as sums over sets of pixels."""
     nats, truths, guesses = 0.0, [], []
     for name in (root / "ImageSets" / "Segmentation" / "val.txt").read_text().split():
         label = torch.from_numpy(np.array(Image.open(root / "SegmentationClass" / f"{name}.png"))).long()
@@ -69,14 +69,14 @@ def measure(model: SemanticSegmenter, root: Path) -> dict[str, float]:
     }
 
 
-def test_board_has_losses_scores_table_pictures_and_confusion(trained: Path) -> None:
+def test_board_has_losses_scores_table_images_and_confusion(trained: Path) -> None:
     board = EventAccumulator(str(trained), size_guidance={"tensors": 0, "images": 0}).Reload()
     for name in ("train/loss", "val/loss", "val/miou", "val/pixel_accuracy", "val/iou/background"):
         assert [point.step for point in board.Scalars(name)] == [1, 2], name
     for name in ("train/loss_step", "gradient_norm", "throughput/samples_per_second"):
         assert [point.step for point in board.Scalars(name)] == [1, 3, 5, 7, 9], name
-    for name in ("val/pictures", "val/confusion"):
-        assert [picture.step for picture in board.Images(name)] == [1, 2], name
+    for name in ("val/images", "val/confusion"):
+        assert [image.step for image in board.Images(name)] == [1, 2], name
     table = board.Tensors("val/iou/text_summary")[-1].tensor_proto.string_val[0].decode()
     overlap = board.Scalars("val/iou/background")[-1].value
     assert f"| background | {overlap:.4f} |" in table
@@ -85,7 +85,7 @@ def test_board_has_losses_scores_table_pictures_and_confusion(trained: Path) -> 
     assert first == pytest.approx([0.001 * 0.9**0.9, 0.01 * 0.9**0.9, 0.01 * 0.9**0.9])  # the second of ten steps
 
 
-def test_measured_scores_are_those_of_all_pixels_of_all_pictures(
+def test_measured_scores_are_those_of_all_pixels_of_all_images(
     trained: Path, run: Any, model: SemanticSegmenter, pascal_voc: Path
 ) -> None:
     measured = run("test", "--ckpt_path=best").trainer.callback_metrics
@@ -93,10 +93,10 @@ def test_measured_scores_are_those_of_all_pixels_of_all_pictures(
         assert measured[f"test/{name}"].item() == pytest.approx(value, rel=1e-4), name
 
 
-def test_two_processes_measure_each_picture_once(
+def test_two_processes_measure_each_image_once(
     trained: Path, words: list[str], model: SemanticSegmenter, pascal_voc: Path, tmp_path: Path
 ) -> None:
-    """Three pictures on two processes: the second one has a picture that only fills up."""
+    """Three images on two processes: the second one has an image that only fills up."""
     log = tmp_path / "log"
     checkpoint = trained / "checkpoints" / "best.ckpt"
     finish(start_ranks(["validate", *words, f"--ckpt_path={checkpoint}"], tmp_path, 2, log), log)
@@ -106,64 +106,64 @@ def test_two_processes_measure_each_picture_once(
         assert board.Scalars(f"val/{name}")[-1].value == pytest.approx(value, rel=1e-4), name
 
 
-def test_pictures_become_masks_overlays_and_shares(
+def test_images_become_masks_overlays_and_shares(
     trained: Path, run: Any, model: SemanticSegmenter, pascal_voc: Path, tmp_path: Path
 ) -> None:
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    with Image.open(next((pascal_voc / "JPEGImages").iterdir())) as picture:
-        picture.save(pictures / "small.png")
-        picture.resize((301, 97)).save(pictures / "wide.png")
+    images = tmp_path / "images"
+    images.mkdir()
+    with Image.open(next((pascal_voc / "JPEGImages").iterdir())) as image:
+        image.save(images / "small.png")
+        image.resize((301, 97)).save(images / "wide.png")
     table = tmp_path / "shares.csv"
     run(
-        *("predict", "--ckpt_path=best", "--data.root=nowhere", f"--data.pictures={pictures}"),
+        *("predict", "--ckpt_path=best", "--data.root=nowhere", f"--data.images={images}"),
         *(f"--trainer.callbacks.folder={tmp_path / 'out'}", f"--predictions.output={table}"),
     )
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["file"] for row in rows] == [str(pictures / "small.png"), str(pictures / "wide.png")]
+    assert [row["file"] for row in rows] == [str(images / "small.png"), str(images / "wide.png")]
     assert list(rows[0]) == ["file", "width", "height", *(f"share/{name}" for name in CLASSES)]
     for row, name in zip(rows, ("small", "wide"), strict=True):
-        expected = probabilities(model, pictures / f"{name}.png").argmax(0).numpy()
+        expected = probabilities(model, images / f"{name}.png").argmax(0).numpy()
         mask = Image.open(tmp_path / "out" / "masks" / f"{name}.png")
         assert mask.mode == "P"
         assert (np.asarray(mask) == expected).mean() > 0.999  # but for pixels that are undecided
         assert (row["width"], row["height"]) == tuple(map(str, mask.size))
         shares = [float(row[f"share/{name}"]) for name in CLASSES]
         assert shares == pytest.approx([(np.asarray(mask) == k).mean() for k in range(5)], abs=1e-6)
-        for kind in ("coloured", "overlays"):
+        for kind in ("colored", "overlays"):
             with Image.open(tmp_path / "out" / kind / f"{name}.png") as image:
                 assert (image.mode, image.size) == ("RGB", mask.size)
     assert not list((tmp_path / "out").rglob(".*"))
 
 
-def test_one_picture_is_predicted_in_windows_with_chosen_colours(
+def test_one_image_is_predicted_in_windows_with_chosen_colors(
     trained: Path, run: Any, pascal_voc: Path, tmp_path: Path
 ) -> None:
-    picture = next((pascal_voc / "JPEGImages").iterdir())
-    words = ["--ckpt_path=best", f"--data.pictures={picture}", f"--predictions.output={tmp_path / 'shares.csv'}"]
+    image = next((pascal_voc / "JPEGImages").iterdir())
+    words = ["--ckpt_path=best", f"--data.images={image}", f"--predictions.output={tmp_path / 'shares.csv'}"]
     words += ["--model.evaluation.window=32", "--model.evaluation.scales=[0.75,1.25]", "--model.evaluation.flip=true"]
-    colours = "{background: '#010203', disc: red}"
-    run("predict", *words, f"--trainer.callbacks.folder={tmp_path}", f"--trainer.callbacks.colours={colours}")
-    mask = np.asarray(Image.open(tmp_path / "masks" / f"{picture.stem}.png"))
-    coloured = np.asarray(Image.open(tmp_path / "coloured" / f"{picture.stem}.png"))
-    for label, colour in ((0, (1, 2, 3)), (1, (255, 0, 0)), (2, (0, 0, 0))):
-        assert (coloured[mask == label] == colour).all()
+    colors = "{background: '#010203', disc: red}"
+    run("predict", *words, f"--trainer.callbacks.folder={tmp_path}", f"--trainer.callbacks.colors={colors}")
+    mask = np.asarray(Image.open(tmp_path / "masks" / f"{image.stem}.png"))
+    colored = np.asarray(Image.open(tmp_path / "colored" / f"{image.stem}.png"))
+    for label, color in ((0, (1, 2, 3)), (1, (255, 0, 0)), (2, (0, 0, 0))):
+        assert (colored[mask == label] == color).all()
 
 
-def test_pictures_of_the_test_list_are_predicted_without_masks(trained: Path, run: Any, tmp_path: Path) -> None:
+def test_images_of_the_test_list_are_predicted_without_masks(trained: Path, run: Any, tmp_path: Path) -> None:
     table = tmp_path / "shares.csv"
     run("predict", "--ckpt_path=best", f"--trainer.callbacks.folder={tmp_path}", f"--predictions.output={table}")
     assert len(table.read_text().splitlines()) == 1 + 3
 
 
-def test_picture_too_large_for_memory_is_refused_with_the_setting_that_helps(
+def test_image_too_large_for_memory_is_refused_with_the_setting_that_helps(
     trained: Path, run: Any, pascal_voc: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modules.picture_evaluation.available_memory", lambda device: 1e5)
-    picture = next((pascal_voc / "JPEGImages").iterdir())
+    monkeypatch.setattr("modules.segmentation_evaluation.available_memory", lambda device: 1e5)
+    image = next((pascal_voc / "JPEGImages").iterdir())
     with pytest.raises(InputError, match=r"--model\.evaluation\.window=513"):
-        run("predict", "--ckpt_path=best", f"--data.pictures={picture}")
+        run("predict", "--ckpt_path=best", f"--data.images={image}")
 
 
 @pytest.mark.parametrize(
@@ -173,13 +173,13 @@ def test_picture_too_large_for_memory_is_refused_with_the_setting_that_helps(
         ("--model.num_classes=1", r"model\.num_classes is 1"),
         ("--model.auxiliary=-1", r"model\.auxiliary is -1"),
         ("--model.head_lr_factor=0", r"model\.head_lr_factor is 0"),
-        ("--data.batch_size=1", r"batch of one picture has nothing to normalise over.*--data\.batch_size"),
+        ("--data.batch_size=1", r"batch of one image has nothing to normalize over.*--data\.batch_size"),
         ("--data.crop_size=0", r"data\.crop_size is 0"),
         ("--data.scales=[2.0,0.5]", r"data\.scales is \[2\.0, 0\.5\]"),
         ("--data.color_jitter=2", r"data\.color_jitter is 2"),
         ("--data.train=no_such", r"no_such\.txt: there is no such list\. There are train, val"),
         ("--data.classes=none.txt", r"none\.txt: there is no such file \(data\.classes\)"),
-        ("--data.root=nowhere", r"nowhere: there is no such folder \(data\.root\).*--data\.sample=true"),
+        ("--data.root=nowhere", r"nowhere: there is no such folder \(data\.root\).*--data\.synthetic=true"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(run: Any, word: str, message: str) -> None:
@@ -188,16 +188,16 @@ def test_settings_that_make_no_sense_are_named(run: Any, word: str, message: str
 
 
 @pytest.mark.parametrize(
-    ("colours", "message"),
-    [("{cat: red}", "no class 'cat' to colour; there are background, disc"), ("{disc: rot}", "'rot', the colour of")],
+    ("colors", "message"),
+    [("{cat: red}", "no class 'cat' to color; there are background, disc"), ("{disc: rot}", "'rot', the color of")],
 )
-def test_colours_that_are_none_are_named(trained: Path, run: Any, colours: str, message: str, tmp_path: Path) -> None:
+def test_colors_that_are_none_are_named(trained: Path, run: Any, colors: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         run(
             "predict",
             "--ckpt_path=best",
             f"--trainer.callbacks.folder={tmp_path}",
-            f"--trainer.callbacks.colours={colours}",
+            f"--trainer.callbacks.colors={colors}",
         )
 
 

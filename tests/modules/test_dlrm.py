@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from modules.dlrm import ClickPredictor, in_backward_settings
-from modules.networks.embedding_tables import fill_table
 from modules.row_wise_adagrad import RowWiseAdagrad
 from modules.sparse_and_dense import SparseAndDense
-from trainer.errors import InputError
+from sextant.errors import InputError
+from sextant.strategies.embedding_tables import fill_table
 
 TABLES = {"b": 7, "a": 5}
 DENSE = ["x", "y", "z"]

@@ -16,7 +16,7 @@ from transformers import FlavaModel
 
 from modules.flava import VisualQuestionAnswerer, best_answers
 from modules.networks.flava import FlavaArchitecture
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "flava_textvqa.yaml"
 TINY = FlavaArchitecture(
@@ -149,7 +149,7 @@ def test_frozen_encoders_leave_the_head_to_learn() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_true_precisions_other_than_single_work(dtype: torch.dtype) -> None:
-    """Lightning changes the weights and the batch's numbers; pictures are made float32 after that."""
+    """Lightning changes the weights and the batch's numbers; images are made float32 after that."""
     model, examples = answerer().to(dtype), batch()
     examples["scores"] = (examples["scores"][0].to(dtype), examples["scores"][1])
     losses, _, score = model._step(examples, model.val_metrics)
@@ -238,12 +238,12 @@ def test_test_split_is_measured_and_answered(trained: Path, run: Any, tmp_path: 
 def test_one_question_is_answered_without_a_data_set(
     trained: Path, run: Any, text_vqa: Path, tiny_imagenet: Path, tmp_path: Path
 ) -> None:
-    picture, output = next((tiny_imagenet / "test" / "images").iterdir()), tmp_path / "answer.jsonl"
-    asked = [f"--data.picture={picture}", "--data.question=What colour is it?", "--data.dataset=null"]
+    image, output = next((tiny_imagenet / "test" / "images").iterdir()), tmp_path / "answer.jsonl"
+    asked = [f"--data.image={image}", "--data.question=What color is it?", "--data.dataset=null"]
     run("predict", "--ckpt_path=best", *asked, f"--predictions.output={output}")
     row = json.loads(output.read_text())
-    assert row["file"] == str(picture)
-    assert row["question"] == "What colour is it?"
+    assert row["file"] == str(image)
+    assert row["question"] == "What color is it?"
     assert len(row["top5"]) == 5
 
 

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import ExponentialLR, LRScheduler
 
 from modules.row_wise_adagrad import RowWiseAdagrad
 from modules.sparse_and_dense import SparseAndDense, SparseAndDenseSchedule
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 NAMES = ("t.a", "t.b", "net.w", "net.v")
 

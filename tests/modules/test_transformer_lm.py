@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from callbacks.generated_text import GeneratedText
 from datamodules.wikitext2 import WikiText2
 from modules.transformer_lm import WordLanguageModel, Writing
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "transformer_wikitext2.yaml"
 

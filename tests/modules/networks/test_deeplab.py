@@ -7,7 +7,7 @@ import torch
 from torchvision.models import get_model
 
 from modules.networks.deeplab import NATIVE_STRIDE, Backbone, deeplab, pretrained_classes
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 
 @pytest.fixture(scope="module")

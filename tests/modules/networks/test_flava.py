@@ -9,7 +9,7 @@ import torch
 from transformers import BertConfig, BertModel, FlavaConfig, FlavaForPreTraining, FlavaModel
 
 from modules.networks.flava import PARTS, FlavaArchitecture, FlavaForAnswers, Part, pretrained_flava
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 TINY = FlavaArchitecture(
     image_size=16,
@@ -53,7 +53,7 @@ def test_answer_does_not_depend_on_how_far_its_question_is_padded(filling: int) 
 
 
 @pytest.mark.parametrize("which", ["image", "question"])
-def test_answer_depends_on_picture_and_question(which: str) -> None:
+def test_answer_depends_on_image_and_question(which: str) -> None:
     answering = network()
     image, question, lengths = batch()
     other = (image + 1, question) if which == "image" else (image, question.where(question == 0, question % 29 + 1))

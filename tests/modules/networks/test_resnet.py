@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from modules.networks.resnet import resnet
-from trainer.errors import InputError
+from sextant.errors import InputError
 
 
 def layer_sizes(network: nn.Module, size: int = 64) -> dict[str, tuple[int, ...]]:
-    """Output size (C, H, W) of each child at pictures of 3 x size x size."""
+    """Output size (C, H, W) of each child at images of 3 x size x size."""
     sizes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str) -> None:

@@ -1,0 +1,314 @@
+"""Rows of a click log as numbers: a block of text or of Parquet parsed at once, and what is wrong in it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyarrow import csv
+
+from datamodules.clicks.keys import HEX_DIGITS, Keys, hash_keys, hex_keys, integer_keys
+from datamodules.clicks.reader import Block, ClickFile
+from sextant.errors import InputError
+
+#: What Arrow reads as a number, or nothing.
+NUMBER = r"^[ \t]*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(?i:nan|inf|infinity))?[ \t]*\r?$"
+ValueMapping = Literal["hash", "dictionary", "ids"]
+DenseTransform = Literal["log1p", "log3", "none"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of a click log are read, and how.
+
+    Args:
+        label: the column of the clicks, 0 or 1.
+        dense: columns of numbers.
+        table_sizes: columns of categories, with the rows of the table that each is looked up in.
+        multi_valued: those of them that hold several values.
+        separator: what stands between several values in text.
+        mapping: how values become rows of a table. ``ids``: they are rows already.
+        hexadecimal: whether single values are hexadecimal numbers of up to eight digits; otherwise they are any text.
+        dense_transform: what is done to the numbers, see :func:`transformed`.
+    """
+
+    label: str
+    dense: tuple[str, ...]
+    table_sizes: Mapping[str, int]
+    multi_valued: frozenset[str] = frozenset()
+    separator: str = "|"
+    mapping: ValueMapping = "hash"
+    hexadecimal: bool = False
+    dense_transform: DenseTransform = "none"
+
+    @property
+    def single_valued(self) -> list[str]:
+        """The categorical columns that hold one value, in the order of the tables."""
+        return [name for name in self.table_sizes if name not in self.multi_valued]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The good rows of a block, n of them.
+
+    Args:
+        labels: uint8 (n,), 0 or 1; None where the file has no labels.
+        dense: float32 (n, D), transformed; what is missing is 0 before it is transformed.
+        keys: of each categorical column, uint64 (n,), or all values of all rows where there are several.
+        lengths: of each column with several values, how many each row has, int64 (n,).
+        faults: the numbers of the bad lines, ascending, and what is wrong with each.
+    """
+
+    labels: NDArray[np.uint8] | None
+    dense: NDArray[np.float32]
+    keys: dict[str, Keys]
+    lengths: dict[str, NDArray[np.int64]]
+    faults: dict[int, str]
+
+
+def transformed(dense: NDArray[np.float64], how: DenseTransform) -> NDArray[np.float32]:
+    """Compress counts.
+
+    Args:
+        dense: finite numbers of any shape, above -3 for ``log3``.
+        how: ``log1p``: log(1 + max(x, 0)), as facebookresearch/dlrm does (``data_utils.py`` sets counts below 0 to 0,
+            ``dlrm_data_pytorch.py`` takes the logarithm); ``log3``: log(x + 3), as torchrec does for Criteo's 1TB set
+            (``torchrec/datasets/criteo.py``); ``none``: nothing.
+    """
+    if how == "log1p":
+        return np.log1p(np.maximum(dense, 0)).astype(np.float32)
+    return (np.log(dense + 3) if how == "log3" else dense).astype(np.float32)
+
+
+def parse(block: Block, file: ClickFile, layout: Layout) -> Rows:
+    """Parse a block.
+
+    Raises:
+        InputError: the lines of the block are not rows at all; a column of Parquet is of a type that does not fit.
+    """
+    faults: dict[int, str] = {}
+    if isinstance(block.content, bytes):
+        table, lines = _parse_text(block, file, layout, faults)
+    else:
+        table, lines = _typed(block.file, block.content, layout), np.arange(block.lines)
+    return _Checked(table, lines + block.first, layout, faults).rows()
+
+
+def _types(file: ClickFile, layout: Layout) -> dict[str, pa.DataType]:
+    """The columns that are read, with what they are read as."""
+    types = dict.fromkeys([layout.label] * (layout.label in file.columns) + list(layout.dense), pa.float64())
+    return types | dict.fromkeys(layout.table_sizes, pa.binary())
+
+
+def _parse_text(
+    block: Block, file: ClickFile, layout: Layout, faults: dict[int, str]
+) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Read the lines that have the right number of columns and hold numbers where they must; note the others."""
+    assert isinstance(block.content, bytes)
+    types = _types(file, layout)
+    try:
+        table, lines = _read(block, block.content, np.arange(block.lines), file, types, faults)
+    except pa.ArrowInvalid:  # something that is no number, which Arrow does not point out
+        as_text = dict.fromkeys(types, pa.binary())
+        table, lines = _read(block, block.content, np.arange(block.lines), file, as_text, faults)
+        bad = np.zeros(len(table), np.bool_)
+        for name, kind in types.items():
+            if kind == pa.float64():
+                column = table[name].combine_chunks()
+                wrong = ~pc.match_substring_regex(column, NUMBER).fill_null(True).to_numpy(zero_copy_only=False)
+                for row in np.flatnonzero(wrong & ~bad):
+                    faults[int(lines[row]) + block.first] = f"{name} is {_shown(column[row])}, not a number"
+                bad |= wrong
+        good = lines[~bad]
+        every = block.content.split(b"\n")
+        content = b"".join(every[line] + b"\n" for line in good)
+        table, lines = _read(block, content, good, file, types, faults)
+    columns = [
+        pc.split_pattern(table[name], layout.separator) if name in layout.multi_valued else table[name]
+        for name in table.column_names
+    ]
+    return pa.table(columns, names=table.column_names), lines
+
+
+def _read(
+    block: Block,
+    content: bytes,
+    lines: NDArray[np.int64],
+    file: ClickFile,
+    types: dict[str, pa.DataType],
+    faults: dict[int, str],
+) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Let Arrow read lines of a block, and give the places of its rows in the block."""
+    odd: dict[int, int] = {}
+
+    def note(row: csv.InvalidRow) -> str:
+        odd[row.number - 1] = row.actual_columns
+        return "skip"
+
+    if not content:
+        return pa.table({name: pa.array([], kind) for name, kind in types.items()}), lines
+    table = csv.read_csv(
+        pa.py_buffer(content),
+        csv.ReadOptions(use_threads=False, block_size=len(content) + 1, column_names=file.columns),
+        csv.ParseOptions(
+            delimiter=file.delimiter,
+            quote_char='"' if file.has_header else False,
+            ignore_empty_lines=False,
+            invalid_row_handler=note,
+        ),
+        csv.ConvertOptions(
+            check_utf8=False,
+            column_types=types,
+            include_columns=list(types),
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )
+    if len(table) + len(odd) != len(lines):
+        last = block.first + block.lines - 1
+        raise InputError(
+            f"{block.file}:{block.first}: the {len(lines):,} lines up to {last} hold {len(table) + len(odd):,} rows. "
+            "Each line must be a row: write no line ends into quoted values, and end lines by line feeds."
+        )
+    for row, columns in odd.items():
+        faults[int(lines[row]) + block.first] = f"{columns} columns instead of {len(file.columns)}"
+    return table, np.delete(lines, list(odd))
+
+
+def _typed(file: Path, batch: pa.RecordBatch, layout: Layout) -> pa.Table:
+    """The columns of a block of Parquet in the types that text is read as."""
+    wanted = [layout.label] * (layout.label in batch.schema.names) + [*layout.dense, *layout.table_sizes]
+    columns = []
+    for name in wanted:
+        column = batch.column(name)
+        number = name == layout.label or name in layout.dense
+        try:
+            if number:
+                columns.append(column.cast(pa.float64()))
+            elif name in layout.multi_valued:
+                columns.append(column.cast(pa.list_(pa.string())).cast(pa.list_(pa.binary())))
+            else:
+                columns.append(column.cast(pa.string()).cast(pa.binary()))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            kind = "numbers" if number else "lists" if name in layout.multi_valued else "text or whole numbers"
+            raise InputError(
+                f"{file}: the column {name!r} holds {column.type}, not {kind} ({error}). Convert it, or leave it out."
+            ) from error
+    return pa.table(columns, names=wanted)
+
+
+class _Checked:
+    """The values of a table, of which bad rows are noted and then left out."""
+
+    def __init__(self, table: pa.Table, lines: NDArray[np.int64], layout: Layout, faults: dict[int, str]) -> None:
+        self.table = table.combine_chunks()
+        self.lines = lines
+        self.layout = layout
+        self.faults = faults
+        self.bad = np.zeros(len(lines), np.bool_)
+
+    def rows(self) -> Rows:
+        """Check the values of all columns and give those of the good rows."""
+        self._note(self._empty(), lambda row: "the line is empty")
+        labels = self._labels()
+        dense = self._dense()
+        keys = {name: self._keys(name) for name in self.layout.table_sizes}
+        lengths = {name: self._lengths(name) for name in self.layout.table_sizes if name in self.layout.multi_valued}
+        if self.bad.any():
+            good = ~self.bad
+            labels = None if labels is None else labels[good]
+            dense = dense[good]
+            keys = {k: v[np.repeat(good, lengths[k]) if k in lengths else good] for k, v in keys.items()}
+            lengths = {name: of_rows[good] for name, of_rows in lengths.items()}
+        return Rows(
+            None if labels is None else labels.astype(np.uint8),
+            transformed(dense, self.layout.dense_transform),
+            keys,
+            lengths,
+            dict(sorted(self.faults.items())),
+        )
+
+    def _note(self, wrong: NDArray[np.bool_], why: Callable[[int], str]) -> None:
+        for row in np.flatnonzero(wrong & ~self.bad):
+            self.faults[int(self.lines[row])] = why(int(row))
+        self.bad |= wrong
+
+    def _column(self, name: str) -> pa.Array:
+        column = self.table[name]
+        return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+
+    def _empty(self) -> NDArray[np.bool_]:
+        empty = np.ones(len(self.lines), np.bool_)
+        for name in self.table.column_names:
+            if not empty.any():
+                break
+            empty &= self._column(name).is_null().to_numpy(zero_copy_only=False)
+        return empty
+
+    def _labels(self) -> NDArray[np.float64] | None:
+        name = self.layout.label
+        if name not in self.table.column_names:
+            return None
+        labels = self._column(name).to_numpy(zero_copy_only=False)  # what is missing is NaN here
+        self._note(
+            (labels != 0) & (labels != 1),
+            lambda row: f"the label ({name}) is {_shown(self._column(name)[row])}, not 0 or 1",
+        )
+        return labels
+
+    def _dense(self) -> NDArray[np.float64]:
+        dense = np.empty((len(self.lines), len(self.layout.dense)))
+        for i, name in enumerate(self.layout.dense):
+            column = self._column(name)
+            dense[:, i] = column.fill_null(0).to_numpy(zero_copy_only=False)
+            self._note_numbers(name, dense[:, i])
+        return dense
+
+    def _note_numbers(self, name: str, numbers: NDArray[np.float64]) -> None:
+        self._note(~np.isfinite(numbers), lambda row: f"{name} is {numbers[row]}, not a finite number")
+        if self.layout.dense_transform == "log3":
+            self._note(numbers <= -3, lambda row: f"{name} is {numbers[row]:g}, which has no log(x + 3)")
+
+    def _lengths(self, name: str) -> NDArray[np.int64]:
+        return pc.list_value_length(self._column(name)).fill_null(0).to_numpy().astype(np.int64)
+
+    def _keys(self, name: str) -> Keys:
+        column = self._column(name)
+        texts = column.flatten() if name in self.layout.multi_valued else column
+        if self.layout.mapping == "ids":
+            keys, wrong = integer_keys(texts)
+            self._note_values(name, texts, wrong, "not a whole number of 0 or more")
+            rows = self.layout.table_sizes[name]
+            self._note_values(name, texts, keys > rows, f"beyond its table of {rows:,} rows")
+            return keys
+        if self.layout.hexadecimal:
+            keys, wrong = hex_keys(texts)
+            self._note_values(name, texts, wrong, f"not a hexadecimal number of up to {HEX_DIGITS} digits")
+            return keys
+        return hash_keys(texts)
+
+    def _note_values(self, name: str, texts: pa.BinaryArray, wrong: NDArray[np.bool_], why: str) -> None:
+        """Note rows with a wrong value."""
+        values = np.flatnonzero(wrong)
+        if not values.size:
+            return
+        rows = np.repeat(np.arange(len(self.lines)), self._lengths(name)) if name in self.layout.multi_valued else None
+        value_of = dict(zip((values if rows is None else rows[values])[::-1], values[::-1], strict=True))
+        bad = np.zeros(len(self.lines), np.bool_)
+        bad[list(value_of)] = True
+        self._note(bad, lambda row: f"{name} is {_shown(texts[int(value_of[row])])}, {why}")
+
+
+def _shown(value: pa.Scalar) -> str:
+    """A value as a message shows it."""
+    plain = value.as_py()
+    if plain is None:
+        return "missing"
+    if isinstance(plain, float):
+        return f"{plain:g}"
+    text = plain.decode("utf-8", "backslashreplace")
+    return repr(text if len(text) <= 40 else text[:40] + "...")

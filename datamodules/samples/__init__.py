@@ -1,1 +1,0 @@
-"""Generators of small sample sets, in the real on-disk formats."""

@@ -1,0 +1,1 @@
+"""Speech: audio files, transcripts, features, shards."""

@@ -1,0 +1,107 @@
+"""Utterances as batches: their recordings decoded, their transcripts spelt in labels."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from datamodules.speech.audio_file import UnreadableAudioError, read_audio
+from datamodules.speech.corpus import Utterance
+from datamodules.speech.shards import ShardedUtterance, SpeechShards
+from datamodules.speech.tokenizers import Characters, Pieces
+from sextant.errors import InputError
+from sextant.padding import pad_right
+
+
+class Utterances(Dataset):
+    """Batches of utterances.
+
+    A batch has ``audio``, float (B, S) padded on the right, and its lengths int64 (B,); ``labels``, int64 (B, U), and
+    theirs; ``text`` and ``id``, lists of B texts; and ``index`` int64 (B,).
+
+    Args:
+        utterances: each with the folder that its path is in.
+        spelling: how transcripts become labels.
+
+    Raises:
+        InputError: a transcript cannot be spelt.
+    """
+
+    def __init__(self, utterances: list[tuple[Path, Utterance]], spelling: Characters | Pieces) -> None:
+        self.utterances = utterances
+        self.labels = [
+            _spell(spelling, utterance.transcript, folder / utterance.path) for folder, utterance in utterances
+        ]
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def path(self, index: int) -> Path:
+        """The file of an utterance."""
+        folder, utterance = self.utterances[index]
+        return folder / utterance.path
+
+    def __getitem__(self, indices: list[int]) -> dict[str, Any]:
+        return pad_right([self._read(index) for index in indices])
+
+    def _read(self, index: int) -> dict[str, Any]:
+        _, utterance = self.utterances[index]
+        try:
+            samples, _ = read_audio(self.path(index))
+        except UnreadableAudioError as error:
+            raise InputError(f"{self.path(index)}: it has changed since it was listed: {error}.") from error
+        if samples.shape != (utterance.samples, 1):
+            raise InputError(
+                f"{self.path(index)}: it has changed since it was listed: {samples.shape[0]:,} samples instead of "
+                f"{utterance.samples:,}. Run again to list it anew."
+            )
+        return {
+            "audio": torch.from_numpy(samples[:, 0]),
+            "labels": torch.tensor(self.labels[index]),
+            "text": utterance.transcript,
+            "id": utterance.id,
+            "index": index,
+        }
+
+
+class ShardedUtterances:
+    """Batches of utterances in shards, as :class:`Utterances` has them; their ``index`` says where an utterance is.
+
+    Args:
+        shards: where they are.
+        spelling: how transcripts become labels.
+    """
+
+    def __init__(self, shards: SpeechShards, spelling: Characters | Pieces) -> None:
+        self.shards = shards
+        self.spelling = spelling
+
+    def batch(self, utterances: list[ShardedUtterance]) -> dict[str, Any]:
+        """Decode utterances and put them together.
+
+        Raises:
+            InputError: a recording is damaged, or a transcript cannot be spelt.
+        """
+        return pad_right(
+            [
+                {
+                    "audio": torch.from_numpy(utterance.decode()),
+                    "labels": torch.tensor(_spell(self.spelling, utterance.transcript, utterance)),
+                    "text": utterance.transcript,
+                    "id": utterance.id,
+                    "index": utterance.index,
+                }
+                for utterance in utterances
+            ]
+        )
+
+
+def _spell(spelling: Characters | Pieces, transcript: str, where: object) -> list[int]:
+    try:
+        return spelling.spell(transcript)
+    except KeyError as error:
+        raise InputError(
+            f"{where}: its transcript has {error.args[0]!r}, which is not in the vocabulary: {transcript!r}. Correct "
+            "the transcript, or add it to --data.alphabet (labels that are characters become more: --model.vocab_size)."
+        ) from error

@@ -1,0 +1,344 @@
+"""Utterances in WebDataset tar shards: written from LibriSpeech's layout, and read one after the other.
+
+To write shards: ``python -m datamodules.speech.shards --help``.
+"""
+
+import argparse
+import glob
+import itertools
+import json
+import re
+import sys
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any, Literal, NoReturn
+
+import numpy as np
+import soundfile
+from braceexpand import braceexpand
+from tqdm import tqdm
+from webdataset import TarWriter
+from webdataset.tariterators import group_by_keys
+
+from datamodules.speech.audio_file import UnreadableAudioError, reason, refuse_cut_off
+from datamodules.speech.corpus import Utterance, read_subset
+from datamodules.speech.log_mel import LogMel
+from sextant.atomic_folder import make_folder
+from sextant.cli.command import run_command
+from sextant.errors import InputError
+
+COMMAND = "python -m datamodules.speech.shards"
+SEED = 0  # of the order in which examples are written
+NUMBERS = 10**9  # of examples in a shard, more than there can be
+Part = tuple[tarfile.TarInfo, IO[bytes]]  # a file of an example: where it is, and its content
+METADATA = re.compile(r"__[^/]*__($|/)")  # members that WebDataset leaves out
+
+
+@dataclass(frozen=True)
+class ShardedUtterance:
+    """An utterance in a shard, known but not decoded.
+
+    Args:
+        index: its number: that of the shard, counted from 0, times ``NUMBERS``, plus that in the shard.
+        shard: the tar file.
+        name: of the audio in the tar file.
+        start: where the audio is in the tar file, in bytes.
+        size: of the audio, in bytes.
+        samples: its length, from its header.
+        transcript: the words, separated by single spaces.
+    """
+
+    index: int
+    shard: Path
+    name: str
+    start: int
+    size: int
+    samples: int
+    transcript: str
+
+    def __str__(self) -> str:
+        return f"{self.shard}: {self.name}"
+
+    @property
+    def id(self) -> str:
+        """Its name in the corpus."""
+        return self.name.rpartition("/")[2].partition(".")[0]
+
+    def decode(self) -> np.ndarray:
+        """Its audio, float32 (samples,) in [-1, 1].
+
+        Raises:
+            InputError: it is damaged.
+        """
+        try:
+            with self.shard.open("rb") as file:
+                file.seek(self.start)
+                audio, _ = soundfile.read(BytesIO(file.read(self.size)), dtype="float32")
+            if audio.shape != (self.samples,):
+                raise ValueError(f"the shard has changed: {len(audio):,} samples instead of {self.samples:,}")
+            if not np.isfinite(audio).all():
+                raise ValueError("it has samples that are no numbers")
+        except (soundfile.SoundFileError, OSError, MemoryError, ValueError) as error:
+            raise InputError(f"{self}: it cannot be decoded ({reason(error)}). Leave it out, or replace it.") from error
+        return audio
+
+
+class SpeechShards:
+    """The utterances of shards, in an order that depends on the seed and the epoch alone.
+
+    A shard is a tar file as WebDataset has it, without compression: the files of an example stand together and have the
+    same name up to the first dot: ``<id>.flac`` or ``.wav``, and ``<id>.json`` with ``transcript`` or ``<id>.txt``. Its
+    audio is read when it is decoded; before, what lies between the headers is skipped.
+
+    Args:
+        pattern: paths of shards, with braces as in ``train-{000000..000031}.tar`` and wildcards as in ``train-*.tar``.
+        sample_rate: that the recordings must have, per second.
+        shortest: the fewest samples that a recording must have.
+
+    Raises:
+        InputError: the pattern makes no sense, or names a shard that is not there.
+    """
+
+    def __init__(self, pattern: str, sample_rate: int, shortest: int) -> None:
+        self.files = find_shards(pattern)
+        self.sample_rate = sample_rate
+        self.shortest = shortest
+
+    def stream(self, seed: int, epoch: int) -> Iterator[ShardedUtterance]:
+        """The utterances of an epoch; shards come in shuffled order.
+
+        Raises:
+            InputError: a shard is no whole tar file, or an example lacks something, is unreadable or of another format.
+        """
+        for number in np.random.default_rng([seed, epoch, 5]).permutation(len(self.files)).tolist():
+            yield from self._read(number)
+
+    def transcripts(self) -> list[str]:
+        """The transcripts of all utterances, in the order of the shards; reads all shards.
+
+        Raises:
+            InputError: as :meth:`stream`.
+        """
+        numbers = tqdm(range(len(self.files)), desc="Reading transcripts", unit="shard", delay=1)
+        return [utterance.transcript for number in numbers for utterance in self._read(number)]
+
+    def path(self, index: int) -> Path:
+        """The file of an utterance, as if its shard were a folder."""
+        number, place = divmod(index, NUMBERS)
+        utterance = next(itertools.islice(self._read(number), place, None))
+        return utterance.shard / utterance.name
+
+    def _read(self, number: int) -> Iterator[ShardedUtterance]:
+        shard = self.files[number]
+        place = -1
+        for place, parts in enumerate(group_by_keys(_members(shard), handler=partial(_refuse, shard))):
+            where = f"{shard}: {parts['__key__']}"
+            suffix = next((suffix for suffix in ("flac", "wav") if suffix in parts), None)
+            if suffix is None:
+                raise InputError(f"{where}: it has no recording: there is neither a .flac nor a .wav of that name.")
+            member, content = parts[suffix]
+            yield ShardedUtterance(
+                NUMBERS * number + place,
+                shard,
+                member.name,
+                member.offset_data,
+                member.size,
+                self._samples(f"{shard}: {member.name}", content),
+                _transcript(where, parts),
+            )
+        if place < 0:
+            raise InputError(f"{shard}: it holds no examples. Remove it, or write it again with {COMMAND}.")
+
+    def _samples(self, where: str, content: IO[bytes]) -> int:
+        """The length of a recording, from its header."""
+        try:
+            header = soundfile.info(content)
+            refuse_cut_off(header.extra_info)
+        except soundfile.SoundFileError as error:
+            raise InputError(f"{where}: it is no recording ({reason(error)}). Leave it out, or replace it.") from error
+        except UnreadableAudioError as error:
+            raise InputError(f"{where}: {error}. Replace it.") from error
+        if header.samplerate != self.sample_rate:
+            raise InputError(
+                f"{where}: it has {header.samplerate:,} samples a second, not {self.sample_rate:,}. Convert it, or set "
+                "data.sample_rate."
+            )
+        if header.channels != 1:
+            raise InputError(f"{where}: it has {header.channels} channels, not one. Convert it.")
+        if header.frames < self.shortest:
+            raise InputError(
+                f"{where}: it has {header.frames:,} samples, and must have {self.shortest:,} at least. Leave it out."
+            )
+        if header.frames == sys.maxsize:  # as libsndfile has it where the encoder wrote to a pipe
+            raise InputError(f"{where}: its header does not say how long it is. Encode it again, into a file.")
+        return header.frames
+
+
+def _refuse(shard: Path, error: Exception) -> NoReturn:
+    name = str(error.args[0]).partition(": duplicate file name")[0]
+    raise InputError(f"{shard}: there are two files {name}. Write it again with one of them.") from error
+
+
+def find_shards(pattern: str) -> list[Path]:
+    """The files that a pattern with braces and wildcards means, in order.
+
+    Raises:
+        InputError: the braces do not match, or there is no such file.
+    """
+    try:
+        paths = list(braceexpand(pattern))
+    except ValueError as error:
+        raise InputError(f"data.shards is {pattern!r}; its braces do not match ({error}).") from error
+    found: list[str] = []
+    for path in paths:
+        # pathlib takes no absolute patterns
+        files = sorted(glob.glob(path)) if glob.has_magic(path) else [path]  # noqa: PTH207
+        missing = path if not files else next((file for file in files if not Path(file).is_file()), None)
+        if missing is not None:
+            raise InputError(
+                f"{missing}: there is no such shard (data.shards is {pattern!r}). Correct the path, or write shards "
+                f"with {COMMAND}."
+            )
+        found += files
+    return [Path(file) for file in dict.fromkeys(found)]
+
+
+def _members(shard: Path) -> Iterator[dict[str, Any]]:
+    """The files in a shard, as WebDataset puts them together, with their place and a file object instead of content.
+
+    WebDataset's own reader, as Python's ``tarfile``, takes a missing end and a damaged header for the end of a shard.
+    """
+    advice = f"Get it again, or write it again with {COMMAND}."
+    try:
+        with shard.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                if member.isreg() and not METADATA.match(member.name):
+                    yield {"fname": member.name, "data": (member, tar.extractfile(member)), "__url__": str(shard)}
+            file.seek(tar.offset)
+            if file.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+                raise InputError(f"{shard}: it is cut off or damaged at byte {tar.offset:,}. {advice}")
+            yield {}  # the last example is whole, and is to be read before the file is closed
+    except tarfile.TarError as error:
+        raise InputError(f"{shard}: it is cut off, or no tar file without compression ({error}). {advice}") from error
+    except OSError as error:
+        raise InputError(f"{shard}: it cannot be read ({error}). {advice}") from error
+
+
+def _transcript(where: str, parts: Mapping[str, Part]) -> str:
+    """The words of an example, separated by single spaces."""
+    suffix = "json" if "json" in parts else "txt"
+    if suffix not in parts:
+        raise InputError(f"{where}: it has no transcript: there is neither a .json nor a .txt of that name beside it.")
+    try:
+        text = parts[suffix][1].read().decode()
+        words = json.loads(text)["transcript"].split() if suffix == "json" else text.split()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        wanted = 'JSON with a text "transcript"' if suffix == "json" else "UTF-8 text"
+        raise InputError(f"{where}: its .{suffix} is no {wanted} ({type(error).__name__}: {error}).") from error
+    if not words:
+        raise InputError(f"{where}: its transcript is empty. Add the words that are said, or leave the example out.")
+    return " ".join(words)
+
+
+def write_shards(
+    folder: Path, output: Path, count: int, sample_rate: int, unreadable: Literal["error", "skip"] = "error"
+) -> None:
+    """Write the utterances of a subset in LibriSpeech's layout into shards, in an order that is the same each time.
+
+    The recordings are kept as they are, byte by byte. The folder of shards appears when all of them are whole.
+
+    Args:
+        folder: of the subset.
+        output: the folder to make, with ``<subset>-000000.tar`` and so on.
+        count: number of shards.
+        sample_rate: that the recordings must have, per second.
+        unreadable: stop at recordings that are damaged, too short, or of another format (``error``), or leave them out
+            with a warning (``skip``).
+
+    Raises:
+        InputError: ``output`` exists, there are fewer utterances than shards, an id has a dot, the disk is full, or the
+            subset is as :func:`~datamodules.speech.corpus.read_subset` refuses it.
+    """
+
+    def fill(part: Path) -> Path:
+        shortest = 2 * LogMel(sample_rate, 1).window  # a frame at twice the speed
+        utterances = read_subset(folder, part / "manifest", sample_rate, shortest, unreadable)
+        if not 1 <= count <= len(utterances):
+            raise InputError(f"--shards is {count}; with {len(utterances)} utterances it must be 1 to that number.")
+        shards = part / "shards"
+        shards.mkdir()
+        order = np.random.default_rng(SEED).permutation(len(utterances))
+        with tqdm(total=len(order), desc=f"Writing {count} shards", unit="utterance", delay=1) as bar:
+            for number, chosen in enumerate(np.array_split(order, count)):
+                shard = shards / f"{folder.name}-{number:06d}.tar"
+                with shard.open("wb") as file, TarWriter(file, encoder=False, mtime=0) as tar:
+                    for i in chosen.tolist():
+                        tar.write(_written(folder, utterances[i]))
+                        bar.update()
+        return shards
+
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder. Check --root and --subset.")
+    if output.exists():
+        raise InputError(f"{output}: it exists. Remove it, or give another folder with --output.")
+    try:
+        make_folder(output, fill)
+    except InputError as error:
+        raise InputError(str(error).replace("--data.", "--")) from error  # a corpus speaks of train.py's options
+    except OSError as error:
+        raise InputError(f"{output}: the shards could not be written ({error}). Nothing was kept.") from error
+
+
+def _written(folder: Path, utterance: Utterance) -> dict[str, Any]:
+    """An utterance as WebDataset writes it."""
+    file = folder / utterance.path
+    if "." in utterance.id:
+        raise InputError(
+            f"{file}: its name has a dot, after which WebDataset takes everything for the suffix. Rename it, and "
+            f"{utterance.id} in the *.trans.txt beside it."
+        )
+    about = {"transcript": utterance.transcript, "speaker": utterance.speaker, "samples": utterance.samples}
+    suffix = file.suffix[1:].lower()
+    return {"__key__": utterance.id, suffix: file.read_bytes(), "json": json.dumps(about, ensure_ascii=False).encode()}
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog=COMMAND,
+        description="Write recordings in LibriSpeech's layout into WebDataset tar shards, to be trained on with "
+        "--data.shards. The shards appear when all of them are whole.",
+    )
+    parser.add_argument("--root", type=Path, default=Path("data/LibriSpeech"), help="folder that holds the subset")
+    parser.add_argument("--subset", required=True, help="the subset's folder, such as train-clean-5")
+    parser.add_argument("--output", type=Path, required=True, help="folder to make; it must not exist")
+    parser.add_argument("--shards", type=int, default=32, help="number of tar files")
+    parser.add_argument("--sample-rate", type=int, default=16000, help="of the recordings, per second")
+    parser.add_argument(
+        "--unreadable",
+        choices=["error", "skip"],
+        default="error",
+        help="stop at recordings that are damaged, too short or of another format, or leave them out",
+    )
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write shards.
+
+    Args:
+        arguments: the words of the command line; those of this process if None.
+    """
+    args = parse(arguments)
+    write_shards(args.root / args.subset, args.output, args.shards, args.sample_rate, args.unreadable)
+    last = f"{args.shards - 1:06d}"
+    print(f"To train on them: --data.shards='{args.output}/{args.subset}-{{000000..{last}}}.tar'")
+
+
+if __name__ == "__main__":
+    run_command(main, "no shards were written")

@@ -1,0 +1,1 @@
+"""Generators of small synthetic sets, in the real on-disk formats."""

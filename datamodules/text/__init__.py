@@ -1,0 +1,1 @@
+"""Text: lines of files and hubs, token streams, windows."""

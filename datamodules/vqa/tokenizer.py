@@ -1,0 +1,70 @@
+"""Questions as tokens, by a tokenizer from local files or the Hugging Face hub, such as BERT's WordPiece."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sextant.errors import InputError
+
+
+class WordPieces:
+    """A tokenizer, in general BERT's for lower case (Devlin et al. 2018, https://arxiv.org/abs/1810.04805).
+
+    Args:
+        source: a ``vocab.txt`` with one piece a line, a folder that holds one or that ``save_pretrained`` wrote, or the
+            name of a model on the Hugging Face hub.
+        max_length: the most tokens of a text, the marks at its begin and end included.
+
+    Raises:
+        InputError: there is no tokenizer.
+    """
+
+    def __init__(self, source: str, max_length: int) -> None:
+        self.max_length = max_length
+        self._tokenizer = _load(source)
+
+    def __len__(self) -> int:
+        return len(self._tokenizer)
+
+    def encode(self, texts: Sequence[str], more: Sequence[str] | None = None) -> tuple[list[NDArray[np.int64]], int]:
+        """Cut texts into tokens.
+
+        Args:
+            texts: N texts.
+            more: N texts that follow them, after a mark; of a pair that is too long, the longer one loses its end.
+
+        Returns:
+            For each text its tokens, int64 (T,), T at most ``max_length``; and how many texts lost their end.
+        """
+        pairs = list(texts), None if more is None else list(more)
+        tokens = self._tokenizer(*pairs, verbose=False)["input_ids"]
+        cut = sum(len(one) > self.max_length for one in tokens)
+        if cut:
+            tokens = self._tokenizer(*pairs, truncation=True, max_length=self.max_length)["input_ids"]
+        return [np.array(one, np.int64) for one in tokens], cut
+
+
+def _load(source: str) -> Any:
+    from transformers import AutoTokenizer, BertTokenizer  # takes seconds that other DataModules need not wait for
+
+    path = Path(source)
+    described = any((path / name).exists() for name in ("tokenizer.json", "tokenizer_config.json"))
+    pieces = path / "vocab.txt" if path.is_dir() and not described else path
+    advice = (
+        "Give a vocab.txt, a folder with a tokenizer, or the name of a model on the Hugging Face hub (it needs the "
+        "network the first time) with --data.tokenizer=..."
+    )
+    try:
+        if not pieces.is_file():
+            return AutoTokenizer.from_pretrained(source)
+        listed = pieces.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError, KeyError) as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise InputError(f"{source}: no tokenizer can be loaded from there: {first_line} {advice}") from error
+    missing = [mark for mark in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if mark not in listed]
+    if missing:
+        raise InputError(f"{pieces}: it is no vocabulary of BERT's: {', '.join(missing)} is missing. {advice}")
+    return BertTokenizer(vocab=str(pieces))

@@ -1,0 +1,1 @@
+"""The library that the workloads stand on: what Lightning lacks."""

@@ -1,0 +1,1 @@
+"""The command line: parsing, the Trainer with more commands, one file for each further command."""

@@ -1,0 +1,225 @@
+"""The command line: Lightning's, with the shared Trainer loaded first and a strict resume policy."""
+
+import logging
+import re
+import warnings
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import yaml
+from jsonargparse import Namespace
+from jsonargparse.typing import NonNegativeInt
+from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from typing_extensions import override
+
+import sextant.strategies  # noqa: F401 makes their names known
+from sextant.checkpoint_files import main_file, take_back
+from sextant.cli.prediction_writer import PredictionWriter
+from sextant.cli.trainer import SextantTrainer
+from sextant.datamodule import BaseDataModule
+from sextant.errors import InputError
+from sextant.resume.agreement import check_agreement
+from sextant.resume.checkpoint_io import AtomicCheckpointIO
+from sextant.resume.configuration_in_checkpoint import KEY, ConfigurationInCheckpoint
+from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
+from sextant.resume.settings import course
+
+
+class OneErrorParser(LightningArgumentParser):
+    """A parser whose errors are one message instead of the whole usage.
+
+    Args:
+        shared_config: the file that is loaded first; those beside it are the workloads that a message names.
+        options: those of Lightning's parser.
+    """
+
+    def __init__(self, *args: Any, shared_config: Path | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.shared_config = shared_config
+
+    @override
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        message = shorten(message)
+        if message.startswith("the following arguments are required") and self.shared_config is not None:
+            beside = self.shared_config.parent.glob("*.yaml")
+            workloads = sorted(file.stem for file in beside if file.name != self.shared_config.name)
+            message += f"\nName a workload with --config configs/NAME.yaml, where NAME is {' or '.join(workloads)}."
+        raise InputError(f"{message}\nSee: python {self.prog.replace(' [options]', '')} --help")
+
+
+def shorten(message: str) -> str:
+    """Take out of a parser's message what says nothing about the mistake: type names and repeated values."""
+    noise = re.compile(
+        r"\s*(Does not validate against|Subtypes:|Errors:|- Expected a <class 'NoneType'>|See:|Given value)"
+    )
+    kept = "\n".join(line for line in message.splitlines() if not noise.match(line))
+    nested = re.search(r"NestedArg\(key='([^']+)'", message)
+    key = re.match(r'Parser key "([^"]+)":', message)
+    if nested and key:
+        kept = kept.replace(key[0], f"--{key[1]}.{nested[1]}:", 1)
+    return kept
+
+
+class SextantCLI(LightningCLI):
+    """Parse a command, check it against the checkpoint it goes on from, and run it.
+
+    Args:
+        shared_config: a configuration of the Trainer that every command loads first.
+        args: the words of the command line; those of this process if None.
+    """
+
+    def __init__(self, shared_config: Path, args: list[str] | None = None) -> None:
+        shared = {"shared_config": shared_config}
+        first = shared | {"default_config_files": [str(shared_config)]}
+        super().__init__(
+            model_class=LightningModule,
+            subclass_mode_model=True,
+            datamodule_class=BaseDataModule,
+            trainer_class=SextantTrainer,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            save_config_kwargs={"overwrite": True},
+            parser_class=OneErrorParser,
+            parser_kwargs={"allow_abbrev": False, **shared, **{command: dict(first) for command in self.subcommands()}},
+            args=args,
+        )
+
+    @staticmethod
+    @override
+    def subcommands() -> dict[str, set[str]]:
+        # Checkpoints are always loaded with weights_only=True, so it is no choice.
+        commands = {command: skip | {"weights_only"} for command, skip in LightningCLI.subcommands().items()}
+        return commands | {"export": {"model", "datamodule"}}
+
+    @override
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--seed_everything", type=NonNegativeInt, default=0, help="Seed of all that is random in the run."
+        )
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
+        parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(RecoveryCheckpoint, "recovery_checkpoint")
+        parser.add_lightning_class_args(PredictionWriter, "predictions")
+        parser.add_argument(
+            "--settings_from",
+            type=Literal["checkpoint", "command"] | None,
+            default=None,
+            help="Which settings hold where the checkpoint in --ckpt_path was made with others than this command has. "
+            "Without it, a difference is an error.",
+        )
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        # Lightning's own lets the checkpoint's hyper-parameters silently replace those of the command.
+        command = self.config.subcommand
+        config = self.config[command]
+        if not config.ckpt_path:
+            return
+        path = self._find_checkpoint(config)
+        config.ckpt_path = str(path)
+        checkpoint = AtomicCheckpointIO().load_checkpoint(main_file(path))
+        self._agree(path, checkpoint)
+        self._continue_log(path, checkpoint["global_step"])
+
+    def _find_checkpoint(self, config: Namespace) -> Path:
+        """The path that ``--ckpt_path`` means: ``last`` and ``best`` are those of the newest run of the workload."""
+        if config.ckpt_path not in ("last", "best"):
+            take_back(Path(config.ckpt_path))
+            return Path(config.ckpt_path)
+        folder = log_folder(config)
+        for run in folder.glob("*/checkpoints") if folder is not None else ():
+            take_back(run / f"{config.ckpt_path}.ckpt")
+        found = [] if folder is None else list(folder.glob(f"*/checkpoints/{config.ckpt_path}.ckpt"))
+        if not found:
+            raise InputError(
+                f"--ckpt_path={config.ckpt_path}: there is no {config.ckpt_path}.ckpt of a run under {folder}. "
+                "Start a new run without --ckpt_path, or give the path of a checkpoint."
+            )
+        return max(found, key=lambda file: file.stat().st_mtime)
+
+    def _agree(self, path: Path, checkpoint: dict[str, Any]) -> None:
+        """Compare the command with the checkpoint's configuration, and settle which of the two holds."""
+        command = self.config.subcommand
+        settings_from = self.config[command].settings_from
+        old = checkpoint.get(KEY)
+        if old is None or "global_step" not in checkpoint:
+            raise InputError(
+                f"{path}: not a checkpoint of a run of train.py. To start from its weights give them to the model "
+                "(--model.weights), if it has that setting."
+            )
+        new = self._plain_config()
+        if old["model"]["class_path"] != new["model"]["class_path"]:
+            raise InputError(
+                f"{path}: a checkpoint of another workload: it holds a {old['model']['class_path']}, and this command "
+                f"has a {new['model']['class_path']}. Give the --config of the run that made it, or another checkpoint."
+            )
+        old_part, new_part = course(old), course(new)
+        if command != "fit":  # the model alone decides what a checkpoint answers
+            old_part, new_part = {"model": old_part["model"]}, {"model": new_part["model"]}
+        if settings_from is None:
+            check_agreement(path, old_part, new_part)
+        elif settings_from == "checkpoint":
+            if command == "fit":
+                del old_part["data"]["init_args"]["seed"]  # follows seed_everything
+            self.config = self.parser.parse_object({command: old_part}, self.config)
+
+    def _continue_log(self, path: Path, global_step: int) -> None:
+        """Write into the log of the run that the checkpoint belongs to, in place of what it logged after it."""
+        config = self.config[self.config.subcommand]
+        run = path.resolve().parent.parent
+        folder = log_folder(config)
+        if folder is None or run.parent != folder.resolve():
+            return
+        config.trainer.logger.init_args.version = run.name
+        if self.config.subcommand == "fit":
+            config.trainer.logger.init_args.purge_step = global_step + 1
+
+    def _plain_config(self) -> dict[str, Any]:
+        dump = self.parser.dump(self.config, skip_link_targets=False, skip_none=False, format="yaml")
+        return yaml.safe_load(dump)[self.config.subcommand]
+
+    @override
+    def before_instantiate_classes(self) -> None:
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
+        # Configurations ask for bf16 on a GPU only; on a CPU that means float32.
+        warnings.filterwarnings("ignore", message=".*CUDA is not available.*[Dd]isabling.*")
+        # The order of samples and the position in it are the DataModule's, not the loader's.
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+        # Epoch metrics are torchmetrics', which reduce over the processes themselves.
+        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
+        # Lightning tells at each checkpoint what it would do with weights_only; AtomicCheckpointIO decides that.
+        logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
+        # TorchRec's own use of torch, and of itself.
+        warnings.filterwarnings("ignore", message=".*(reduce_scatter_tensor|all_gather_into_tensor).*")
+        warnings.filterwarnings("ignore", message=".*an autograd kernel was not registered.*")
+        logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+        command = self.config.subcommand
+        if command == "export":  # what is compared is one process on the processor, and no run is logged
+            logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # of torchao's use of torch
+            warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided.*")
+            alone = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "logger": False}
+            self.config.export.trainer.update(Namespace(alone))
+        self.save_config_kwargs["config_filename"] = "config.yaml" if command == "fit" else f"config_{command}.yaml"
+        self.trainer_defaults["callbacks"] = [ConfigurationInCheckpoint(self._plain_config())]
+
+    @override
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:  # jsonargparse wraps what a constructor raises
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, InputError):
+                cause = cause.__cause__ or cause.__context__
+            raise cause or error from None
+
+
+def log_folder(config: Namespace) -> Path | None:
+    """Where the runs of a workload are, ``<save_dir>/<name>``; None if the logger has no such folder."""
+    logger = config.trainer.logger
+    init_args = logger.get("init_args") if isinstance(logger, Namespace) else None
+    return Path(init_args.save_dir) / init_args.name if init_args and init_args.get("save_dir") else None

@@ -1,0 +1,207 @@
+"""What all DataModules share: one loader factory, a position that can be resumed, randomness by step."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import Dataset
+from typing_extensions import override
+
+from sextant.data_spec import DataSpec
+from sextant.errors import InputError
+from sextant.loaders import ResumableSampler, ResumableStream, TimedDataLoader
+from sextant.samplers.shuffled import ShuffledBatches
+
+
+class BaseDataModule(LightningDataModule):
+    """A DataModule whose runs can be stopped anywhere and resumed exactly.
+
+    Its state is the position in the training data: the epoch, and the steps of it that are done, with the number of
+    ranks that did them. The state does not depend on the rank, nor on the number of workers.
+
+    Args:
+        num_workers: processes that load data ahead, per training process; 0 loads in the training process.
+        seed: seed of the order of samples and of all randomness while training. ``seed_everything`` sets it.
+
+    Raises:
+        InputError: ``num_workers`` is negative.
+
+    Batches are dictionaries of tensors; ``index`` int64 (B,) says which samples of the data set they are.
+    """
+
+    #: Settings that may differ when a run is resumed, since they do not change what is learned.
+    free_settings: frozenset[str] = frozenset({"num_workers"})
+
+    #: Samples per step over all processes, where batches have a size.
+    batch_size: int
+
+    #: Whether the data was made by us. Runs on synthetic data say so.
+    synthetic: bool = False
+
+    #: Mean and deviation of the channels of normalized images, as shares of 255, where there are images.
+    normalization: tuple[Sequence[float], Sequence[float]] | None = None
+
+    def __init__(self, num_workers: int, seed: int) -> None:
+        super().__init__()
+        if num_workers < 0:
+            raise InputError(f"data.num_workers is {num_workers}; it must be 0 (no processes) or more.")
+        self.num_workers = num_workers
+        self.seed = seed
+        self._epoch = 0
+        self._done: list[tuple[int, int]] = []  # steps of that epoch before a restart, and how many ranks did them
+        self._counted = 0  # steps of that epoch, as Lightning counts them, before a restart
+
+    def loader(
+        self,
+        dataset: Dataset,
+        *,
+        training: bool = False,
+        order: Callable[..., ResumableSampler] | None = None,
+    ) -> TimedDataLoader:
+        """Make the loader of a split.
+
+        Args:
+            dataset: gives a whole batch for the indices that the sampler gives.
+            training: True for the loader that begins at the resumed position.
+            order: makes the sampler from ``seed``, ``rank``, ``world_size``, ``epoch`` and ``done`` by name; without
+                it, batches of ``batch_size`` are in random order for training and in plain order elsewhere.
+        """
+        size: int = len(dataset)  # type: ignore[arg-type]
+        sampler = (order or partial(ShuffledBatches, size, self.batch_size, shuffle=training))(
+            **self._position(training)
+        )
+        if training and self._done:
+            self._counted = max(0, len(sampler) - sampler.remaining)
+        return self._timed(dataset, sampler)
+
+    def stream_loader(self, order: Callable[..., ResumableStream]) -> TimedDataLoader:
+        """Make the training loader of a stream: it has no length, and begins at the resumed position.
+
+        Args:
+            order: makes the stream, an ``IterableDataset`` of whole batches, from ``seed``, ``rank``, ``world_size``,
+                ``epoch`` and ``done`` by name.
+        """
+        stream: Any = order(**self._position(training=True))
+        self._counted = sum(steps for steps, _ in self._done)
+        loader = self._timed(stream, None)
+        # Lightning tells the epoch to a loader's sampler, which for a stream is one of torch's own.
+        loader.sampler.set_epoch = stream.set_epoch  # type: ignore[attr-defined]
+        return loader
+
+    def _position(self, training: bool) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "rank": self.trainer.global_rank if self.trainer else 0,
+            "world_size": self.trainer.world_size if self.trainer else 1,
+            "epoch": self._epoch if training else 0,
+            "done": self._done if training else (),
+        }
+
+    def _timed(self, dataset: Dataset, sampler: ResumableSampler | None) -> TimedDataLoader:
+        return TimedDataLoader(
+            dataset,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        )
+
+    def begun_steps(self) -> int:
+        """How many steps of a begun epoch count as done, 0 if none is begun.
+
+        With the steps that remain they make up the length of the loader. Another number of ranks than before may take
+        another number of steps for what remains, and so counts others as done than were done.
+        """
+        if self._done:
+            self.train_dataloader()
+        return self._counted
+
+    def data_spec(self) -> DataSpec:
+        """What a model must know of the data, after ``setup``."""
+        return DataSpec()
+
+    def calibration_dataloader(self) -> TimedDataLoader:
+        """Training samples as a trained model meets them, for the ranges of a quantized one."""
+        return self.train_dataloader()
+
+    def input_description(self) -> dict[str, Any]:
+        """How a trained model's inputs are made, for those who use it without this project, as plain values."""
+        if self.normalization is None:
+            return {}
+        mean, std = self.normalization
+        return {"mean": list(mean), "std": list(std)}
+
+    def units(self, batch: dict[str, Any]) -> dict[str, float]:
+        """What the speed of training is counted in, and how much of it a batch holds.
+
+        The progress bar shows the first.
+        """
+        return {"samples": len(batch["index"])}
+
+    def running_split(self) -> str:
+        """The split that the Trainer's present batches are of: ``train``, ``val``, ``test`` or ``predict``."""
+        of = self.trainer
+        assert of is not None
+        return "predict" if of.predicting else "train" if of.training else "test" if of.testing else "val"
+
+    def sample_names(self, batch: dict[str, Any]) -> list[str]:
+        """The files (or other names by which a person finds them) of a batch's samples."""
+        raise NotImplementedError
+
+    @override
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Make what is drawn in a training step a pure function of (seed, epoch, batch, rank)."""
+        if self.trainer is not None and self.trainer.training:
+            progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+            key = [self.seed, self.trainer.current_epoch, progress.ready, self.trainer.global_rank]
+            torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
+        return batch
+
+    @override
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Hand batches to :meth:`transform`."""
+        if not isinstance(batch, dict):  # the model summary sends the module's example input this way too
+            return batch
+        return self.transform(batch, training=self.trainer is not None and self.trainer.training)
+
+    def transform(self, batch: dict[str, Tensor], training: bool) -> dict[str, Tensor]:
+        """Change a batch on its device, after the transfer: augment it if ``training``, then normalize."""
+        return batch
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        """The position after the last processed batch.
+
+        ``epoch``, and in ``done`` the steps of it that are done: lists of their number and of how many ranks did them.
+        """
+        if self.trainer is None:
+            return self._state(self._epoch, self._done)
+        epochs: Any = self.trainer.fit_loop.epoch_progress.current
+        batch_progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
+        batches = batch_progress.current.processed
+        if epochs.started == epochs.processed:  # between two epochs, the count of batches is the last epoch's
+            return self._state(epochs.processed, [])
+        if batch_progress.is_last_batch and batches == batch_progress.current.ready:
+            return self._state(epochs.processed + 1, [])
+        ranks = self.trainer.world_size
+        if epochs.processed != self._epoch or not self._done:
+            return self._state(epochs.processed, [(batches, ranks)] if batches else [])
+        *before, (steps, last_ranks) = self._done
+        since = batches - self._counted
+        if last_ranks == ranks:
+            return self._state(self._epoch, [*before, (steps + since, ranks)])
+        return self._state(self._epoch, [*self._done, (since, ranks)] if since else self._done)
+
+    @staticmethod
+    def _state(epoch: int, done: Sequence[tuple[int, int]]) -> dict[str, Any]:
+        return {"epoch": epoch, "done": [list(steps) for steps in done]}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._epoch = state_dict["epoch"]
+        self._done = [(steps, ranks) for steps, ranks in state_dict["done"]]

@@ -1,0 +1,197 @@
+"""Optimizers and learning-rate schedules as every module uses them."""
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from typing_extensions import override
+
+from sextant.errors import InputError
+
+
+class RunSchedule(LRScheduler):
+    """A schedule that spans the run, stepped once per optimizer step.
+
+    :class:`Optimization` sets ``total_steps`` to the Trainer's number of steps.
+
+    Args:
+        optimizer: its learning rates are the peaks.
+        total_steps: number of steps of the run.
+    """
+
+    def __init__(self, optimizer: Optimizer, total_steps: int) -> None:
+        self.total_steps = total_steps
+        super().__init__(optimizer)
+
+    #: What makes the shape of the schedule. It is configuration; only the position in it is state.
+    shape: tuple[str, ...] = ("total_steps",)
+
+    def factor(self, step: int) -> float:
+        """The rate at a step (0 is the first one), as a share of the peak."""
+        raise NotImplementedError
+
+    @override
+    def get_lr(self) -> list[float | Tensor]:
+        return [peak * self.factor(self.last_epoch) for peak in self.base_lrs]
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {k: v for k, v in super().state_dict().items() if k not in self.shape}
+
+
+class WarmupCosine(RunSchedule):
+    """Linear warm-up, then half a cosine down to a share of the peak.
+
+    Source: Loshchilov and Hutter 2017 (https://arxiv.org/abs/1608.03983) without restarts; warm-up as in
+    Goyal et al. 2017 (https://arxiv.org/abs/1706.02677).
+
+    Args:
+        optimizer: its learning rates are the peaks.
+        warmup: share of all steps in which the rate rises linearly, between 0 and 1.
+        final: the rate after the last step, as a share of the peak.
+        total_steps: number of steps of the run.
+    """
+
+    shape = (*RunSchedule.shape, "warmup", "final")
+
+    def __init__(self, optimizer: Optimizer, warmup: float = 0.05, final: float = 0.0, total_steps: int = 1) -> None:
+        self.warmup = warmup
+        self.final = final
+        super().__init__(optimizer, total_steps)
+
+    @override
+    def factor(self, step: int) -> float:
+        warmup_steps = self.warmup * self.total_steps
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        done = min(1.0, (step - warmup_steps) / max(1.0, self.total_steps - warmup_steps))
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class PolynomialDecay(RunSchedule):
+    """Down to zero by a power of what is left of the run.
+
+    Source: Liu et al. 2015 (https://arxiv.org/abs/1506.04579), "poly" in Chen et al. 2017.
+
+    Args:
+        optimizer: its learning rates are the peaks.
+        power: 1 is a straight line; a lower one keeps the rate up for longer.
+        total_steps: number of steps of the run.
+
+    Raises:
+        InputError: the power is not above 0.
+    """
+
+    shape = (*RunSchedule.shape, "power")
+
+    def __init__(self, optimizer: Optimizer, power: float = 0.9, total_steps: int = 1) -> None:
+        if power <= 0:
+            raise InputError(f"model.scheduler.power is {power}; it must be above 0.")
+        self.power = power
+        super().__init__(optimizer, total_steps)
+
+    @override
+    def factor(self, step: int) -> float:
+        return max(0.0, 1 - step / max(1, self.total_steps)) ** self.power
+
+
+def parameter_groups(network: nn.Module, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
+    """Split parameters into those with weight decay and those without.
+
+    Args:
+        network: whose parameters.
+        decay_norm_and_bias: True puts all into one group. False takes weight decay from everything with one
+            dimension or none: biases and the scales of normalization (He et al. 2019,
+            https://arxiv.org/abs/1812.01187, section 3.1).
+    """
+    trained = [p for p in network.parameters() if p.requires_grad]
+    if decay_norm_and_bias:
+        return [{"params": trained}]
+    return [
+        {"params": [p for p in trained if p.ndim > 1]},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How a module is optimized: what makes its optimizer and its learning-rate schedule.
+
+    A copy of a module (for an average of its weights, say) shares this object: what the command line hands over as
+    ``optimizer`` holds on to the whole command line, the Trainer included.
+
+    Args:
+        optimizer: makes the optimizer from parameter groups.
+        scheduler: makes the schedule from the optimizer. A :class:`RunSchedule` is stepped with the optimizer and
+            spans the run; a ``ReduceLROnPlateau`` is stepped with each validation (:meth:`validated`); any other at the
+            end of each epoch, as torch's documentation has it.
+    """
+
+    optimizer: OptimizerCallable
+    scheduler: LRSchedulerCallable | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Optimization":
+        return self
+
+    def configure(self, module: LightningModule, groups: list[dict[str, Any]]) -> Any:
+        """Build what :meth:`LightningModule.configure_optimizers` returns.
+
+        Args:
+            module: what is optimized.
+            groups: its parameters, as torch's optimizers take them; a group's ``lr_factor`` makes its learning rate a
+                multiple of the optimizer's.
+
+        Raises:
+            InputError: the schedule spans the run, and the run has no number of steps.
+        """
+        optimizer = self.optimizer(groups)
+        for group in optimizer.param_groups:
+            group["lr"] *= group.get("lr_factor", 1.0)
+        if self.scheduler is None:
+            return optimizer
+        scheduler = self.scheduler(optimizer)
+        config: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
+        if isinstance(scheduler, RunSchedule):
+            steps = module.trainer.estimated_stepping_batches
+            if steps in (-1, math.inf):
+                raise InputError(
+                    f"model.scheduler is {type(scheduler).__name__}, which spans the run, but how many steps the run "
+                    "has is not known beforehand: there is no limit to its epochs, or its training data is a stream. "
+                    "Give --trainer.max_steps."
+                )
+            scheduler.total_steps = int(steps)
+            for group, rate in zip(optimizer.param_groups, scheduler.get_lr(), strict=True):
+                group["lr"] = rate  # it was set from the total_steps of the constructor
+            config["interval"] = "step"
+        if isinstance(scheduler, ReduceLROnPlateau):
+            # Lightning would step it after the checkpoint at the end of the epoch was written, which then resumes with
+            # the rate of before. So it never does, and validated() does.
+            config |= {"monitor": scheduler.monitor, "frequency": sys.maxsize}
+        return {"optimizer": optimizer, "lr_scheduler": config}
+
+    @staticmethod
+    def validated(module: LightningModule, metrics: Mapping[str, Tensor]) -> None:
+        """Step a ``ReduceLROnPlateau``; to be called in the module's ``on_validation_epoch_end``.
+
+        Args:
+            module: whose schedule.
+            metrics: what the validation measured, over all processes, by name.
+
+        Raises:
+            InputError: the schedule looks at a metric that is not among these.
+        """
+        scheduler = module.lr_schedulers() if module.trainer.state.fn == "fit" else None
+        if not isinstance(scheduler, ReduceLROnPlateau) or module.trainer.sanity_checking:
+            return
+        if scheduler.monitor not in metrics:
+            raise InputError(
+                f"model.scheduler.monitor is {scheduler.monitor!r}; a validation measures {', '.join(metrics)}."
+            )
+        scheduler.step(float(metrics[scheduler.monitor]))

@@ -1,0 +1,1 @@
+"""Checkpoint files, and what makes a run go on exactly."""

@@ -1,0 +1,111 @@
+"""Checkpoint files that are whole or absent, and that hold nothing but data."""
+
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from typing_extensions import override
+
+from sextant.checkpoint_files import find_not_plain, put_in_place, remove
+from sextant.errors import InputError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write checkpoints atomically, and read them with ``weights_only=True`` whatever was asked for.
+
+    A checkpoint is written to a temporary file in its own folder, flushed to the disk and renamed, so that
+    a kill or a full disk leaves the previous file as it was.
+    """
+
+    @override
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Save a checkpoint.
+
+        Args:
+            checkpoint: tensors and plain values only.
+            path: where to; an existing file is replaced in one step.
+            storage_options: not supported.
+
+        Raises:
+            InputError: the checkpoint could not be written, for instance because the disk is full.
+            TypeError: the checkpoint holds an object that could not be read back safely.
+        """
+        if storage_options is not None:
+            raise TypeError(f"{type(self).__name__} takes no storage_options, got {storage_options!r}")
+        if not_plain := find_not_plain(checkpoint):
+            raise TypeError(
+                f"A checkpoint holds tensors and plain values only, but {not_plain} is neither. "
+                "Store what it is made from instead."
+            )
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            part.chmod(0o666 & ~umask)  # mkstemp makes a private file
+            if path.is_dir():  # of a run with sharded tables
+                put_in_place(part, path)
+            else:
+                part.replace(path)
+        except (OSError, RuntimeError) as error:  # torch wraps a failed write into a RuntimeError
+            kept = "The previous file of that name is as it was." if path.exists() else "No file was left behind."
+            raise InputError(
+                f"{path}: the checkpoint could not be written ({error}). {kept} Free some space and resume."
+            ) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    @override
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Load a checkpoint, never executing code from it.
+
+        Args:
+            path: a file written by :meth:`save_checkpoint`, or a folder of sharded tables, which are put together.
+            map_location: as for :func:`torch.load`.
+            weights_only: not heeded, always True.
+
+        Raises:
+            InputError: the file is missing, damaged, or would need more than tensors and plain values.
+        """
+        path = Path(path)
+        if path.is_dir():
+            from sextant.strategies.sharded_checkpoint import read_whole  # which takes TorchRec
+
+            return read_whole(path)
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such checkpoint. Give the path of a .ckpt file, or 'last'.")
+        try:
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise InputError(
+                f"{path}: refused, since it holds more than tensors and plain values, and loading it could run code. "
+                "If you trust it, load it once with torch.load(..., weights_only=False) and save its state_dict. "
+                f"({_first_line(error)})"
+            ) from error
+        except (EOFError, RuntimeError, OSError, ValueError) as error:
+            raise InputError(
+                f"{path}: not a readable checkpoint ({_first_line(error)}). It may be cut short; use another one."
+            ) from error
+        if not isinstance(checkpoint, dict):
+            raise InputError(f"{path}: not a checkpoint but a {type(checkpoint).__name__}.")
+        return checkpoint
+
+    @override
+    def remove_checkpoint(self, path: str | Path) -> None:
+        remove(Path(path))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

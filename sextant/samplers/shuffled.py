@@ -1,0 +1,80 @@
+"""Batches of equal size in an order that depends on the seed and the epoch alone."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from sextant.errors import InputError
+from sextant.samplers.position import EpochOfBatches
+
+
+class ShuffledBatches(EpochOfBatches[list[int]]):
+    """Deal the samples of an epoch into global batches, and each batch to the ranks.
+
+    The order is a pure function of ``(seed, epoch)``. An epoch has ``ceil(size / batch_size)`` batches whose
+    sizes differ by one at most (as :func:`numpy.array_split` cuts), so no small batch is left for the end and
+    nothing is dropped or repeated. Rank ``r`` takes every ``world_size``-th sample of each batch from the
+    ``r``-th on: the batches of all ranks together are those of one process. When a batch does not divide by
+    ``world_size``, the ranks' shares differ by one sample, and a mean of the ranks' means weighs those
+    samples a little differently.
+
+    Use it as the ``sampler`` of a :class:`~torch.utils.data.DataLoader` with ``batch_size=None``: the dataset
+    is then asked for a whole batch at once.
+
+    Args:
+        size: number of samples.
+        batch_size: largest number of samples in a batch, over all ranks.
+        shuffle: whether each epoch has a new order; without it the order is 0, 1, 2, ...
+        seed: seed of the order.
+        rank: which rank's share to give.
+        world_size: number of ranks.
+        epoch: the epoch to start with.
+        done: the steps of that epoch to leave out, because they were done before a restart: pairs of their number and
+            of how many ranks did them, in order.
+        setting: what sets ``batch_size``, for messages.
+
+    Raises:
+        InputError: there are no samples, ``batch_size`` is below 1, or some batch would leave a rank empty.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        epoch: int = 0,
+        done: Sequence[tuple[int, int]] = (),
+        setting: str = "data.batch_size",
+    ) -> None:
+        if batch_size < 1:
+            raise InputError(f"{setting} is {batch_size}; it must be 1 or more.")
+        if size < 1:
+            raise InputError("There are no samples to make batches of.")
+        batches = -(-size // batch_size)
+        if size < world_size:
+            raise InputError(f"{size} samples are too few for {world_size} processes. Use {size} at the most.")
+        if size // batches < world_size:
+            enough = next(b for b in range(batch_size + 1, size + 1) if size // -(-size // b) >= world_size)
+            raise InputError(
+                f"{setting} {batch_size} deals {size} samples into batches of {size // batches}, too few "
+                f"for {world_size} processes. {setting} counts the samples of all processes: raise it to "
+                f"{enough}, or use fewer processes."
+            )
+        super().__init__(batches, seed, rank, world_size, epoch, done)
+        self.size = size
+        self.shuffle = shuffle
+
+    def order(self) -> np.ndarray:
+        """The samples of the present epoch, int64 (size,), in order."""
+        if not self.shuffle:
+            return np.arange(self.size)
+        return np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        # The batches may be asked for before set_epoch and more than once, so a position is read, never consumed.
+        for batch in np.array_split(self.order(), self.batches)[self.done :]:
+            yield batch[self.rank :: self.world_size].tolist()

@@ -1,0 +1,484 @@
+"""Embedding tables that are sharded over the processes by TorchRec."""
+
+import os
+import re
+import shutil
+from collections.abc import Generator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.fabric.utilities.optimizer import _optimizers_to_device
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.optim import Optimizer
+from torchrec.distributed.model_parallel import DistributedModelParallel
+from torchrec.distributed.types import BoundsCheckMode, ShardingEnv
+from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+from typing_extensions import override
+
+from sextant.checkpoint_files import MAIN_FILE, main_file, put_in_place
+from sextant.errors import InputError
+from sextant.strategies.embedding_tables import fill_table
+from sextant.strategies.prefetched_lookups import OneAhead, PrefetchedLookups, begin_lookups
+from sextant.strategies.sharded_checkpoint import TABLES, TableReader, describe, naming, save_tables, state_of_sums
+from sextant.strategies.sharded_tables import LocalTable, Table, find_tables, local_tables, set_learning_rate
+from sextant.strategies.table_plan import (
+    GB,
+    Allowed,
+    AnyTypeSharder,
+    ComputeKernel,
+    Devices,
+    Plan,
+    ShardingType,
+    collections,
+    make_plan,
+    read_plan,
+)
+
+LOST = re.compile("gloo|nccl|connection|timed out", re.IGNORECASE)  # what torch says where a process is missing
+SHARE = 0.85  # of a device's memory that tables may take where nothing is said
+BATCH_SIZE = 2048  # of all processes together, where nothing is said
+PLAN_FILE = "table_plan.json"
+
+
+class TorchRecStrategy(DDPStrategy):
+    """Shard embedding tables over the processes; everything else is copied to each and kept the same, as ddp does.
+
+    Every ``EmbeddingBagCollection`` that the module makes in ``configure_model`` is sharded. Its parameters are on the
+    meta device there; ``_apply_optimizer_in_backward`` says which optimizer updates them, within the backward pass.
+    Their learning rate is that of the group named "sparse" of the module's optimizer, where it has one.
+
+    Checkpoints are folders, and can be read with any number of processes and any plan, by ordinary strategies too.
+
+    All processes need the same number of steps, and the same number of samples in each. Runs on GPUs (nccl) and on the
+    CPU (gloo); on several nodes with torchrun, and a folder for checkpoints that all share. When a process is lost, the
+    others end with a message with gloo; with nccl, torch ends them after the timeout.
+
+    Args:
+        sharding_types: how tables may be cut; the planner chooses what it estimates to be fastest. All if not given:
+            ``table_wise`` keeps tables whole, ``row_wise`` and ``column_wise`` cut them over all devices,
+            ``table_row_wise`` over those of one node, ``grid_shard`` both ways, ``table_column_wise`` cuts columns and
+            keeps the parts on one node, ``data_parallel`` copies tables to all devices.
+        compute_kernels: where tables may be kept: ``fused``, also if nothing is given, in the device's memory;
+            ``fused_uvm`` and ``fused_uvm_caching`` (CUDA only) in the host's.
+        min_columns: the fewest columns of a shard where columns are cut, a multiple of 4.
+        tables: for single tables, by name, what takes the place of all three settings above.
+        memory_gb: GB (2^30 bytes) on each device for tables, with their optimizer's state and buffers. If not given,
+            85 % of the device's; of the host's by the number of processes on the CPU.
+        plan: a file with a plan, as a run writes it, to be used as it is.
+        batch_size: samples of a process per step, for the planner's estimates; the DataModule's if not given.
+        pipelined: send the ids of the next batch while the present one is computed. A batch holds one
+            ``KeyedJaggedTensor``, which the module gives to its one collection of tables as it is.
+        async_checkpoints: write checkpoints in the background, from a copy of the tables in the host's memory.
+        reset_sums: where a checkpoint's sums of Adagrad do not fit to this run's plan or optimizer, begin with 0.
+        timeout_minutes: how long a process waits for the others.
+
+    Raises:
+        InputError: a setting makes no sense; at the start of a run, something is asked for that would go wrong silently
+            with tables that are updated in the backward pass.
+    """
+
+    def __init__(
+        self,
+        sharding_types: list[ShardingType] | None = None,
+        compute_kernels: list[ComputeKernel] | None = None,
+        min_columns: int = 32,
+        tables: dict[str, Allowed] | None = None,
+        memory_gb: float | None = None,
+        plan: str | None = None,
+        batch_size: int | None = None,
+        pipelined: bool = False,
+        async_checkpoints: bool = False,
+        reset_sums: bool = False,
+        timeout_minutes: float = 30.0,
+    ) -> None:
+        if memory_gb is not None and memory_gb <= 0:
+            raise InputError(f"TorchRecStrategy.memory_gb is {memory_gb:g}; it must be above 0.")
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"TorchRecStrategy.batch_size is {batch_size}; it must be 1 or more.")
+        if timeout_minutes <= 0:
+            raise InputError(f"TorchRecStrategy.timeout_minutes is {timeout_minutes:g}; it must be above 0.")
+        super().__init__(timeout=timedelta(minutes=timeout_minutes))
+        self.allowed = Allowed(sharding_types, compute_kernels, min_columns)
+        self.tables = tables or {}
+        self.memory_gb = memory_gb
+        self.plan_file = None if plan is None else Path(plan)
+        self.batch_size = batch_size
+        self.pipelined = pipelined
+        self.async_checkpoints = async_checkpoints
+        self.reset_sums = reset_sums
+        self._plan: Plan | None = None
+        self._sharded: DistributedModelParallel | None = None
+        self._mesh: DeviceMesh | None = None
+        self._tables: dict[str, Table] = {}  # as they were before they were sharded
+        self._reader: TableReader | None = None
+        self._sums_of_copies: dict[str, Tensor] = {}
+        self._lookups: list[PrefetchedLookups] = []
+        self._background: Any = None
+        self._writing: tuple[Future[Any], Path, Path] | None = None  # what is waited for, where it is, its name
+
+    # --- the processes -----------------------------------------------------------------------------------------------
+
+    @override
+    def setup_distributed(self) -> None:
+        # TorchRec takes 8, or all, for the processes of a node where nothing is said, and cuts tables by that.
+        os.environ["LOCAL_WORLD_SIZE"] = str(self.num_processes)
+        super().setup_distributed()
+        self._mesh = init_device_mesh(self.root_device.type, (self.world_size,))
+
+    @override
+    @contextmanager
+    def model_sharded_context(self) -> Generator[None, None, None]:
+        """Modules that ``configure_model`` makes take no memory until they are sharded."""
+        with torch.device("meta"):
+            yield
+
+    @override
+    def setup(self, trainer: Trainer) -> None:
+        assert self.accelerator is not None
+        assert self.model is not None
+        self._refuse(trainer)
+        self.accelerator.setup(trainer)
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        module = self.lightning_module
+        assert module is not None
+        if self._sharded is None or self._sharded.module is not module:
+            self._sharded = self._shard(trainer)
+        self.model = self._sharded
+        if fitting:
+            self.setup_optimizers(trainer)
+        self.setup_precision_plugin()
+        if fitting:
+            _optimizers_to_device(self.optimizers, self.root_device)
+        if self._reader is not None:
+            self._sums_of_copies = self._reader.read(self._local_tables(), self._require_mesh(), fitting)
+            self._reader = None
+
+    def _refuse(self, trainer: Trainer) -> None:
+        """Refuse what would go wrong silently."""
+        precision = self.precision_plugin.precision
+        if precision not in ("32-true", "bf16-mixed"):
+            why = "scaled gradients would go straight into them" if precision == "16-mixed" else "they stay in float32"
+            raise InputError(
+                f"TorchRecStrategy: precision {precision} cannot be used with tables that are updated in the backward "
+                f"pass: {why}. Use --trainer.precision=32-true or bf16-mixed."
+            )
+        if trainer.accumulate_grad_batches != 1:
+            raise InputError(
+                f"TorchRecStrategy: accumulate_grad_batches is {trainer.accumulate_grad_batches}, but tables are "
+                "updated in every backward pass. Use 1, and a larger batch_size."
+            )
+
+    def _shard(self, trainer: Trainer) -> DistributedModelParallel:
+        module: Any = self.lightning_module
+        plan = self._make_plan()
+        self._plan = plan
+        self._tables = find_tables(module)
+        self._report(trainer, plan)
+        seed = self.broadcast(torch.initial_seed())  # copies of a table must be the same, also in a run without seed
+        environment = ShardingEnv(self.world_size, self.global_rank, dist.group.WORLD, output_dtensor=True)
+        sharded = DistributedModelParallel(
+            module,
+            env=environment,
+            device=self.root_device,
+            plan=plan.to_torchrec(),
+            # An id beyond its table is an error; FBGEMM's default is to take row 0 instead.
+            sharders=[AnyTypeSharder({"bounds_check_mode": BoundsCheckMode.FATAL})],
+        )
+        for table in self._local_tables():
+            for shard in table.shards if table.whole.empty else ():
+                fill_table(shard.weight, table.whole.config, seed, shard.row, shard.column)
+        self._lookups = begin_lookups(module) if self.pipelined else []
+        return sharded
+
+    def _make_plan(self) -> Plan:
+        """Plan on the first process, so that all have the same plan, or the same error."""
+        found: list[Any] = [None, None]
+        module = self.lightning_module
+        assert module is not None
+        if self.is_global_zero:
+            try:
+                data = getattr(self._trainer, "datamodule", None)
+                plan = self.plan_for(module, self.devices(), getattr(data, "batch_size", None))
+                found[0] = plan.to_json()
+            except InputError as error:
+                found[1] = str(error)
+        text, why_not = self.broadcast(found)
+        if why_not is not None:
+            raise InputError(why_not)
+        return Plan.from_json(text)
+
+    def plan_for(self, module: torch.nn.Module, devices: Devices, batch_size: int | None) -> Plan:
+        """Plan the tables of a module for some devices, whether they are there or not.
+
+        Args:
+            module: with its tables on the meta device.
+            devices: what is planned for.
+            batch_size: samples of all processes per step, for the estimates where the strategy was told none.
+
+        Raises:
+            InputError: the module has no tables, they do not fit, or the given plan is for others.
+        """
+        collections(module)
+        if self.plan_file is not None:
+            return read_plan(self.plan_file, module, devices)
+        own = self.batch_size or max(1, (batch_size or BATCH_SIZE) // devices.count)
+        return make_plan(module, devices, self.allowed, self.tables, own)
+
+    def devices(self) -> Devices:
+        """The devices of this run."""
+        kind = self.root_device.type
+        if self.memory_gb is not None:
+            memory = round(self.memory_gb * GB)
+        elif kind == "cuda":
+            memory = round(SHARE * torch.cuda.get_device_properties(self.root_device).total_memory)
+        else:
+            memory = round(SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / self.num_processes)
+        return Devices(kind, self.world_size, self.num_processes, memory)
+
+    def _report(self, trainer: Trainer, plan: Plan) -> None:
+        rank_zero_info(f"Embedding tables:\n{plan}")
+        log_dir = trainer.log_dir  # all processes take part in finding it
+        if not self.is_global_zero or trainer.logger is None:
+            return
+        if log_dir is not None:
+            Path(log_dir).mkdir(parents=True, exist_ok=True)
+            (Path(log_dir) / PLAN_FILE).write_text(plan.to_json())
+        if isinstance(trainer.logger, TensorBoardLogger) and trainer.state.fn == TrainerFn.FITTING:
+            trainer.logger.experiment.add_text("tables/plan", "    " + str(plan).replace("\n", "\n    "))
+
+    def _require_mesh(self) -> DeviceMesh:
+        assert self._mesh is not None
+        return self._mesh
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    @override
+    def batch_to_device(self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0) -> Any:
+        batch = apply_to_collection(batch, KeyedJaggedTensor, _with_small_ids)
+        return super().batch_to_device(batch, device, dataloader_idx)
+
+    @override
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        # FBGEMM takes the rate of the backward pass along in the forward pass.
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        rates = [group["lr"] for group in groups if group.get("name") == "sparse"]
+        if rates:
+            set_learning_rate(self._require_module(), float(rates[0]))
+        output = super().training_step(*args, **kwargs)
+        for lookups in self._lookups:
+            lookups.send()  # while the backward pass runs
+        return output
+
+    @override
+    def on_train_start(self) -> None:
+        self._same_steps("training", self._trainer.num_training_batches)
+
+    @override
+    def on_validation_start(self) -> None:
+        self._same_steps("validation", self._trainer.num_val_batches)
+
+    @override
+    def on_test_start(self) -> None:
+        self._same_steps("test", self._trainer.num_test_batches)
+
+    @override
+    def on_predict_start(self) -> None:
+        self._same_steps("prediction", self._trainer.num_predict_batches)
+
+    def _same_steps(self, what: str, steps: Any) -> None:
+        """Require as many steps on all processes: those that had more would wait for the others for ever."""
+        everyone: list[Any] = [None] * self.world_size
+        dist.all_gather_object(everyone, steps)
+        if any(count != steps for count in everyone):
+            raise InputError(
+                f"TorchRecStrategy: the processes have different numbers of {what} steps: {everyone}. They look up "
+                "embeddings together, so give all the same number of batches."
+            )
+
+    @override
+    def process_dataloader(self, dataloader: object) -> object:
+        return OneAhead(dataloader, self._begin, self._forget) if self.pipelined else dataloader
+
+    def _forget(self) -> None:
+        """Forget what was begun for batches that may never come: an epoch may be cut short."""
+        for lookups in self._lookups:
+            lookups.forget()
+
+    def _begin(self, batch: Any) -> Any:
+        """Send the ids of a batch on their way."""
+
+        def begin(ids: KeyedJaggedTensor) -> KeyedJaggedTensor:
+            ids = _with_small_ids(ids).to(self.root_device)
+            for lookups in self._lookups:
+                lookups.begin(ids)
+            return ids
+
+        return apply_to_collection(batch, KeyedJaggedTensor, begin)
+
+    @property
+    def _trainer(self) -> Any:
+        return self._require_module().trainer
+
+    def _require_module(self) -> torch.nn.Module:
+        assert self.lightning_module is not None
+        return self.lightning_module
+
+    @override
+    def teardown(self) -> None:
+        self._finish_writing()
+        # The tables stay where they are: what is sharded cannot be moved.
+        assert self.cluster_environment is not None
+        assert self.accelerator is not None
+        self.cluster_environment.teardown()
+        self.precision_plugin.teardown()
+        self.accelerator.teardown()
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    def _local_tables(self) -> list[LocalTable]:
+        assert self._plan is not None
+        return list(local_tables(self._require_module(), self._plan, self._tables))
+
+    def _sums_beside(self, tables: list[LocalTable]) -> dict[str, Tensor]:
+        """The sums of the tables of which each process has a copy, from the module's own optimizer, by their names."""
+        names = [table.whole.name for table in tables if table.copied]
+        states = [optimizer.state_dict()["state"] for optimizer in self.optimizers]
+        return {name: state[name]["sum"] for state in states for name in names if "sum" in state.get(name, {})}
+
+    @override
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """The state of everything but the tables, which :meth:`save_checkpoint` writes."""
+        state = self._require_module().state_dict()
+        return {key: value for key, value in state.items() if key not in self._tables}
+
+    @override
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Tensor]:
+        state: Any = super().optimizer_state(optimizer)
+        kept: Any = {key: value for key, value in state["state"].items() if key not in self._tables}
+        return {**state, "state": kept}
+
+    @override
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint; all processes call it together.
+
+        It is written into a hidden folder, which gets its name when it is whole.
+        """
+        self._finish_writing()
+        path = Path(self.broadcast(str(filepath)))
+        part = path.with_name(f".{path.name}.part")
+        tables = self._local_tables()
+        if self.is_global_zero:
+            shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
+            part.mkdir(parents=True)
+            assert self._plan is not None
+            about = {
+                TABLES: {table.whole.name: describe(table) for table in tables},
+                "table_plan": self._plan.to_json(),
+            }
+            self.checkpoint_io.save_checkpoint(checkpoint | about, part / MAIN_FILE, storage_options=storage_options)
+        self.barrier("checkpoint folder")
+        if not self.reduce_boolean_decision((part / MAIN_FILE).is_file(), all=True):
+            raise InputError(
+                f"{path}: not every process sees this folder, and what it writes would be lost. On several nodes give "
+                "a folder that all share, with --trainer.logger.save_dir."
+            )
+        if self.async_checkpoints and self._background is None:
+            self._background = dist.new_group(backend="gloo", timeout=self._timeout)
+        background = self._background if self.async_checkpoints else None
+        with naming(path):
+            written = save_tables(part / TABLES, tables, self._sums_beside(tables), self._require_mesh(), background)
+        if written is not None:
+            self._writing = written, part, path
+            return
+        if self.is_global_zero:
+            put_in_place(part, path)
+        self.barrier("checkpoint in place")
+
+    def _finish_writing(self) -> None:
+        """Wait until the checkpoint that is written in the background is whole, and give it its name."""
+        if self._writing is not None:
+            self._name_written()
+            self.barrier("checkpoint in place")
+
+    def _name_written(self) -> None:
+        assert self._writing is not None
+        (written, part, path), self._writing = self._writing, None
+        with naming(path):
+            written.result()  # on the first process, that is when all have written
+        if self.is_global_zero:
+            put_in_place(part, path)
+
+    @override
+    def on_exception(self, exception: BaseException) -> None:
+        # The other processes may be gone, so nothing is done together any more.
+        if self._writing is not None:
+            path = self._writing[2]
+            try:
+                self._name_written()
+            except Exception as error:
+                print(f"{path}: the checkpoint could not be finished ({error}). The one before it is as it was.")
+        if isinstance(exception, RuntimeError) and self.world_size > 1 and LOST.search(str(exception)):
+            raise InputError(
+                f"Process {self.global_rank} stops: another process of the run was lost, or did not answer within "
+                f"{self._timeout} (hours:minutes:seconds). If it had the time, it said why itself. To go on: the same "
+                f"command with --ckpt_path=last ({str(exception).strip().splitlines()[0]})"
+            ) from exception
+
+    @override
+    def remove_checkpoint(self, filepath: str | Path) -> None:
+        self._finish_writing()
+        super().remove_checkpoint(filepath)
+
+    @override
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint but its tables, which are read when they are sharded."""
+        path = Path(self.broadcast(str(checkpoint_path)))
+        checkpoint = self.checkpoint_io.load_checkpoint(main_file(path))
+        self._reader = TableReader(path, checkpoint, list(self._known_tables()), self.reset_sums)
+        return checkpoint
+
+    def _known_tables(self) -> dict[str, Table]:
+        """The tables, whether they are sharded already or not."""
+        module = self._require_module()
+        sharded = self._sharded is not None and self._sharded.module is module
+        return self._tables if sharded else find_tables(module)
+
+    @override
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        missing, unexpected = self._require_module().load_state_dict(checkpoint["state_dict"], strict=False)
+        tables = self._known_tables()
+        missing = [key for key in missing if key not in tables]
+        if strict and (missing or unexpected):
+            raise InputError(
+                f"The checkpoint is of another model: it lacks {missing or 'nothing'}, and has beyond it "
+                f"{unexpected or 'nothing'}."
+            )
+
+    @override
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        for state in checkpoint["optimizer_states"]:
+            for name, sums in self._sums_of_copies.items():
+                state["state"][name] = state_of_sums(sums, checkpoint["global_step"])
+        self._sums_of_copies = {}
+        super().load_optimizer_state_dict(checkpoint)
+
+
+def _with_small_ids(ids: KeyedJaggedTensor) -> KeyedJaggedTensor:
+    """The same with int32: tables cut by rows look up other rows than those asked for with int64 (FBGEMM 1.9, CPU)."""
+    if ids.values().dtype == torch.int32 and ids.lengths().dtype == torch.int32:
+        return ids
+    return KeyedJaggedTensor(ids.keys(), ids.values().int(), ids.weights_or_none(), ids.lengths().int())

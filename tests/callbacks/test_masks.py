@@ -1,0 +1,92 @@
+"""Masks as images for people."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from callbacks.masks import add_legend, choose_colors, index_mask, overlay
+from callbacks.segmentation_board import draw_confusion, draw_images, overlap_table
+from datamodules.images.voc_palette import voc_palette
+from sextant.errors import InputError
+
+NAMES = ["ground", "person", "dog", "sheep"]
+
+
+def test_palette_is_that_of_pascal_voc() -> None:
+    palette = voc_palette()
+    known = {0: (0, 0, 0), 1: (128, 0, 0), 5: (128, 0, 128), 15: (192, 128, 128), 20: (0, 64, 128)}
+    known |= {255: (224, 224, 192), 12: (64, 0, 128)}
+    assert {label: tuple(palette[label].tolist()) for label in known} == known
+    assert len(np.unique(palette, axis=0)) == 256
+
+
+def test_mask_keeps_its_labels_in_a_palette_image() -> None:
+    labels = np.array([[0, 3, 255], [15, 1, 2]], np.uint8)
+    image = index_mask(labels)
+    assert image.mode == "P"
+    assert np.array_equal(np.asarray(image), labels)
+    assert np.array_equal(np.asarray(image.convert("RGB")), voc_palette()[labels])
+
+
+def test_chosen_classes_have_their_colors_and_all_others_are_black() -> None:
+    colors = choose_colors(NAMES, {"person": "red", "dog": "#00ff00"})
+    assert colors[1].tolist() == [255, 0, 0]
+    assert colors[2].tolist() == [0, 255, 0]
+    assert not colors[[0, 3, 255]].any()
+
+
+def test_unknown_class_or_color_is_named() -> None:
+    with pytest.raises(InputError, match="no class 'cat' to color; there are ground, person, dog, sheep"):
+        choose_colors(NAMES, {"cat": "red"})
+    with pytest.raises(InputError, match="'no color', the color of 'dog'"):
+        choose_colors(NAMES, {"dog": "no color"})
+
+
+def test_overlay_blends_colored_classes_and_leaves_the_rest() -> None:
+    image = np.full((1, 3, 3), 100, np.uint8)
+    colors = choose_colors(NAMES, {"person": "#c80000"})
+    blended = np.asarray(overlay(image, np.array([[0, 1, 255]], np.uint8), colors, opacity=0.5))
+    assert blended[0].tolist() == [[100, 100, 100], [150, 50, 50], [100, 100, 100]]
+    undecided = np.asarray(overlay(image, np.array([[255, 0, 0]], np.uint8), voc_palette()))
+    assert undecided[0, 0].tolist() == [100, 100, 100]
+
+
+@pytest.mark.parametrize("size", [(400, 300), (40, 8), (1, 1)])
+def test_legend_shows_the_colors_that_occur_without_changing_the_size(size: tuple[int, int]) -> None:
+    mask = np.zeros((size[1], size[0]), np.uint8)
+    mask[-1] = 2
+    image = Image.new("RGB", size, (90, 90, 90))
+    drawn = np.asarray(add_legend(image, mask, NAMES, choose_colors(NAMES, {"dog": "lime", "sheep": "blue"})))
+    assert drawn.shape == (size[1], size[0], 3)
+    if size[0] == 400:
+        corner = drawn[:40, :200].astype(int)
+        assert ((corner[..., 1] - corner[..., 0] > 100) & (corner[..., 1] - corner[..., 2] > 100)).any()
+        assert not (corner[..., 2] - corner[..., 0] > 100).any()  # no sheep
+        assert (drawn[60:, 210:] == 90).all()
+
+
+def test_board_shows_images_of_different_sizes_with_truth_and_prediction() -> None:
+    gray = [
+        (np.full((h, w, 3), 120, np.uint8), np.zeros((h, w), np.uint8), np.ones((h, w), np.uint8))
+        for h, w in ((30, 60), (70, 20))
+    ]
+    sheet = draw_images(gray, NAMES).astype(int)
+    first = sheet[60:150]
+    middle = [first[80, column] for column in (160, 324 + 160, 648 + 160)]
+    assert middle[0].tolist() == middle[1].tolist() == [120, 120, 120]
+    assert middle[2][0] > middle[2][1] + 30  # the prediction is a person
+
+
+def test_table_has_overlap_and_the_most_frequent_mistake() -> None:
+    confusion = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
+    lines = overlap_table(confusion, NAMES[:3]).splitlines()
+    assert lines[2] == "| ground | 0.6667 | 8 | 7 | person (25.0%) |"
+    assert lines[3] == "| person | 0.5000 | 4 | 5 | ground (25.0%) |"
+    assert lines[4] == "| dog |  | 0 | 0 |  |"
+
+
+def test_confusion_is_drawn_in_percent_of_the_true_pixels() -> None:
+    figure = draw_confusion(np.array([[75, 25], [0, 10]]), NAMES[:2])
+    (axes,) = figure.axes
+    texts = {(text.get_position(), text.get_text()) for text in axes.texts}
+    assert texts == {((0, 0), "75"), ((1, 0), "25"), ((1, 1), "100")}
