@@ -34,7 +34,8 @@ class DataSpec:
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> "DataSpec":
         """The inverse of :meth:`state_dict`."""
-        return cls(**{name: dict(v) if isinstance(v, Mapping) else tuple(v) for name, v in state.items()})
+        values: dict[str, Any] = {n: dict(v) if isinstance(v, Mapping) else tuple(v) for n, v in state.items()}
+        return cls(**values)
 
     def require_same(self, trained: "DataSpec") -> None:
         """Require that a model that was trained on other data can be used on this data.
