@@ -33,7 +33,8 @@ class BaseDataModule(LightningDataModule):
     Batches are dictionaries of tensors; ``index`` int64 (B,) says which samples of the data set they are.
     """
 
-    #: Settings that may differ when a run is resumed, since they do not change what is learned.
+    #: Settings that may differ when a run is resumed, since they do not change what is learned; with a dot where one is
+    #: in a group, as in ``prediction.image``.
     free_settings: frozenset[str] = frozenset({"num_workers"})
 
     #: Samples per step over all processes, where batches have a size.

@@ -1,6 +1,6 @@
 """The settings that decide what is learned, and in which of them two configurations differ."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pkgutil import resolve_name
 from typing import Any
 
@@ -40,7 +40,17 @@ def without_free_settings(part: Mapping[str, Any]) -> dict[str, Any]:
         part: ``class_path`` and ``init_args``.
     """
     free: frozenset[str] = getattr(resolve_name(part["class_path"]), "free_settings", frozenset())
-    return {**part, "init_args": {k: v for k, v in part.get("init_args", {}).items() if k not in free}}
+    return {**part, "init_args": _without(part.get("init_args", {}), free)}
+
+
+def _without(settings: Mapping[str, Any], free: Set[str]) -> dict[str, Any]:
+    """Nested settings without the free ones, whose keys have dots as on the command line."""
+    kept = {}
+    for key, value in settings.items():
+        if key not in free:
+            within = {name.removeprefix(f"{key}.") for name in free if name.startswith(f"{key}.")}
+            kept[key] = _without(value, within) if within and isinstance(value, Mapping) else value
+    return kept
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
