@@ -19,6 +19,7 @@ from datamodules.clicks.columns import ClickColumns
 from datamodules.clicks.parser import DenseTransform, Layout, ValueMapping
 from datamodules.clicks.preparation import Preparation
 from datamodules.clicks.splits import Portion, SplitRule
+from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
@@ -249,6 +250,10 @@ class ClickLog(BaseDataModule):
     def missing(self, pattern: str) -> str:
         """What is said if no file matches a pattern."""
         return f"{self.root / pattern}: there is no such file. Check data.root and the names of the files."
+
+    def data_spec(self) -> DataSpec:
+        """The sizes of the tables and the names of the numerical features; known before ``setup``."""
+        return DataSpec(table_sizes=self.table_sizes, dense_features=tuple(self.dense_features))
 
     @override
     def input_description(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from datamodules.speech.segments import Segments, list_audio, segments
 from datamodules.speech.shards import ShardedUtterance, SpeechShards
 from datamodules.speech.tokenizers import ALPHABET, Characters, Pieces
 from datamodules.synthetic import librispeech as synthetic_set
+from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
@@ -241,6 +242,7 @@ class LibriSpeech(BaseDataModule):
         self.vocabulary: list[str] = []
         self._sets: dict[str, Utterances | Segments] = {}
         self._sharded: ShardedUtterances | None = None
+        self.num_features = num_features
         self._log_mel = LogMel(sample_rate, num_features)
         masks = (time_masks, time_mask_width, time_mask_share, feature_masks, feature_mask_width)
         self._shortest = FASTEST * self._log_mel.window
@@ -321,6 +323,10 @@ class LibriSpeech(BaseDataModule):
         if isinstance(dataset, Segments):
             return dataset.seconds
         return np.array([utterance.samples for _, utterance in dataset.utterances]) / self.sample_rate
+
+    def data_spec(self) -> DataSpec:
+        """The labels of CTC, which ``predict`` does not read, and the features of a frame."""
+        return DataSpec(labels=tuple(self.vocabulary), input_sizes={"num_features": self.num_features})
 
     @override
     def input_description(self) -> dict[str, Any]:

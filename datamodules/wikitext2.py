@@ -14,6 +14,7 @@ from datamodules.synthetic import wikitext2 as synthetic_set
 from datamodules.text.sources import DatasetText, TextFiles, utf8_lines
 from datamodules.text.token_stream import TokenStreams
 from datamodules.text.windows import Columns, SlidingWindows, Windows
+from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
@@ -196,6 +197,10 @@ class WikiText2(BaseDataModule):
         if not lines:
             raise InputError(f"{self.prompts}: the file is empty (data.prompts). It holds one prompt a line.")
         return [line.strip() for line in lines]
+
+    def data_spec(self) -> DataSpec:
+        """The words of the vocabulary, which ``predict`` does not read."""
+        return DataSpec(labels=tuple(self.vocabulary))
 
     @override
     def input_description(self) -> dict[str, Any]:

@@ -57,6 +57,35 @@ class DataSpec:
                 "the settings that it was trained with, such as --data.root."
             )
 
+    def require_labels(self) -> tuple[str, ...]:
+        """The labels, for what cannot be done without them.
+
+        Raises:
+            InputError: neither data nor a checkpoint has told them.
+        """
+        if not self.labels:
+            raise InputError(
+                "The model was not trained, so it does not know what its outputs stand for. Give a checkpoint: "
+                "--ckpt_path=best is the newest run's."
+            )
+        return self.labels
+
+    def require_label_count(self, count: int, setting: str) -> None:
+        """Require that a model has an output for each label, where they are known.
+
+        Args:
+            count: outputs of the model.
+            setting: of the model that says how many, such as ``num_classes``.
+
+        Raises:
+            InputError: there are more or fewer labels.
+        """
+        if self.labels and len(self.labels) != count:
+            raise InputError(
+                f"model.{setting} is {count:,}, but the data has {len(self.labels):,} labels. Run with "
+                f"--model.{setting}={len(self.labels)}, or give other data."
+            )
+
     def merged(self, other: "DataSpec") -> "DataSpec":
         """This one, with what is empty in it taken from another."""
         return DataSpec(**{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)})
