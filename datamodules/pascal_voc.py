@@ -15,7 +15,6 @@ from datamodules.images.augmentation import change_color
 from datamodules.images.image_file import SUFFIXES, list_images
 from datamodules.images.normalization import IMAGENET_MEAN as MEAN
 from datamodules.images.normalization import IMAGENET_STD as STD
-from datamodules.images.normalization import denormalize
 from datamodules.images.segmentation import Pair, RandomCrop, TrainingCrops, WholeImages, find_faults, known_faults
 from datamodules.images.voc_palette import IGNORED, voc_palette
 from datamodules.sources.archive import Archive, get_folder
@@ -24,6 +23,7 @@ from datamodules.synthetic import pascal_voc as synthetic_set
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
+from sextant.normalization import denormalize
 from sextant.samplers.even import EvenBatches
 from sextant.samplers.numbered_epochs import NumberedEpochs
 from sextant.samplers.shuffled import ShuffledBatches

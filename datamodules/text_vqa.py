@@ -10,7 +10,6 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import InterpolationMode, normalize, resize, to_dtype
 from typing_extensions import override
 
-from datamodules.images.normalization import denormalize
 from datamodules.synthetic import text_vqa as synthetic_set
 from datamodules.vqa.annotations import read_rows, read_set, read_split
 from datamodules.vqa.answer_vocabulary import AnswerVocabulary
@@ -21,6 +20,7 @@ from datamodules.vqa.tokenizer import WordPieces
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
+from sextant.normalization import denormalize
 from sextant.padding import Padded
 from sextant.samplers.dynamic import DynamicBatchSampler
 

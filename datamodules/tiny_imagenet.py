@@ -17,12 +17,12 @@ from datamodules.images.image_cache import ImageArray
 from datamodules.images.image_file import list_images
 from datamodules.images.normalization import IMAGENET_MEAN as MEAN
 from datamodules.images.normalization import IMAGENET_STD as STD
-from datamodules.images.normalization import denormalize
 from datamodules.sources.archive import Archive, get_folder
 from datamodules.synthetic import tiny_imagenet as synthetic_set
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
+from sextant.normalization import denormalize
 
 ARCHIVE = Archive(
     url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from datamodules.images.normalization import denormalize
 from sextant.errors import InputError
 from sextant.export.graph import BATCH, Axis, ExportGraph, GraphInput
+from sextant.normalization import denormalize
 
 Preprocessing = Literal["none", "normalize", "resize"]
 

@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
-from sextant.checkpoint_files import find_not_plain, put_in_place, remove
+from sextant.checkpoint_files import MAIN_FILE, find_not_plain, put_in_place, remove
 from sextant.errors import InputError
 
 
@@ -83,7 +83,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if path.is_dir():
             from sextant.strategies.sharded_checkpoint import read_whole  # which takes TorchRec
 
-            return read_whole(path)
+            return read_whole(path, self.load_checkpoint(path / MAIN_FILE, map_location))
         if not path.is_file():
             raise InputError(f"{path}: there is no such checkpoint. Give the path of a .ckpt file, or 'last'.")
         try:

@@ -27,9 +27,7 @@ from torch.distributed.tensor import DTensor, Shard
 from torchrec.distributed.shards_wrapper import LocalShardsWrapper
 from typing_extensions import override
 
-from sextant.checkpoint_files import MAIN_FILE
 from sextant.errors import InputError
-from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from sextant.strategies.sharded_tables import LocalTable
 
 TABLES = "tables"
@@ -341,16 +339,16 @@ def naming(path: Path) -> Generator[None, None, None]:
         ) from error
 
 
-def read_whole(path: Path) -> dict[str, Any]:
+def read_whole(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Read a checkpoint of sharded tables in one process, as one of a run without sharding.
 
     Args:
         path: the folder.
+        checkpoint: what its main file holds.
 
     Raises:
         InputError: it cannot be read.
     """
-    checkpoint = AtomicCheckpointIO().load_checkpoint(path / MAIN_FILE)
     state: dict[str, Tensor] = {}
     tables = {name: SavedTable(**about) for name, about in checkpoint.pop(TABLES).items()}
     for name, table in tables.items():

@@ -19,7 +19,7 @@ from sextant.checkpoint_files import MAIN_FILE, put_in_place, take_back
 from sextant.errors import InputError
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from sextant.strategies.embedding_tables import table_configs
-from sextant.strategies.sharded_checkpoint import SUMS, TABLES, TableReader, read_whole
+from sextant.strategies.sharded_checkpoint import SUMS, TABLES, TableReader
 from sextant.strategies.sharded_tables import LocalShard, LocalTable, Table
 from sextant.strategies.table_plan import Shard, TablePlan
 
@@ -68,7 +68,9 @@ def reader(tmp_path: Path, checkpoint: dict[str, Any], reset: bool = False) -> T
 
 def test_whole_rows_have_the_means_of_their_parts_by_width(tmp_path: Path) -> None:
     sums = torch.rand(ROWS, 3)
-    checkpoint = read_whole(write(tmp_path, sums, [0, 2, 8], "rows"))  # parts of 2, 6 and 4 columns
+    checkpoint = AtomicCheckpointIO().load_checkpoint(
+        write(tmp_path, sums, [0, 2, 8], "rows")
+    )  # parts of 2, 6 and 4 columns
     state = checkpoint["optimizer_states"][0]["state"][NAME]
     assert torch.allclose(state["sum"], (2 * sums[:, :1] + 6 * sums[:, 1:2] + 4 * sums[:, 2:]) / 12, rtol=1e-6)
     assert state["step"] == 9
@@ -86,16 +88,18 @@ def test_sum_over_a_row_is_that_of_adagrad_without_parts(
     gradient = torch.randn(ROWS, DIM, generator=torch.Generator().manual_seed(seed))
     edges = [0, *sorted(cuts), DIM]
     sums = torch.stack([gradient[:, a:b].square().mean(1) for a, b in itertools.pairwise(edges)], 1)
-    checkpoint = read_whole(write(tmp_path_factory.mktemp("parts"), sums, edges[:-1], "rows"))
+    checkpoint = AtomicCheckpointIO().load_checkpoint(write(tmp_path_factory.mktemp("parts"), sums, edges[:-1], "rows"))
     whole = checkpoint["optimizer_states"][0]["state"][NAME]["sum"]
     assert torch.allclose(whole, gradient.square().mean(1, keepdim=True), rtol=1e-5)
 
 
 def test_sums_of_cells_and_none_are_read_as_they_are(tmp_path: Path) -> None:
     sums = torch.rand(ROWS, DIM)
-    whole = read_whole(write(tmp_path / "cells", sums, [0, 6], "cells"))
+    whole = AtomicCheckpointIO().load_checkpoint(write(tmp_path / "cells", sums, [0, 6], "cells"))
     assert torch.equal(whole["optimizer_states"][0]["state"][NAME]["sum"], sums)
-    assert not read_whole(write(tmp_path / "none", None, [0, 6], "none"))["optimizer_states"][0]["state"]
+    assert not AtomicCheckpointIO().load_checkpoint(write(tmp_path / "none", None, [0, 6], "none"))["optimizer_states"][
+        0
+    ]["state"]
 
 
 @pytest.mark.parametrize("kind", ["none", "cells", "rows"])
