@@ -110,8 +110,8 @@ class LibriSpeech(BaseDataModule):
         shard_buffer: how many utterances of shards are held to choose those of like length from.
         audio: for ``predict``, an audio file, or a folder of such: any sample rate and number of channels.
         longest_segment: for ``predict``, seconds; longer files are cut where they are quiet.
-        unreadable: what to do about recordings that are damaged, too short or of another format: stop (``error``) or
-            leave them out (``skip``).
+        invalid_samples: what to do about recordings that are damaged, too short or of another format: stop
+            (``error``), or leave them out with a warning (``skip``).
         sample_rate: of the recordings, per second.
         num_features: mel filters.
         alphabet: the characters of the transcripts, each of which is a label.
@@ -142,7 +142,7 @@ class LibriSpeech(BaseDataModule):
     """
 
     free_settings = BaseDataModule.free_settings | {
-        "root", "download", "cache", "audio", "longest_segment", "unreadable"
+        "root", "download", "cache", "audio", "longest_segment", "invalid_samples"
     }  # fmt: skip
 
     def __init__(
@@ -158,7 +158,7 @@ class LibriSpeech(BaseDataModule):
         shard_buffer: int = 2000,
         audio: str | None = None,
         longest_segment: float = 30.0,
-        unreadable: Literal["error", "skip"] = "error",
+        invalid_samples: Literal["error", "skip"] = "error",
         sample_rate: int = 16000,
         num_features: int = 80,
         alphabet: str = ALPHABET,
@@ -194,7 +194,7 @@ class LibriSpeech(BaseDataModule):
             self.subsets["train"] = []
         self.audio = None if audio is None else Path(audio)
         self.longest_segment = longest_segment
-        self.unreadable = unreadable
+        self.invalid_samples = invalid_samples
         self.sample_rate = sample_rate
         self.alphabet = alphabet
         self.pieces = pieces
@@ -304,7 +304,7 @@ class LibriSpeech(BaseDataModule):
         found = []
         for subset in self.subsets[split]:
             folder = self.root / subset
-            listed = read_subset(folder, self.cache, self.sample_rate, self._shortest, self.unreadable)
+            listed = read_subset(folder, self.cache, self.sample_rate, self._shortest, self.invalid_samples)
             hours = sum(utterance.samples for utterance in listed) / self.sample_rate / 3600
             rank_zero_info(f"{folder}: {len(listed):,} utterances, {hours:.2f} hours")
             found += [(folder, utterance) for utterance in listed]

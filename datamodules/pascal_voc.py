@@ -18,7 +18,7 @@ from datamodules.images.normalization import IMAGENET_STD as STD
 from datamodules.images.segmentation import Pair, RandomCrop, TrainingCrops, WholeImages, find_faults, known_faults
 from datamodules.images.voc_palette import IGNORED, voc_palette
 from datamodules.sources.archive import Archive, get_folder
-from datamodules.sources.unreadable import NAMED, report_unreadable
+from datamodules.sources.invalid_samples import NAMED, report_invalid_samples
 from datamodules.synthetic import pascal_voc as synthetic_set
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
@@ -187,7 +187,7 @@ class PascalVOC(BaseDataModule):
 
     def _without(self, faults: dict[Path, str], pairs: list[Pair]) -> list[Pair]:
         """The pairs that can be used."""
-        report_unreadable(faults, len(pairs), "images", self.unreadable)
+        report_invalid_samples(faults, len(pairs), "images", self.unreadable)
         used = [pair for pair in pairs if pair.image not in faults]
         if not used:
             raise InputError(f"None of {len(pairs)} images, such as {pairs[0].image}, can be used.")

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from datamodules.images.image_file import UnreadableImageError, read_image
-from datamodules.sources.unreadable import report_unreadable
+from datamodules.sources.invalid_samples import report_invalid_samples
 from sextant.atomic_folder import fingerprint, make_current
 from sextant.errors import InputError
 
@@ -64,7 +64,7 @@ class ImageArray(Dataset):
         contents = json.loads((self.folder / "contents.json").read_text())
         skipped: dict[str, str] = contents["unreadable"]
         faults = {files[int(i)]: why for i, why in skipped.items()}
-        report_unreadable(faults, len(files), "images", unreadable)
+        report_invalid_samples(faults, len(files), "images", unreadable)
         #: The files that could be read, in the order of the array.
         self.files = [f for i, f in enumerate(files) if str(i) not in skipped]
         #: For each image of the array, its position in the ``files`` that were given, int64 (N,).

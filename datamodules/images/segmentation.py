@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from datamodules.images.image_file import UnreadableImageError, read_image
 from datamodules.images.voc_palette import IGNORED
-from datamodules.sources.unreadable import remembered_faults
+from datamodules.sources.invalid_samples import cached_reasons
 from sextant.atomic_folder import fingerprint
 from sextant.errors import InputError
 
@@ -132,7 +132,7 @@ def known_faults(pairs: Sequence[Pair], num_classes: int, root: Path, cache: Pat
         return {number: faults[pair.image] for number, pair in enumerate(pairs) if pair.image in faults}
 
     current = fingerprint(files, str(root), str(num_classes))
-    found = remembered_faults(cache / f"{name}-{place}", current, find)
+    found = cached_reasons(cache / f"{name}-{place}", current, find)
     return {pairs[number].image: why for number, why in found.items()}
 
 

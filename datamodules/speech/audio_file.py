@@ -12,7 +12,7 @@ STREAMED = 0x7FFFFFFF  # from here on, a length stands for one that was not know
 SUFFIXES = {".flac", ".wav", ".ogg", ".opus", ".mp3", ".aiff", ".aif"}
 
 
-class UnreadableAudioError(Exception):
+class InvalidAudioError(Exception):
     """Says why a file is no whole audio file."""
 
 
@@ -28,7 +28,7 @@ def read_audio(file: Path, start: int = 0, stop: int | None = None) -> tuple[np.
         float32 (samples, channels) in [-1, 1], and samples per second.
 
     Raises:
-        UnreadableAudioError: it is no audio file, or it ends before its header says, or before ``stop``.
+        InvalidAudioError: it is no audio file, or it ends before its header says, or before ``stop``.
     """
     try:
         with soundfile.SoundFile(os.fsencode(file)) as opened:
@@ -37,14 +37,14 @@ def read_audio(file: Path, start: int = 0, stop: int | None = None) -> tuple[np.
             opened.seek(start)
             samples = opened.read(expected, dtype="float32", always_2d=True)
             if len(samples) < expected:
-                raise UnreadableAudioError(f"it is cut off: {start + len(samples):,} of {opened.frames:,} samples")
+                raise InvalidAudioError(f"it is cut off: {start + len(samples):,} of {opened.frames:,} samples")
             rate = opened.samplerate
     except (soundfile.SoundFileError, OSError) as error:
-        raise UnreadableAudioError(reason(error).removeprefix("Error : ")) from error
+        raise InvalidAudioError(reason(error).removeprefix("Error : ")) from error
     except (MemoryError, ValueError) as error:
-        raise UnreadableAudioError(f"its header is wrong ({error})") from error
+        raise InvalidAudioError(f"its header is wrong ({error})") from error
     if not np.isfinite(samples).all():
-        raise UnreadableAudioError("it has samples that are no numbers")
+        raise InvalidAudioError("it has samples that are no numbers")
     return samples, rate
 
 
@@ -55,11 +55,11 @@ def refuse_cut_off(log: str) -> None:
         log: what libsndfile noted while it opened the file, ``extra_info`` of soundfile.
 
     Raises:
-        UnreadableAudioError: there are fewer bytes than the header says.
+        InvalidAudioError: there are fewer bytes than the header says.
     """
     for stated, found in CUT_OFF.findall(log):
         if int(found) < int(stated) < STREAMED:
-            raise UnreadableAudioError(f"it is cut off: {int(found):,} of {int(stated):,} bytes")
+            raise InvalidAudioError(f"it is cut off: {int(found):,} of {int(stated):,} bytes")
 
 
 def reason(error: Exception) -> str:

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from datamodules.sources.unreadable import report_unreadable
-from datamodules.speech.audio_file import UnreadableAudioError, read_audio
+from datamodules.sources.invalid_samples import report_invalid_samples
+from datamodules.speech.audio_file import InvalidAudioError, read_audio
 from datamodules.text.sources import utf8_lines
 from sextant.atomic_folder import fingerprint, make_current
 from sextant.errors import InputError
 
-FORMAT = 1  # of the manifest; another number makes it anew
+FORMAT = 2  # of the manifest; another number makes it anew
 TEXT: Any = {"encoding": "utf-8", "errors": "surrogateescape"}  # paths need not be UTF-8
 
 
@@ -42,7 +42,7 @@ class Utterance:
 
 
 def read_subset(
-    folder: Path, cache: Path, sample_rate: int, shortest: int, unreadable: Literal["error", "skip"]
+    folder: Path, cache: Path, sample_rate: int, shortest: int, invalid_samples: Literal["error", "skip"]
 ) -> list[Utterance]:
     """List the utterances of a subset such as ``train-clean-5``.
 
@@ -55,15 +55,15 @@ def read_subset(
         cache: where manifests are kept.
         sample_rate: that the recordings must have, per second.
         shortest: the fewest samples that a recording must have.
-        unreadable: stop at recordings that are damaged, too short, or of another format (``error``), or leave them out
-            with a warning (``skip``).
+        invalid_samples: what to do about recordings that are damaged, too short or of another format: stop
+            (``error``), or leave them out with a warning (``skip``).
 
     Returns:
         The utterances by their paths.
 
     Raises:
         InputError: there is no such folder, a transcript or a recording lacks the other, a transcript is empty, or a
-            recording is unreadable.
+            recording is invalid.
     """
     if not folder.is_dir():
         raise InputError(
@@ -84,11 +84,11 @@ def read_subset(
             f"{cache}: the manifest of {folder} could not be written ({error}). Free some space, or choose another "
             "place with --data.cache."
         ) from error
-    faults: dict[str, str] = json.loads((made / "unreadable.json").read_text(**TEXT))
+    found: dict[str, str] = json.loads((made / "invalid.json").read_text(**TEXT))
     with (made / "manifest.jsonl").open(**TEXT) as lines:
         utterances = [Utterance(**json.loads(line)) for line in lines]
-    unusable = {folder / path: why for path, why in faults.items()}
-    report_unreadable(unusable, len(faults) + len(utterances), "recordings", unreadable)
+    reasons = {folder / path: reason for path, reason in found.items()}
+    report_invalid_samples(reasons, len(reasons) + len(utterances), "recordings", invalid_samples)
     if not utterances:
         raise InputError(f"{folder}: none of its recordings can be used.")
     return utterances
@@ -161,18 +161,18 @@ def _write_manifest(
                 "remove the recording."
             )
     measure = partial(_measure, sample_rate, shortest)
-    faults: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     with ThreadPoolExecutor() as pool, (made / "manifest.jsonl").open("w", **TEXT) as manifest:
         measured = zip(audio.items(), pool.map(measure, audio.values()), strict=True)
         bar = tqdm(measured, desc=f"Checking {folder.name}", total=len(audio), unit="recording", delay=1)
         for (name, path), found in bar:
             place = path.relative_to(folder)
             if isinstance(found, str):
-                faults[str(place)] = found
+                reasons[str(place)] = found
                 continue
             utterance = Utterance(name, str(place), found, transcripts[name], place.parts[0])
             manifest.write(json.dumps(asdict(utterance), ensure_ascii=False) + "\n")
-    (made / "unreadable.json").write_text(json.dumps(faults, ensure_ascii=False), **TEXT)
+    (made / "invalid.json").write_text(json.dumps(reasons, ensure_ascii=False), **TEXT)
     return made
 
 
@@ -180,7 +180,7 @@ def _measure(sample_rate: int, shortest: int, file: Path) -> int | str:
     """The length of a recording in samples, or why it cannot be used."""
     try:
         samples, rate = read_audio(file)
-    except UnreadableAudioError as error:
+    except InvalidAudioError as error:
         return str(error)
     if rate != sample_rate:
         return f"it has {rate:,} samples a second, not {sample_rate:,}: convert it, or set data.sample_rate"

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from datamodules.speech.audio_file import UnreadableAudioError, read_audio
+from datamodules.speech.audio_file import InvalidAudioError, read_audio
 from datamodules.speech.corpus import Utterance
 from datamodules.speech.shards import ShardedUtterance, SpeechShards
 from datamodules.speech.tokenizers import Characters, Pieces
@@ -49,7 +49,7 @@ class Utterances(Dataset):
         _, utterance = self.utterances[index]
         try:
             samples, _ = read_audio(self.path(index))
-        except UnreadableAudioError as error:
+        except InvalidAudioError as error:
             raise InputError(f"{self.path(index)}: it has changed since it was listed: {error}.") from error
         if samples.shape != (utterance.samples, 1):
             raise InputError(

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from torchaudio.functional import resample
 from tqdm import tqdm
 
-from datamodules.speech.audio_file import SUFFIXES, UnreadableAudioError, read_audio
+from datamodules.speech.audio_file import SUFFIXES, InvalidAudioError, read_audio
 from sextant.errors import InputError
 from sextant.padding import pad_right
 
@@ -66,7 +66,7 @@ def segments(files: Sequence[Path], longest: float, shortest: float) -> list[Seg
         shortest: seconds that a file must have.
 
     Raises:
-        InputError: a file is unreadable or too short; the message names all such files.
+        InputError: a file is damaged or too short; the message names all such files.
     """
     with ThreadPoolExecutor() as pool:
         cut = partial(_cut, longest, shortest)
@@ -102,7 +102,7 @@ def _cut(longest: float, shortest: float, file: Path) -> list[Segment] | str:
             stop = start + round((first + int(energy[first:last].argmin()) + 0.5) * block)
             parts.append(Segment(file, start, stop, rate))
             start = stop
-    except (UnreadableAudioError, soundfile.SoundFileError, OSError) as error:
+    except (InvalidAudioError, soundfile.SoundFileError, OSError) as error:
         return str(error).replace(str(file), "it")
 
 
@@ -133,7 +133,7 @@ class Segments(Dataset):
         part = self.parts[index]
         try:
             samples, _ = read_audio(part.file, part.start, part.stop)
-        except UnreadableAudioError as error:
+        except InvalidAudioError as error:
             raise InputError(f"{part.file}: it has changed since it was listed: {error}.") from error
         audio = resample(torch.from_numpy(samples).mean(1), part.rate, self.sample_rate)
         place = {"start": part.start / part.rate, "end": part.stop / part.rate}

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from webdataset import TarWriter
 from webdataset.tariterators import group_by_keys
 
-from datamodules.speech.audio_file import UnreadableAudioError, reason, refuse_cut_off
+from datamodules.speech.audio_file import InvalidAudioError, reason, refuse_cut_off
 from datamodules.speech.corpus import Utterance, read_subset
 from datamodules.speech.log_mel import LogMel
 from sextant.atomic_folder import make_folder
@@ -112,7 +112,7 @@ class SpeechShards:
         """The utterances of an epoch; shards come in shuffled order.
 
         Raises:
-            InputError: a shard is no whole tar file, or an example lacks something, is unreadable or of another format.
+            InputError: a shard is no whole tar file, or an example lacks something, is invalid.
         """
         for number in np.random.default_rng([seed, epoch, 5]).permutation(len(self.files)).tolist():
             yield from self._read(number)
@@ -160,7 +160,7 @@ class SpeechShards:
             refuse_cut_off(header.extra_info)
         except soundfile.SoundFileError as error:
             raise InputError(f"{where}: it is no recording ({reason(error)}). Leave it out, or replace it.") from error
-        except UnreadableAudioError as error:
+        except InvalidAudioError as error:
             raise InputError(f"{where}: {error}. Replace it.") from error
         if header.samplerate != self.sample_rate:
             raise InputError(
@@ -245,7 +245,7 @@ def _transcript(where: str, parts: Mapping[str, Part]) -> str:
 
 
 def write_shards(
-    folder: Path, output: Path, count: int, sample_rate: int, unreadable: Literal["error", "skip"] = "error"
+    folder: Path, output: Path, count: int, sample_rate: int, invalid_samples: Literal["error", "skip"] = "error"
 ) -> None:
     """Write the utterances of a subset in LibriSpeech's layout into shards, in an order that is the same each time.
 
@@ -256,8 +256,8 @@ def write_shards(
         output: the folder to make, with ``<subset>-000000.tar`` and so on.
         count: number of shards.
         sample_rate: that the recordings must have, per second.
-        unreadable: stop at recordings that are damaged, too short, or of another format (``error``), or leave them out
-            with a warning (``skip``).
+        invalid_samples: what to do about recordings that are damaged, too short or of another format: stop
+            (``error``), or leave them out with a warning (``skip``).
 
     Raises:
         InputError: ``output`` exists, there are fewer utterances than shards, an id has a dot, the disk is full, or the
@@ -266,7 +266,7 @@ def write_shards(
 
     def fill(part: Path) -> Path:
         shortest = 2 * LogMel(sample_rate, 1).window  # a frame at twice the speed
-        utterances = read_subset(folder, part / "manifest", sample_rate, shortest, unreadable)
+        utterances = read_subset(folder, part / "manifest", sample_rate, shortest, invalid_samples)
         if not 1 <= count <= len(utterances):
             raise InputError(f"--shards is {count}; with {len(utterances)} utterances it must be 1 to that number.")
         shards = part / "shards"
@@ -317,9 +317,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--subset", required=True, help="the subset's folder, such as train-clean-5")
     parser.add_argument("--output", type=Path, required=True, help="folder to make; it must not exist")
     parser.add_argument("--shards", type=int, default=32, help="number of tar files")
-    parser.add_argument("--sample-rate", type=int, default=16000, help="of the recordings, per second")
+    parser.add_argument("--sample_rate", type=int, default=16000, help="of the recordings, per second")
     parser.add_argument(
-        "--unreadable",
+        "--invalid_samples",
         choices=["error", "skip"],
         default="error",
         help="stop at recordings that are damaged, too short or of another format, or leave them out",
@@ -335,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words of the command line; those of this process if None.
     """
     args = parse(arguments)
-    write_shards(args.root / args.subset, args.output, args.shards, args.sample_rate, args.unreadable)
+    write_shards(args.root / args.subset, args.output, args.shards, args.sample_rate, args.invalid_samples)
     last = f"{args.shards - 1:06d}"
     print(f"To train on them: --data.shards='{args.output}/{args.subset}-{{000000..{last}}}.tar'")
 

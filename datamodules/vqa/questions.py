@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from datamodules.images.image_file import UnreadableImageError, read_image
-from datamodules.sources.unreadable import remembered_faults, report_unreadable
+from datamodules.sources.invalid_samples import cached_reasons, report_invalid_samples
 from sextant.atomic_folder import fingerprint
 from sextant.errors import InputError
 
@@ -145,7 +145,7 @@ class QuestionSet:
             elif labeled and not answers:
                 faults[row] = "there is no answer to the question"
         named = {self.places[row]: why for row, why in sorted(faults.items())}
-        report_unreadable(named, len(self), f"questions of {self.name}", unreadable)
+        report_invalid_samples(named, len(self), f"questions of {self.name}", unreadable)
         if not faults:
             return self
         if len(faults) == len(self):
@@ -181,7 +181,7 @@ def known_unreadable_images(name: str, images: Images, cache: Path) -> dict[int,
         cache: where the answer is kept.
     """
     key = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
-    return remembered_faults(cache / f"images-{key}", images.fingerprint, partial(unreadable_images, images))
+    return cached_reasons(cache / f"images-{key}", images.fingerprint, partial(unreadable_images, images))
 
 
 def _why_unreadable(images: Images, row: int) -> str | None:

@@ -607,7 +607,7 @@ def test_recordings_that_cannot_be_used_stop_or_are_left_out_as_said(
         prepared("fit", root=str(copy))
     assert str(recordings(copy, "train")[3]) in str(error.value)
     with pytest.warns(UserWarning, match="2 of 14 recordings"):
-        data = prepared("fit", root=str(copy), unreadable="skip")
+        data = prepared("fit", root=str(copy), invalid_samples="skip")
     names = [name for batch in data.train_dataloader() for name in batch["id"]]
     assert len(names) == 12
     left = [file for k, file in enumerate(recordings(copy, "train")) if k not in (3, 8)]

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from datamodules.images.image_cache import ImageArray
-from datamodules.sources.unreadable import NAMED
+from datamodules.sources.invalid_samples import NAMED
 from sextant.errors import InputError
 from tests.datamodules.faults import cut_in_half, in_fork, listing, noise, save_images, snapshot
 
@@ -184,7 +184,7 @@ def test_unreadable_images_are_counted_and_named_in_the_error(files: list[Path],
     message = str(error.value)
     assert [str(file) in message for file in files] == [False, True, False, True, True, False]
     assert "truncated" in message
-    assert "--data.unreadable=skip" in message
+    assert "--data.invalid_samples=skip" in message
 
 
 def test_many_unreadable_images_are_counted_and_the_first_ones_named(tmp_path: Path, cache: Path) -> None:

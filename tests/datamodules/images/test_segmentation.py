@@ -96,7 +96,7 @@ def test_faults_are_found_once_and_again_after_a_change(pair: Pair, tmp_path: Pa
     cache = tmp_path / "cache"
     assert known_faults([pair], 6, tmp_path, cache, "checked") == {}
     assert list(known_faults([pair], 5, tmp_path, cache, "checked")) == [pair.image]
-    (known,) = cache.glob("checked-*/faults.json")
+    (known,) = cache.glob("checked-*/invalid.json")
     known.write_text('{"0": "why"}')
     assert known_faults([pair], 5, tmp_path, cache, "checked") == {pair.image: "why"}
     save_mask(pair.mask, np.zeros((20, 30), np.uint8))

@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.speech.audio_file import UnreadableAudioError, read_audio
+from datamodules.speech.audio_file import InvalidAudioError, read_audio
 from datamodules.synthetic.librispeech import record
 
 STREAM_INFO = range(18, 26)  # bytes of a FLAC file with its rate and its length, which have no check sum
@@ -95,21 +95,21 @@ def test_part_of_a_file_is_the_same_as_that_part_of_the_whole(flac: Path, data: 
 
 def test_part_that_reaches_beyond_the_end_is_an_error_with_the_numbers(flac: Path) -> None:
     count = soundfile.info(flac).frames
-    with pytest.raises(UnreadableAudioError, match=f"cut off: {count:,} of {count:,} samples"):
+    with pytest.raises(InvalidAudioError, match=f"cut off: {count:,} of {count:,} samples"):
         read_audio(flac, 10, count + 1)
 
 
-def test_flac_that_is_cut_off_is_unreadable_wherever_it_is_cut(flac: Path, damaged: Callable[[bytes], Path]) -> None:
+def test_flac_that_is_cut_off_is_invalid_wherever_it_is_cut(flac: Path, damaged: Callable[[bytes], Path]) -> None:
     content = flac.read_bytes()
     points = {*range(120), *range(120, len(content), 53), *range(len(content) - 40, len(content))}
     for length in sorted(points):
-        with pytest.raises(UnreadableAudioError):
+        with pytest.raises(InvalidAudioError):
             read_audio(damaged(content[:length]))
 
 
 @settings(deadline=None, max_examples=150)
 @given(st.data())
-def test_flac_with_a_damaged_byte_is_unreadable_or_gives_the_very_same_samples(
+def test_flac_with_a_damaged_byte_is_invalid_or_gives_the_very_same_samples(
     flac: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     content = bytearray(flac.read_bytes())
@@ -119,7 +119,7 @@ def test_flac_with_a_damaged_byte_is_unreadable_or_gives_the_very_same_samples(
     file.write_bytes(content)
     try:
         samples, rate = read_audio(file)
-    except UnreadableAudioError:
+    except InvalidAudioError:
         return
     whole, whole_rate = read_audio(flac)
     assert rate == whole_rate
@@ -127,13 +127,13 @@ def test_flac_with_a_damaged_byte_is_unreadable_or_gives_the_very_same_samples(
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
-def test_flac_with_zeros_or_noise_in_its_middle_is_unreadable(
+def test_flac_with_zeros_or_noise_in_its_middle_is_invalid(
     flac: Path, damaged: Callable[[bytes], Path], share: float
 ) -> None:
     content = flac.read_bytes()
     place = int(share * len(content))
     for patch in (bytes(200), np.random.default_rng(0).bytes(200)):
-        with pytest.raises(UnreadableAudioError):
+        with pytest.raises(InvalidAudioError):
             read_audio(damaged(content[:place] + patch + content[place + 200 :]))
 
 
@@ -146,32 +146,32 @@ def with_length(content: bytes, samples: int) -> bytes:
 
 
 @pytest.mark.parametrize("length", [0, 2**36 - 1], ids=["unknown", "much too long"])
-def test_flac_with_an_unknown_or_a_wrong_length_is_read_whole_or_unreadable(
+def test_flac_with_an_unknown_or_a_wrong_length_is_read_whole_or_invalid(
     flac: Path, damaged: Callable[[bytes], Path], length: int
 ) -> None:
     file = damaged(with_length(flac.read_bytes(), length))
     try:
         samples, _ = read_audio(file)
-    except UnreadableAudioError:
+    except InvalidAudioError:
         return
     np.testing.assert_array_equal(samples, read_audio(flac)[0])
 
 
-def test_flac_whose_header_promises_a_little_more_is_unreadable(flac: Path, damaged: Callable[[bytes], Path]) -> None:
+def test_flac_whose_header_promises_a_little_more_is_invalid(flac: Path, damaged: Callable[[bytes], Path]) -> None:
     count = soundfile.info(flac).frames
-    with pytest.raises(UnreadableAudioError):
+    with pytest.raises(InvalidAudioError):
         read_audio(damaged(with_length(flac.read_bytes(), count + 1000)))
 
 
 @pytest.mark.parametrize("suffix", ["wav", "aiff"])
 @pytest.mark.parametrize("missing", [1, 2, 1000, 10_000])
-def test_uncompressed_file_that_is_shorter_than_its_header_says_is_unreadable(
+def test_uncompressed_file_that_is_shorter_than_its_header_says_is_invalid(
     tmp_path: Path, suffix: str, missing: int
 ) -> None:
     file = tmp_path / f"cut.{suffix}"
     soundfile.write(file, speech(), 16000)
     file.write_bytes(file.read_bytes()[:-missing])
-    with pytest.raises(UnreadableAudioError, match="cut off"):
+    with pytest.raises(InvalidAudioError, match="cut off"):
         read_audio(file)
 
 
@@ -199,21 +199,21 @@ def test_wav_that_was_written_into_a_pipe_is_read_to_its_end(tmp_path: Path, siz
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
-def test_mp3_that_is_cut_off_is_unreadable(tmp_path: Path, share: float) -> None:
+def test_mp3_that_is_cut_off_is_invalid(tmp_path: Path, share: float) -> None:
     file = tmp_path / "cut.mp3"
     soundfile.write(file, speech(), 16000)
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(UnreadableAudioError):
+    with pytest.raises(InvalidAudioError):
         read_audio(file)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_samples_that_are_no_numbers_are_unreadable(tmp_path: Path, value: float) -> None:
+def test_samples_that_are_no_numbers_are_invalid(tmp_path: Path, value: float) -> None:
     samples = speech()
     samples[1000] = value
     soundfile.write(tmp_path / "float.wav", samples, 16000, subtype="FLOAT")
-    with pytest.raises(UnreadableAudioError):
+    with pytest.raises(InvalidAudioError):
         read_audio(tmp_path / "float.wav")
 
 
@@ -235,12 +235,12 @@ def leave_out(file: Path) -> None:
 
 @pytest.mark.parametrize("put", [write_nothing, write_text, link_to_nowhere, leave_out, partial(Path.mkdir)])
 @pytest.mark.parametrize("suffix", ["flac", "wav", "mp3", "ogg"])
-def test_what_is_no_audio_file_is_unreadable_and_the_reason_does_not_repeat_its_path(
+def test_what_is_no_audio_file_is_invalid_and_the_reason_does_not_repeat_its_path(
     tmp_path: Path, put: Callable[[Path], object], suffix: str
 ) -> None:
     file = tmp_path / f"recording.{suffix}"
     put(file)
-    with pytest.raises(UnreadableAudioError) as error:
+    with pytest.raises(InvalidAudioError) as error:
         read_audio(file)
     assert str(error.value)
     assert str(tmp_path) not in str(error.value)

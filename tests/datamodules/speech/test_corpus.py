@@ -16,7 +16,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.sources.unreadable import NAMED
+from datamodules.sources.invalid_samples import NAMED
 from datamodules.speech import corpus as speech_corpus
 from datamodules.speech.corpus import Utterance, read_subset, read_transcripts
 from sextant import atomic_folder
@@ -377,8 +377,8 @@ def link_to_nowhere(file: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (empty, "not recognized"),
-        (put_text, "not recognized"),
+        (empty, "not recognised"),
+        (put_text, "not recognised"),
         (cut_in_half, ""),
         (damage_the_middle, ""),
         (link_to_nowhere, ""),
@@ -399,7 +399,7 @@ def test_recording_that_cannot_be_used_is_named_with_the_reason_and_can_be_left_
             read(subset, cache)
         (line,) = (line for line in str(error.value).splitlines() if str(spoilt) in line)
         assert line.removeprefix(f"  {spoilt}: ")
-        assert "--data.unreadable=skip" in str(error.value)
+        assert "--data.invalid_samples=skip" in str(error.value)
     for _ in range(2):
         with pytest.warns(UserWarning, match="1 of 6 recordings") as warned:
             found = read(subset, cache, skip=True)

@@ -130,7 +130,7 @@ def test_command_says_how_to_train_on_what_it_wrote(
         (["--subset=train-smal"], r"train-smal: there is no such folder\. Check --root and --subset"),
         (["--shards=15"], "--shards is 15; with 14 utterances it must be 1"),
         (["--shards=0"], "--shards is 0"),
-        (["--sample-rate=8000"], "14 of 14 recordings cannot be used"),
+        (["--sample_rate=8000"], "14 of 14 recordings cannot be used"),
     ],
 )
 def test_what_cannot_be_written_is_named_and_leaves_nothing(
@@ -153,10 +153,10 @@ def test_damaged_recording_stops_the_command_or_is_left_out(librispeech: Path, t
     root = shutil.copytree(librispeech, tmp_path / "LibriSpeech")
     damaged = recordings(root)["1-1-0002"]
     cut_in_half(damaged)
-    with pytest.raises(InputError, match=rf"{damaged}: .*\n.*leave them out with --unreadable=skip"):
+    with pytest.raises(InputError, match=rf"{damaged}: .*\n.*leave them out with --invalid_samples=skip"):
         main(command(root, tmp_path / "a"))
     with pytest.warns(UserWarning, match="1 of 14 recordings"):
-        main(command(root, tmp_path / "a", "--unreadable=skip"))
+        main(command(root, tmp_path / "a", "--invalid_samples=skip"))
     assert {utterance.id for utterance in read(pattern(tmp_path / "a"))} == said(librispeech).keys() - {"1-1-0002"}
 
 
@@ -381,7 +381,7 @@ def test_folder_in_the_place_of_a_shard_is_named(tmp_path: Path) -> None:
         ({"b.flac": FLAC, "b.txt": b"\xff\xfe"}, r"b: its \.txt is no UTF-8 text"),
         ({"b.flac": b"", "b.txt": b"YES"}, r"b\.flac: it is no recording \("),
         ({"b.flac": FLAC[:30], "b.txt": b"YES"}, r"b\.flac: it is no recording \("),
-        ({"b.flac": b"x" * 3000, "b.txt": b"YES"}, r"b\.flac: it is no recording \(Format not recognized"),
+        ({"b.flac": b"x" * 3000, "b.txt": b"YES"}, r"b\.flac: it is no recording \(Format not recognised"),
         ({"b.flac": recording(rate=8000), "b.txt": b"YES"}, r"b\.flac: it has 8,000 samples a second, not 16,000"),
         ({"b.flac": recording(channels=2), "b.txt": b"YES"}, r"b\.flac: it has 2 channels, not one"),
         ({"b.flac": recording(0.06), "b.txt": b"YES"}, r"b\.flac: it has 960 samples, and must have 1,024 at least"),

@@ -100,7 +100,7 @@ def test_questions_that_cannot_be_used_are_named_with_the_reason(files: list[Pat
     assert "truncated" in lines[2]
     assert lines[3] == "  questions.csv:6: the question is empty"
     assert lines[4] == "  questions.csv:7: there is no answer to the question"
-    assert "--data.unreadable=skip" in lines[5]
+    assert "--data.invalid_samples=skip" in lines[5]
 
 
 @pytest.mark.parametrize(("labeled", "left"), [(True, [1, 3]), (False, [1, 3, 5])])
