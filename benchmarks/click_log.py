@@ -6,7 +6,6 @@ Run it from the project's folder: ``python -m benchmarks.click_log --help``.
 import argparse
 import gzip
 import logging
-import multiprocessing
 import shutil
 import tempfile
 import time
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from benchmarks.machine import describe
-from benchmarks.steps import positive
+from benchmarks.runner import in_own_process, named, positive
 from datamodules.criteo import DENSE, VALUES, Criteo
 from sextant.cli.command import run_command
 from sextant.memory import peak_memory
@@ -145,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words of the command line; those of this process if None.
     """
     args = parse(arguments)
-    print(describe("SYNTHETIC (drawn rows in Criteo's format)"), flush=True)
+    print(describe(named(None, "drawn rows in Criteo's format")), flush=True)
     print(f"{'rows':>12} {'MB':>8} {'prepared/s':>12} {'peak MB':>8} {'read/s':>12}", flush=True)
     for rows in args.rows:
         with tempfile.TemporaryDirectory(prefix="click_log_") as folder:
@@ -156,8 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     shutil.copyfileobj(plain, packed)
                 file.unlink()
                 file = Path(f"{file}.gz")
-            with multiprocessing.get_context("spawn").Pool(1) as process:
-                found = process.apply(measure, (file, args.mapping, args.batch_size, args.steps))
+            found = in_own_process(measure, file, args.mapping, args.batch_size, args.steps)
         print(
             f"{rows:12,} {found.size:8,.0f} {found.prepare:12,.0f} {found.megabytes:8,.0f} {found.read:12,.0f}",
             flush=True,

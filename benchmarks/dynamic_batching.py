@@ -6,7 +6,6 @@ Run it from the project's folder: ``uv run --group peers python -m benchmarks.dy
 import argparse
 import csv
 import logging
-import multiprocessing
 import sys
 import time
 import warnings
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import describe
-from benchmarks.steps import positive
+from benchmarks.runner import in_own_process, named, positive
 from sextant.cli.command import run_command
 from sextant.errors import InputError
 from sextant.memory import peak_memory
@@ -251,13 +250,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sets[f"{len(few):,} of the utterances, 544 s a batch"] = few, 544.0
         sets[f"{len(real):,} utterances, 600 s a batch"] = real, 600.0
     sets[f"{args.texts:,} texts, 16,384 tokens a batch"] = draw_texts(args.texts), 16_384.0
-    print(describe(f"real ({args.durations})" if args.durations else "SYNTHETIC (drawn lengths)"), flush=True)
+    print(describe(named(args.durations, "drawn lengths")), flush=True)
     measured: dict[str, dict[str, Figures]] = {}
     for name, (lengths, budget) in sets.items():
         figures = measured[name] = {}
         for method in args.methods:
-            with multiprocessing.get_context("spawn").Pool(1) as process:
-                figures[method] = process.apply(measure, (method, lengths, budget))
+            figures[method] = in_own_process(measure, method, lengths, budget)
             print(".", end="", flush=True)
         report(name, figures)
     if args.image:

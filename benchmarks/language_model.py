@@ -5,13 +5,10 @@ Run it from the project's folder: ``python -m benchmarks.language_model --help``
 
 import argparse
 import itertools
-import logging
 import math
-import multiprocessing
 import resource
 import tempfile
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,20 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from benchmarks.machine import describe
-from benchmarks.steps import Clock, StepClock, make, positive, shared_trainer
+from benchmarks.runner import (
+    add_block_arguments,
+    in_own_process,
+    median_seconds,
+    milliseconds_per_step,
+    named,
+    positive,
+    quiet,
+    ratios_by_round,
+    spread,
+    steps_of_a_block,
+    take_turns,
+)
+from benchmarks.steps import CONFIGS, Clock, StepClock, fit, make, shared_trainer
 from datamodules.wikitext2 import WikiText2
 from modules.networks.sampling import write
 from modules.transformer_lm import WordLanguageModel
@@ -33,7 +43,6 @@ from sextant.cli.command import run_command
 from sextant.errors import InputError
 from sextant.memory import peak_memory
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 VOCABULARY = 33278  # words of WikiText-2
 Settings = dict[str, Any]
 
@@ -118,7 +127,7 @@ def settings_of(variant: str, args: argparse.Namespace, folder: Path) -> Setting
         folder: for logs.
     """
     settings = yaml.safe_load((CONFIGS / "transformer_wikitext2_baseline.yaml").read_text())
-    trainer = shared_trainer(args.accelerator, folder, args.warmup + args.steps + 1)
+    trainer = shared_trainer(args.accelerator, folder, steps_of_a_block(args))
     changes = dict(VARIANTS[variant])
     trainer["precision"] = changes.pop("precision", "32-true")
     trainer["gradient_clip_val"] = settings["trainer"]["gradient_clip_val"]
@@ -139,7 +148,7 @@ def make_data(root: Path, settings: Settings, cache: Path) -> WikiText2:
     return data
 
 
-def write_sample(root: Path) -> None:
+def write_synthetic(root: Path) -> None:
     """Write a text with WikiText-2's vocabulary, its words drawn at random: as much work as the real one."""
     root.mkdir()
     generator = np.random.default_rng(0)
@@ -159,12 +168,7 @@ def run(variant: str, settings: Settings, data: WikiText2, clock: Clock) -> floa
     memory = MemoryAtStart()
     if variant == "plain":
         return run_plain(settings, data, clock)
-    trainer = make(Trainer, settings["trainer"])
-    trainer.callbacks[:0] = [StepClock(clock), memory]
-    try:
-        trainer.fit(make(WordLanguageModel, settings["model"]), data)
-    except SystemExit as stopped:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from stopped
+    fit(settings["trainer"], make(WordLanguageModel, settings["model"]), data, StepClock(clock), memory)
     return memory.megabytes
 
 
@@ -209,18 +213,15 @@ def device_of(args: argparse.Namespace) -> torch.device:
 def measure_steps(args: argparse.Namespace, root: Path, folder: Path) -> dict[str, list[np.ndarray]]:
     """Time the variants in turn, in every round in another order; for each, rounds of :attr:`Clock.seconds`."""
     data = make_data(root, settings_of("classic", args, folder), folder)
-    if len(data.train_dataloader()) <= args.warmup + args.steps:
-        raise InputError(f"{root}: the text is too short for {args.warmup + args.steps + 1} steps. Give fewer --steps.")
-    seconds: dict[str, list[np.ndarray]] = {variant: [] for variant in args.variants}
-    for done in range(args.rounds):
-        turn = done % len(args.variants)
-        for variant in args.variants[turn:] + args.variants[:turn]:
-            clock = Clock(device_of(args), args.warmup, args.steps)
-            run(variant, settings_of(variant, args, folder), data, clock)
-            seconds[variant].append(clock.seconds)
-            step = 1000 * np.median(clock.seconds[:, 0])
-            print(f"round {done + 1} of {args.rounds}: {variant:22} {step:9.2f} ms per step", flush=True)
-    return seconds
+    if len(data.train_dataloader()) < steps_of_a_block(args):
+        raise InputError(f"{root}: the text is too short for {steps_of_a_block(args)} steps. Give fewer --steps.")
+
+    def block(variant: str) -> np.ndarray:
+        clock = Clock(device_of(args), args.warmup, args.steps)
+        run(variant, settings_of(variant, args, folder), data, clock)
+        return clock.seconds
+
+    return take_turns(args.variants, args.rounds, block, milliseconds_per_step)
 
 
 def memory_of(variant: str, args: argparse.Namespace, root: Path, folder: Path) -> tuple[int, float]:
@@ -245,16 +246,17 @@ def measure_writing(args: argparse.Namespace) -> dict[str, float]:
     settings = yaml.safe_load((CONFIGS / "transformer_wikitext2.yaml").read_text())
     network = make(WordLanguageModel, settings["model"]).network.eval().to(device_of(args))
     prompt = torch.zeros(1, dtype=torch.int64, device=device_of(args))
-    texts: dict[bool, list[int]] = {}
-    seconds: dict[str, list[float]] = {"cached": [], "uncached": []}
+    texts: dict[str, list[int]] = {}
+
+    def text(variant: str) -> float:
+        words = write(network, prompt, args.words + 1, torch.argmax, variant == "cached")
+        start = time.perf_counter()
+        texts[variant] = list(itertools.islice(words, args.words))
+        return time.perf_counter() - start
+
     with torch.inference_mode():
-        for _ in range(args.rounds):
-            for cached in (True, False):
-                words = write(network, prompt, args.words + 1, torch.argmax, cached)
-                start = time.perf_counter()
-                texts[cached] = list(itertools.islice(words, args.words))
-                seconds["cached" if cached else "uncached"].append(time.perf_counter() - start)
-            assert texts[True] == texts[False]
+        seconds = take_turns(("cached", "uncached"), args.rounds, text, "{:8.3f} s".format)
+    assert texts["cached"] == texts["uncached"]
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
@@ -262,19 +264,13 @@ def report_steps(seconds: dict[str, list[np.ndarray]], memory: dict[str, tuple[i
     """Print the median step of each variant, its ratio to the plain loop, and the peak of memory."""
     print(f"\n{'variant':22} {'parameters':>10} {'median ms':>10} {'ratio':>7} {'by round':>16} {'peak MB':>8}")
     median = {variant: np.median(np.concatenate(blocks)[:, 0]) for variant, blocks in seconds.items()}
-    plain = np.array([np.median(block[:, 0]) for block in seconds["plain"]])
-    for variant, blocks in seconds.items():
-        ratios = np.array([np.median(block[:, 0]) for block in blocks]) / plain
+    by_round = {variant: [median_seconds(block) for block in blocks] for variant, blocks in seconds.items()}
+    for variant in seconds:
+        ratios = ratios_by_round(by_round, variant, "plain")
         ratio = median[variant] / median["plain"]
         parameters, peak = memory[variant]
-        spread = f"{ratios.min():.3f} to {ratios.max():.3f}"
-        print(f"{variant:22} {parameters:10,} {1000 * median[variant]:10.2f} {ratio:7.3f} {spread:>16} {peak:8.0f}")
-
-
-def quiet() -> None:
-    """Keep off the terminal what a Trainer says about itself, once a block."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore")
+        figures = f"{1000 * median[variant]:10.2f} {ratio:7.3f} {spread(ratios):>16} {peak:8.0f}"
+        print(f"{variant:22} {parameters:10,} {figures}")
 
 
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
@@ -288,20 +284,13 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         "values.",
     )
     parser.add_argument("--data-root", help="WikiText-2's folder; without it, as many words are drawn at random")
-    parser.add_argument("--steps", type=positive, default=10, help="timed steps of a block (default: %(default)s)")
-    parser.add_argument(
-        "--warmup", type=positive, default=2, help="steps before them that are not timed (default: %(default)s)"
-    )
-    parser.add_argument("--rounds", type=positive, default=3, help="blocks of each variant (default: %(default)s)")
+    add_block_arguments(parser, steps=10, warmup=2, rounds=3)
     parser.add_argument("--words", type=positive, default=512, help="words to write (default: %(default)s)")
     parser.add_argument(
         "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="what to measure besides plain"
     )
     parser.add_argument(
         "--accelerator", choices=["auto", "cpu", "gpu"], default="auto", help="where it runs (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--threads", type=positive, default=torch.get_num_threads(), help="processor threads of torch (default: all)"
     )
     parsed = parser.parse_args(args)
     parsed.variants = ["plain", *(variant for variant in parsed.variants if variant != "plain")]
@@ -316,19 +305,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     args = parse(arguments)
     torch.set_num_threads(args.threads)
-    print(describe("SYNTHETIC (words drawn at random)" if args.data_root is None else f"real ({args.data_root})"))
+    print(describe(named(args.data_root, "words drawn at random")))
     print(f"{args.threads} threads; {args.rounds} rounds of {args.steps} steps after {args.warmup}", flush=True)
     quiet()
     with tempfile.TemporaryDirectory(prefix="language_model_") as name:
         folder = Path(name)
         root = folder / "text" if args.data_root is None else Path(args.data_root)
         if args.data_root is None:
-            write_sample(root)
+            write_synthetic(root)
         seconds = measure_steps(args, root, folder)
-        memory = {}
-        for variant in args.variants:
-            with multiprocessing.get_context("spawn").Pool(1) as process:
-                memory[variant] = process.apply(memory_of, (variant, args, root, folder))
+        memory = {v: in_own_process(memory_of, v, args, root, folder) for v in args.variants}
     report_steps(seconds, memory)
     writing = measure_writing(args)
     print(

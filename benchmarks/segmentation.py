@@ -4,10 +4,8 @@ Run it from the project's folder: ``python -m benchmarks.segmentation --help``.
 """
 
 import argparse
-import logging
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import yaml
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -25,7 +23,18 @@ from torchvision.transforms.v2 import functional as T
 from torchvision.transforms.v2.functional import InterpolationMode
 
 from benchmarks.machine import describe
-from benchmarks.steps import CONFIGS, Clock, StepClock, make, positive, shared_trainer
+from benchmarks.runner import (
+    add_block_arguments,
+    milliseconds_per_step,
+    named,
+    positive,
+    quiet,
+    ratios_by_round,
+    spread,
+    steps_of_a_block,
+    take_turns,
+)
+from benchmarks.steps import CONFIGS, Clock, StepClock, fit, make, shared_trainer
 from datamodules.images.segmentation import Pair
 from datamodules.pascal_voc import MEAN, STD, PascalVOC
 from datamodules.synthetic import pascal_voc as synthetic_set
@@ -72,7 +81,7 @@ def make_data(args: argparse.Namespace, folder: Path, images: int, **settings: A
     """Make the data: that of ``--data-root``, or generated images of 500x375 pixels."""
     root = args.data_root
     if root is None:
-        root = folder / f"sample-{images}"
+        root = folder / f"synthetic-{images}"
         synthetic_set.make(root, train=images, val=1, sides=(375, 500))
     data = PascalVOC(root=str(root), cache=str(folder), classes=_classes(root, folder), **settings)
     data.setup("fit")
@@ -96,13 +105,6 @@ def step_settings(args: argparse.Namespace) -> dict[str, Any]:
     return settings
 
 
-def train_with_trainer(settings: dict[str, Any], data: PascalVOC, clock: Clock, folder: Path) -> None:
-    """Train a block with the Trainer."""
-    trainer = make(Trainer, shared_trainer("cpu", folder, clock.last + 1))
-    trainer.callbacks.insert(0, StepClock(clock))
-    trainer.fit(make(LightningModule, settings), data)
-
-
 def train_by_hand(settings: dict[str, Any], data: PascalVOC, clock: Clock) -> None:
     """Train a block with a loop as one would write it."""
     model: SemanticSegmenter = make(LightningModule, settings).train()
@@ -122,21 +124,22 @@ def train_by_hand(settings: dict[str, Any], data: PascalVOC, clock: Clock) -> No
 
 def measure_steps(args: argparse.Namespace, folder: Path) -> None:
     """Print the median step of both, and their ratio."""
-    images = 2 * (args.warmup + args.steps + 1)
+    images = 2 * steps_of_a_block(args)
     settings = step_settings(args)
     data = make_data(args, folder, images, batch_size=2, crop_size=STEP_SIZE, seed=0)
     settings["init_args"]["num_classes"] = len(data.classes)
-    seconds: dict[str, list[np.ndarray]] = {"trainer": [], "plain": []}
-    for turn in range(args.rounds):
-        for variant in list(seconds)[:: 1 if turn % 2 else -1]:
-            clock = Clock(torch.device("cpu"), args.warmup, args.steps)
-            data.trainer = None
-            if variant == "trainer":
-                train_with_trainer(settings, data, clock, folder)
-            else:
-                train_by_hand(settings, data, clock)
-            seconds[variant].append(clock.seconds)
-            print(f"round {turn + 1}: {variant:8} {1000 * np.median(clock.seconds[:, 0]):9.1f} ms per step", flush=True)
+
+    def block(variant: str) -> np.ndarray:
+        clock = Clock(torch.device("cpu"), args.warmup, args.steps)
+        data.trainer = None
+        if variant == "trainer":
+            trainer = shared_trainer("cpu", folder, clock.last + 1)
+            fit(trainer, make(LightningModule, settings), data, StepClock(clock))
+        else:
+            train_by_hand(settings, data, clock)
+        return clock.seconds
+
+    seconds = take_turns(("trainer", "plain"), args.rounds, block, milliseconds_per_step)
     print(f"\n{'variant':8} {'median ms':>10} {'min ms':>10} {'processor ms':>12}")
     for variant, blocks in seconds.items():
         steps = np.concatenate(blocks)
@@ -177,22 +180,18 @@ def measure_reading(args: argparse.Namespace, folder: Path) -> None:
         num_workers=args.num_workers,
         persistent_workers=args.num_workers > 0,
     )
-    rates: dict[str, list[float]] = {"ours": [], "reference": []}
-    for turn in range(args.rounds):
-        for variant in list(rates)[:: 1 if turn % 2 else -1]:
-            if variant == "ours":
-                rate = images_per_second(
-                    data.train_dataloader(), lambda batch: data.transform(batch, training=True)["image"]
-                )
-            else:
-                rate = images_per_second(reference, lambda batch: batch[0])
-            rates[variant].append(rate)
-            print(f"round {turn + 1}: {variant:9} {rate:8.1f} images per second", flush=True)
-    ratios = np.divide(rates["ours"], rates["reference"])
+
+    def rate(variant: str) -> float:
+        if variant == "reference":
+            return images_per_second(reference, lambda batch: batch[0])
+        return images_per_second(data.train_dataloader(), lambda batch: data.transform(batch, training=True)["image"])
+
+    rates = take_turns(("ours", "reference"), args.rounds, rate, "{:8.1f} images per second".format)
+    ratios = ratios_by_round(rates, "ours", "reference")
     print(f"\n{len(pairs)} images, batches of {args.batch_size} at {args.crop_size}, {args.num_workers} workers")
     for variant, of_rounds in rates.items():
         print(f"{variant:9} {np.median(of_rounds):8.1f} images per second")
-    print(f"reading ratio ours/reference: {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})")
+    print(f"reading ratio ours/reference: {np.median(ratios):.2f} ({spread(ratios, 2)})")
 
 
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
@@ -204,14 +203,9 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         "transforms on the same files. Blocks alternate in one process.",
     )
     parser.add_argument("--parts", nargs="+", choices=["steps", "reading"], default=["steps", "reading"])
-    parser.add_argument("--rounds", type=positive, default=3, help="blocks of each variant (default: %(default)s)")
-    parser.add_argument("--steps", type=positive, default=10, help="timed steps of a block (default: %(default)s)")
-    parser.add_argument("--warmup", type=positive, default=2, help="steps before them (default: %(default)s)")
+    add_block_arguments(parser, steps=10, warmup=2, rounds=3)
     parser.add_argument(
         "--backbone", choices=["resnet50", "mobilenet_v3_large"], default="resnet50", help="(default: %(default)s)"
-    )
-    parser.add_argument(
-        "--threads", type=positive, default=torch.get_num_threads(), help="processor threads of torch (default: all)"
     )
     parser.add_argument("--images", type=positive, default=320, help="images to generate (default: %(default)s)")
     parser.add_argument("--batch-size", type=positive, default=16, help="crops of a batch (default: %(default)s)")
@@ -229,12 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     args = parse(arguments)
     torch.set_num_threads(args.threads)
-    print(
-        describe("SYNTHETIC (generated images)" if args.data_root is None else f"real ({args.data_root})"), flush=True
-    )
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what a Trainer says about itself, once a block
-    warnings.filterwarnings("ignore", module="lightning")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    print(describe(named(args.data_root, "generated images")), flush=True)
+    quiet()
     with tempfile.TemporaryDirectory(prefix="segmentation_") as folder:
         if "steps" in args.parts:
             measure_steps(args, Path(folder))

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,16 @@ from torchrec.optim.rowwise_adagrad import RowWiseAdagrad as TorchRecRowWiseAdag
 
 from benchmarks.click_log import write
 from benchmarks.machine import describe
-from benchmarks.steps import Clock, StepClock, make, positive, shared_trainer
+from benchmarks.runner import (
+    add_block_arguments,
+    median_seconds,
+    named,
+    positive,
+    ratios_by_round,
+    steps_of_a_block,
+    take_turns,
+)
+from benchmarks.steps import Clock, StepClock, make, shared_trainer
 from datamodules.criteo import Criteo
 from modules.dlrm import ClickPredictor
 from modules.row_wise_adagrad import RowWiseAdagrad
@@ -59,7 +69,7 @@ def run_trainer(args: argparse.Namespace, data: Criteo, clock: Clock, folder: Pa
     settings = {"sharding_types": [args.sharding_type], "pipelined": pipelined}
     trainer = make(
         Trainer,
-        shared_trainer("cpu", folder, batches_needed(args))
+        shared_trainer("cpu", folder, steps_of_a_block(args))
         | {
             "devices": args.processes,
             "strategy": {"class_path": "sextant.strategies.torchrec.TorchRecStrategy", "init_args": settings},
@@ -91,11 +101,11 @@ def run_plain(args: argparse.Namespace, data: Criteo, clock: Clock, pipelined: b
     batches = (Batch(batch["dense"], batch["sparse"], batch["label"]) for batch in data.train_dataloader())
     if pipelined:
         pipeline = TrainPipelineSparseDist(sharded, optimizer, clock.device, execute_all_batches=True)
-        for step in range(batches_needed(args)):
+        for step in range(steps_of_a_block(args)):
             clock.step_starts(step)
             pipeline.progress(batches)
         return
-    for step, batch in zip(range(batches_needed(args)), batches, strict=False):
+    for step, batch in zip(range(steps_of_a_block(args)), batches, strict=False):
         clock.step_starts(step)
         optimizer.zero_grad()
         loss, _ = sharded(batch)
@@ -103,31 +113,25 @@ def run_plain(args: argparse.Namespace, data: Criteo, clock: Clock, pipelined: b
         optimizer.step()
 
 
-def batches_needed(args: argparse.Namespace) -> int:
-    """Steps of a block: those that warm up, those that are timed, and one that ends the last of them."""
-    return args.warmup + args.steps + 1
+def measure(args: argparse.Namespace, data: Criteo, folder: Path) -> dict[str, list[float]]:
+    """The median seconds of a step of each variant, by round; the processes take the turns together."""
 
+    def block(variant: str) -> float:
+        before = peak_memory()
+        clock = Clock(torch.device("cpu"), args.warmup, args.steps)
+        pipelined = variant.endswith("pipeline")
+        if variant.startswith("trainer"):
+            run_trainer(args, data, clock, folder, pipelined)
+        else:
+            run_plain(args, data, clock, pipelined)
+        memory.append(peak_memory() - before)
+        dist.barrier()
+        return median_seconds(clock.seconds)
 
-def measure(args: argparse.Namespace, data: Criteo, folder: Path) -> Iterator[tuple[str, float]]:
-    """Time all variants in turn, in every round in another order.
-
-    Yields:
-        The variant and the median seconds of its steps.
-    """
-    for done in range(args.rounds):
-        turn = done % len(VARIANTS)
-        for variant in VARIANTS[turn:] + VARIANTS[:turn]:
-            before = peak_memory()
-            clock = Clock(torch.device("cpu"), args.warmup, args.steps)
-            pipelined = variant.endswith("pipeline")
-            if variant.startswith("trainer"):
-                run_trainer(args, data, clock, folder, pipelined)
-            else:
-                run_plain(args, data, clock, pipelined)
-            if done == 0 and variant == VARIANTS[0]:
-                report_memory(args, data, peak_memory() - before)
-            dist.barrier()
-            yield variant, float(np.median(clock.seconds[:, 0]))
+    memory: list[float] = []
+    seconds = take_turns(VARIANTS, args.rounds, block, lambda median: f"{1000 * median:8.2f} ms per step")
+    report_memory(args, data, memory[0])
+    return seconds
 
 
 def report_memory(args: argparse.Namespace, data: Criteo, megabytes: float) -> None:
@@ -160,11 +164,8 @@ def run_rank(args: argparse.Namespace, folder: Path) -> None:
     args.devices = strategy.devices()
     data.trainer = first
     data.setup("fit")
-    seconds: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-    for variant, median in measure(args, data, folder):
-        seconds[variant].append(median)
-        if rank == 0:
-            print(f"round {len(seconds[variant])} of {args.rounds}: {variant:17} {1000 * median:8.2f} ms", flush=True)
+    with redirect_stdout(None) if rank else nullcontext():  # all take the turns, and the first one reports them
+        seconds = measure(args, data, folder)
     if rank:
         return
     print(f"\n{'variant':17} {'ms per step':>12} {'samples/s':>12}")
@@ -172,7 +173,7 @@ def run_rank(args: argparse.Namespace, folder: Path) -> None:
         step = float(np.median(medians))
         print(f"{variant:17} {1000 * step:12.2f} {args.batch_size / step:12,.0f}")
     for suffix in ("", "+pipeline"):
-        ratios = np.array(seconds[f"plain{suffix}"]) / np.array(seconds[f"trainer{suffix}"])
+        ratios = ratios_by_round(seconds, f"plain{suffix}", f"trainer{suffix}")
         rounds = ", ".join(f"{ratio:.3f}" for ratio in ratios)
         goal = f"{GOAL:.2f}" if not suffix else "1"
         print(f"speed of trainer{suffix} by plain{suffix}: {np.median(ratios):.3f} (by round: {rounds}); goal {goal}")
@@ -195,10 +196,8 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--dim", type=positive, default=16, help="of an embedding (default: %(default)s)")
     parser.add_argument("--bottom", type=positive, nargs="+", default=[512, 256, 64], help="default: %(default)s")
     parser.add_argument("--top", type=positive, nargs="+", default=[512, 256], help="default: %(default)s")
-    parser.add_argument("--steps", type=positive, default=30, help="timed steps of a block (default: %(default)s)")
-    parser.add_argument("--warmup", type=positive, default=5, help="steps before them (default: %(default)s)")
-    parser.add_argument("--rounds", type=positive, default=4, help="blocks of each variant (default: %(default)s)")
-    parser.add_argument("--threads", type=positive, default=1, help="of torch in a process (default: %(default)s)")
+    add_block_arguments(parser, steps=30, warmup=5, rounds=4)
+    parser.set_defaults(threads=1)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)  # of the rows, for the processes
     return parser.parse_args(args)
 
@@ -214,14 +213,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.folder is not None:
         run_rank(args, args.folder)
         return
-    print(describe("SYNTHETIC (drawn rows in Criteo's format)"), flush=True)
+    print(describe(named(None, "drawn rows in Criteo's format")), flush=True)
     print(
         f"DLRM, dim {args.dim}, {args.sharding_type}, {args.processes} processes of {args.threads} threads, batch "
         f"{args.batch_size}; {args.rounds} rounds of {args.steps} steps after {args.warmup}",
         flush=True,
     )
     with tempfile.TemporaryDirectory(prefix="sharded_training_") as folder:
-        rows = round(batches_needed(args) * args.batch_size / 0.8) + 10
+        rows = round(steps_of_a_block(args) * args.batch_size / 0.8) + 10
         write(Path(folder) / "train.txt", rows)
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={args.processes}"]
         subprocess.run([*launch, "-m", "benchmarks.sharded_training", *words, f"--folder={folder}"], check=True)

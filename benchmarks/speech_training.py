@@ -4,7 +4,7 @@ Run it from the project's folder: ``python -m benchmarks.speech_training --help`
 """
 
 import argparse
-import multiprocessing
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ from torch import Tensor
 
 from benchmarks.dynamic_batching import Batches, Lengths, fixed, ours, read_durations
 from benchmarks.machine import describe
-from benchmarks.steps import CONFIGS, make, positive
+from benchmarks.runner import in_own_process, named, positive, ratios_by_round, spread, take_turns
+from benchmarks.steps import CONFIGS, make
 from modules.conformer import SpeechRecognizer
 from modules.networks.ctc import ctc_losses
 from sextant.cli.command import run_command
@@ -106,13 +107,10 @@ def measure(setup: Setup, rounds: int) -> dict[str, list[float]]:
     training = Training(setup)
     deals = {method: deal(setup.lengths, setup.budget, **options) for method, (deal, options) in METHODS.items()}
     training.epoch(deals["ours, padding 3%"](0, 0, 1)[:3])  # the first steps allocate memory
-    seconds: dict[str, list[float]] = {method: [] for method in METHODS}
-    for turn in range(rounds):
-        order = list(METHODS)
-        for method in order[turn % len(order) :] + order[: turn % len(order)]:
-            seconds[method].append(training.epoch(deals[method](turn, 0, 1)))
-            print(".", end="", flush=True)
-    return seconds
+    epochs = itertools.count()
+    return take_turns(
+        list(METHODS), rounds, lambda method: training.epoch(deals[method](next(epochs), 0, 1)), "{:8.2f} s".format
+    )
 
 
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
@@ -147,20 +145,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"--budget is {args.budget:g}; it must hold the longest utterance, of {lengths.max():.2f} s.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     setup = Setup(lengths, args.budget, args.layers, device)
-    print(
-        describe(f"real durations ({args.durations}), noise for speech" if args.durations else "SYNTHETIC (drawn)"),
-        flush=True,
-    )
+    data = f"real durations ({args.durations}), noise for speech" if args.durations else named(None, "drawn")
+    print(describe(data), flush=True)
     seconds = measure(setup, args.rounds)
     print(f"\n{len(lengths):,} utterances, {lengths.sum():,.0f} s in all, {args.budget:g} s a batch")
     print(f"{'method':20} {'s/epoch':>8} {'rounds':>15} {'times faster':>12} {'peak MB':>8}")
-    random = seconds["fixed size, random"]
     for method, of_rounds in seconds.items():
-        with multiprocessing.get_context("spawn").Pool(1) as process:
-            megabytes = process.apply(peak, (setup, method))
-        faster = np.median(np.divide(random, of_rounds))
-        spread = f"{min(of_rounds):.2f} to {max(of_rounds):.2f}"
-        print(f"{method:20} {np.median(of_rounds):8.2f} {spread:>15} {faster:12.2f} {megabytes:8.0f}", flush=True)
+        megabytes = in_own_process(peak, setup, method)
+        faster = np.median(ratios_by_round(seconds, "fixed size, random", method))
+        print(
+            f"{method:20} {np.median(of_rounds):8.2f} {spread(of_rounds, 2):>15} {faster:12.2f} {megabytes:8.0f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

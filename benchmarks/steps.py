@@ -1,6 +1,5 @@
 """Training steps, timed one by one."""
 
-import argparse
 import time
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,10 @@ import numpy as np
 import torch
 import yaml
 from jsonargparse import ArgumentParser
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from typing_extensions import override
+
+from benchmarks.runner import interruptible
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 BETWEEN_STEPS = ("ModelSummary", "RunReport")  # callbacks that do nothing in a step but print around a fit
@@ -72,6 +73,21 @@ def make(kind: type, settings: Any) -> Any:
     return parser.instantiate(parser.parse_object({"made": settings}))["made"]
 
 
+def fit(trainer_settings: Any, module: LightningModule, data: LightningDataModule, *callbacks: Callback) -> None:
+    """Train a block with the shared Trainer.
+
+    Args:
+        trainer_settings: as of :func:`shared_trainer`.
+        module: what is trained.
+        data: what it is trained on.
+        callbacks: those of the benchmark, before the Trainer's own.
+    """
+    trainer = make(Trainer, trainer_settings)
+    trainer.callbacks[:0] = callbacks
+    with interruptible():
+        trainer.fit(module, data)
+
+
 def shared_trainer(accelerator: str, folder: Path, steps: int) -> dict[str, Any]:
     """The arguments of the shared Trainer, cut down to a block of steps without validation and checkpoints.
 
@@ -93,11 +109,3 @@ def shared_trainer(accelerator: str, folder: Path, steps: int) -> dict[str, Any]
         "enable_checkpointing": False,
         "enable_model_summary": False,
     }
-
-
-def positive(word: str) -> int:
-    """An integer of 1 or more, for argparse."""
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
-    return number

@@ -15,6 +15,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks.machine import describe
+from benchmarks.runner import named
 from sextant.cli.command import run_command
 from sextant.errors import InputError
 
@@ -56,10 +57,10 @@ def command(args: argparse.Namespace, folder: Path) -> list[str]:
     """
     words = [sys.executable, str(ROOT / "train.py"), "fit", f"--config={args.config}"]
     if args.data_root is None:
-        sample = args.config.parent / "synthetic" / args.config.name
-        if not sample.exists():
-            raise InputError(f"{sample}: there is no such file, so --config {args.config} needs a --data-root.")
-        words.append(f"--config={sample}")
+        synthetic = args.config.parent / "synthetic" / args.config.name
+        if not synthetic.exists():
+            raise InputError(f"{synthetic}: there is no such file, so --config {args.config} needs a --data-root.")
+        words.append(f"--config={synthetic}")
     else:
         words.append(f"--data.root={args.data_root}")
     if args.batch_size is not None:
@@ -151,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     args = parse(arguments)
     args.config = args.config.resolve()
-    print(describe("SYNTHETIC (generated)" if args.data_root is None else f"real ({args.data_root})"), flush=True)
+    print(describe(named(args.data_root, "generated")), flush=True)
     rows: list[str] = []
     cpu_speed = 0.0
     for device, settings in devices(args.processes).items():

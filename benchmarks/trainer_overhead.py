@@ -4,10 +4,8 @@ Run it from the project's folder: ``python -m benchmarks.trainer_overhead --help
 """
 
 import argparse
-import logging
 import math
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,18 @@ import yaml
 from lightning.pytorch import Trainer
 
 from benchmarks.machine import describe
-from benchmarks.steps import Clock, StepClock, make, positive, shared_trainer
+from benchmarks.runner import (
+    add_block_arguments,
+    median_seconds,
+    milliseconds_per_step,
+    named,
+    positive,
+    quiet,
+    ratios_by_round,
+    steps_of_a_block,
+    take_turns,
+)
+from benchmarks.steps import CONFIGS, Clock, StepClock, fit, make, shared_trainer
 from datamodules.synthetic import tiny_imagenet as synthetic_set
 from datamodules.tiny_imagenet import TinyImageNet
 from modules.resnet import ImageClassifier
@@ -27,7 +36,6 @@ from sextant.cli.command import run_command
 from sextant.errors import InputError
 from sextant.optimization import parameter_groups
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 VARIANTS = ("trainer", "plain", "plain+metrics")
 Settings = dict[str, dict[str, Any]]  # for model, data and trainer
 GOAL = 0.05  # most that the Trainer may add to a step, as a share of the plain one
@@ -47,13 +55,8 @@ def read_settings(args: argparse.Namespace, folder: Path) -> Settings:
     workload["model"]["init_args"] |= {"stem": args.stem}
     source = {"synthetic": True, "cache": str(folder)} if args.data_root is None else {"root": args.data_root}
     workload["data"]["init_args"] |= {"batch_size": args.batch_size, "num_workers": args.num_workers} | source
-    trainer = shared_trainer(args.accelerator, folder, batches_needed(args))
+    trainer = shared_trainer(args.accelerator, folder, steps_of_a_block(args))
     return {"model": workload["model"], "data": workload["data"], "trainer": trainer}
-
-
-def batches_needed(args: argparse.Namespace) -> int:
-    """Steps of a block: those that warm up, those that are timed, and one that ends the last of them."""
-    return args.warmup + args.steps + 1
 
 
 def make_data(settings: Settings, args: argparse.Namespace) -> TinyImageNet:
@@ -62,7 +65,7 @@ def make_data(settings: Settings, args: argparse.Namespace) -> TinyImageNet:
     Raises:
         InputError: there are not enough images for a block.
     """
-    needed = batches_needed(args)
+    needed = steps_of_a_block(args)
     data = make(TinyImageNet, settings["data"])
     if data.synthetic:  # enough images for whole batches, the same number in each class
         classes = len(synthetic_set.OUTLINES)
@@ -78,16 +81,6 @@ def make_data(settings: Settings, args: argparse.Namespace) -> TinyImageNet:
         )
     settings["model"]["init_args"]["num_classes"] = len(data.classes)
     return data
-
-
-def run_trainer(settings: Settings, data: TinyImageNet, clock: Clock) -> None:
-    """Train one block with the Trainer."""
-    trainer = make(Trainer, settings["trainer"])
-    trainer.callbacks.insert(0, StepClock(clock))
-    try:
-        trainer.fit(make(ImageClassifier, settings["model"]), data)
-    except SystemExit as stopped:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from stopped
 
 
 def run_plain(settings: Settings, data: TinyImageNet, clock: Clock, with_metrics: bool) -> None:
@@ -132,19 +125,16 @@ def measure(settings: Settings, data: TinyImageNet, args: argparse.Namespace) ->
     device = data.trainer.strategy.root_device
     if device.type == "cuda":
         settings["trainer"]["precision"] = "bf16-mixed"
-    seconds: dict[str, list[np.ndarray]] = {variant: [] for variant in VARIANTS}
-    for done in range(args.rounds):
-        turn = done % len(VARIANTS)
-        for variant in VARIANTS[turn:] + VARIANTS[:turn]:
-            clock = Clock(device, args.warmup, args.steps)
-            if variant == "trainer":
-                run_trainer(settings, data, clock)
-            else:
-                run_plain(settings, data, clock, with_metrics=variant == "plain+metrics")
-            seconds[variant].append(clock.seconds)
-            step = 1000 * np.median(clock.seconds[:, 0])
-            print(f"round {done + 1} of {args.rounds}: {variant:13} {step:9.2f} ms per step", flush=True)
-    return seconds
+
+    def block(variant: str) -> np.ndarray:
+        clock = Clock(device, args.warmup, args.steps)
+        if variant == "trainer":
+            fit(settings["trainer"], make(ImageClassifier, settings["model"]), data, StepClock(clock))
+        else:
+            run_plain(settings, data, clock, with_metrics=variant == "plain+metrics")
+        return clock.seconds
+
+    return take_turns(VARIANTS, args.rounds, block, milliseconds_per_step)
 
 
 def report(seconds: dict[str, list[np.ndarray]], args: argparse.Namespace, log_every_n_steps: int) -> None:
@@ -156,8 +146,8 @@ def report(seconds: dict[str, list[np.ndarray]], args: argparse.Namespace, log_e
         wall, processor = median[variant] = np.median(steps, axis=0)
         figures = f"{1000 * wall:10.2f} {1000 * steps[:, 0].mean():10.2f} {1000 * steps[:, 0].min():10.2f}"
         print(f"{variant:13} {figures} {1000 * processor:12.2f} {args.batch_size / wall:10.1f}")
-    by_round = np.array([np.median(block[:, 0]) for block in seconds["trainer"]])
-    by_round /= [np.median(block[:, 0]) for block in seconds["plain"]]
+    medians = {variant: [median_seconds(block) for block in blocks] for variant, blocks in seconds.items()}
+    by_round = ratios_by_round(medians, "trainer", "plain")
     rounds = ", ".join(f"{ratio:.4f}" for ratio in by_round)
     ratio, processor_ratio = median["trainer"] / median["plain"]
     print(f"\nratio trainer/plain: {ratio:.4f} (by round: {rounds}); goal at batch 256: {1 + GOAL:.2f} or less")
@@ -183,11 +173,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         "the plain one that also updates the module's metrics. On a CPU each step is timed; on a GPU each block.",
     )
     parser.add_argument("--batch-size", type=positive, default=256, help="images per step (default: %(default)s)")
-    parser.add_argument("--steps", type=positive, default=50, help="timed steps of a block (default: %(default)s)")
-    parser.add_argument(
-        "--warmup", type=positive, default=3, help="steps before them that are not timed (default: %(default)s)"
-    )
-    parser.add_argument("--rounds", type=positive, default=3, help="blocks of each variant (default: %(default)s)")
+    add_block_arguments(parser, steps=50, warmup=3, rounds=3)
     parser.add_argument(
         "--stem",
         choices=["imagenet", "small"],
@@ -196,12 +182,6 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--accelerator", choices=["auto", "cpu", "gpu"], default="auto", help="where it runs (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--threads",
-        type=positive,
-        default=torch.get_num_threads(),
-        help="processor threads of torch; 1 is steadiest on a CPU that others use too (default: all)",
     )
     parser.add_argument(
         "--num-workers",
@@ -223,17 +203,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words of the command line; those of this process if None.
     """
     args = parse(arguments)
-    data_name = "SYNTHETIC (generated images)" if args.data_root is None else f"real ({args.data_root})"
     torch.set_num_threads(args.threads)
-    print(describe(data_name), flush=True)
+    print(describe(named(args.data_root, "generated images")), flush=True)
     print(
         f"ResNet-18, stem {args.stem}, batch {args.batch_size}; on {args.accelerator}, {args.threads} threads, "
         f"{args.num_workers} loader workers; {args.rounds} rounds of {args.steps} steps after {args.warmup}",
         flush=True,
     )
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # what a Trainer says about itself, once a block
-    warnings.filterwarnings("ignore", module="lightning")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    quiet()
     with tempfile.TemporaryDirectory(prefix="trainer_overhead_") as folder:
         settings = read_settings(args, Path(folder))
         data = make_data(settings, args)

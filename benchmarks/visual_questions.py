@@ -4,10 +4,7 @@ Run it from the project's folder: ``python -m benchmarks.visual_questions --help
 """
 
 import argparse
-import logging
-import multiprocessing
 import tempfile
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,12 +14,23 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import yaml
-from lightning.pytorch import Trainer
 from torch import nn
 from transformers import FlavaModel
 
 from benchmarks.machine import describe
-from benchmarks.steps import CONFIGS, Clock, StepClock, make, positive, shared_trainer
+from benchmarks.runner import (
+    add_block_arguments,
+    in_own_process,
+    median_seconds,
+    named,
+    positive,
+    quiet,
+    ratios_by_round,
+    spread,
+    steps_of_a_block,
+    take_turns,
+)
+from benchmarks.steps import CONFIGS, Clock, StepClock, fit, make, shared_trainer
 from datamodules.synthetic import text_vqa as synthetic_set
 from datamodules.text_vqa import TextVQA
 from modules.flava import VisualQuestionAnswerer
@@ -58,7 +66,7 @@ def read_settings(args: argparse.Namespace, folder: Path) -> Settings:
         "batch_size": args.batch_size,
         "num_workers": 0,
     }
-    steps = args.warmup + args.steps + 1
+    steps = steps_of_a_block(args)
     return {"model": workload["model"], "data": workload["data"], "trainer": shared_trainer("auto", folder, steps)}
 
 
@@ -70,16 +78,6 @@ def make_data(settings: Settings, variant: str) -> TextVQA:
     synthetic_set.make(data.cache / synthetic_set.FOLDER, val=12)
     data.setup("fit")
     return data
-
-
-def run_trainer(settings: Settings, data: TextVQA, clock: Clock) -> None:
-    """Train one block with the Trainer."""
-    trainer = make(Trainer, settings["trainer"])
-    trainer.callbacks.insert(0, StepClock(clock))
-    try:
-        trainer.fit(make(VisualQuestionAnswerer, settings["model"]), data)
-    except SystemExit as stopped:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from stopped
 
 
 def run_by_hand(settings: Settings, data: TextVQA, clock: Clock) -> None:
@@ -109,7 +107,15 @@ def run_by_hand(settings: Settings, data: TextVQA, clock: Clock) -> None:
 def run(settings: Settings, variant: str, clock: Clock) -> None:
     """Train one block of a variant."""
     data = make_data(settings, variant)
-    (run_trainer if variant == VARIANTS[0] else run_by_hand)(settings, data, clock)
+    train(settings, data, variant, clock)
+
+
+def train(settings: Settings, data: TextVQA, variant: str, clock: Clock) -> None:
+    """Train one block on data that is there already."""
+    if variant == VARIANTS[0]:
+        fit(settings["trainer"], make(VisualQuestionAnswerer, settings["model"]), data, StepClock(clock))
+    else:
+        run_by_hand(settings, data, clock)
 
 
 def peak(settings: Settings, variant: str, threads: int) -> float:
@@ -119,21 +125,13 @@ def peak(settings: Settings, variant: str, threads: int) -> float:
     data = make_data(settings, variant)
     before = peak_memory()
     settings["trainer"]["max_steps"] = 2  # the second one has the optimizer's state
-    clock = Clock(device(), 0, 1)
-    (run_trainer if variant == VARIANTS[0] else run_by_hand)(settings, data, clock)
+    train(settings, data, variant, Clock(device(), 0, 1))
     return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else peak_memory() - before
 
 
 def device() -> torch.device:
     """Where it runs."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def quiet() -> None:
-    """Silence what a Trainer says about itself, once a block."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 
 
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
@@ -146,11 +144,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         "same optimizer. Blocks of steps alternate in one process; the peak of memory of each is measured in its own.",
     )
     parser.add_argument("--batch-size", type=positive, default=8, help="questions per step (default: %(default)s)")
-    parser.add_argument("--steps", type=positive, default=2, help="timed steps of a block (default: %(default)s)")
-    parser.add_argument(
-        "--warmup", type=positive, default=1, help="steps before them that are not timed (default: %(default)s)"
-    )
-    parser.add_argument("--rounds", type=positive, default=3, help="blocks of each variant (default: %(default)s)")
+    add_block_arguments(parser, steps=2, warmup=1, rounds=3)
     parser.add_argument(
         "--variants", nargs="+", choices=VARIANTS, default=[*VARIANTS], help="those to measure (default: all)"
     )
@@ -165,27 +159,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the words of the command line; those of this process if None.
     """
     args = parse(arguments)
-    print(describe("SYNTHETIC (generated images and questions)"), flush=True)
+    torch.set_num_threads(args.threads)
+    print(describe(named(None, "generated images and questions")), flush=True)
     quiet()
-    seconds: dict[str, list[float]] = {variant: [] for variant in args.variants}
     with tempfile.TemporaryDirectory(prefix="visual_questions_") as folder:
         settings = read_settings(args, Path(folder))
-        for done in range(args.rounds):
-            turn = done % len(args.variants)
-            for variant in args.variants[turn:] + args.variants[:turn]:
-                clock = Clock(device(), args.warmup, args.steps)
-                run(settings, variant, clock)
-                seconds[variant].append(float(np.median(clock.seconds[:, 0])))
-                print(f"round {done + 1} of {args.rounds}: {variant:20} {seconds[variant][-1]:8.3f} s", flush=True)
+
+        def block(variant: str) -> float:
+            clock = Clock(device(), args.warmup, args.steps)
+            run(settings, variant, clock)
+            return median_seconds(clock.seconds)
+
+        seconds = take_turns(args.variants, args.rounds, block, "{:8.3f} s".format)
         print(f"\n{'variant':20} {'s/step':>8} {'rounds':>17} {'by hand':>8} {'peak MB':>8}")
         for variant, of_rounds in seconds.items():
-            with multiprocessing.get_context("spawn").Pool(1) as process:
-                megabytes = process.apply(peak, (settings, variant, torch.get_num_threads()))
-                process.close()
-                process.join()
-            ratio = np.median(np.divide(of_rounds, seconds[VARIANTS[1]])) if VARIANTS[1] in seconds else np.nan
-            spread = f"{min(of_rounds):.3f} to {max(of_rounds):.3f}"
-            print(f"{variant:20} {np.median(of_rounds):8.3f} {spread:>17} {ratio:8.3f} {megabytes:8.0f}", flush=True)
+            megabytes = in_own_process(peak, settings, variant, args.threads)
+            ratio = np.median(ratios_by_round(seconds, variant, VARIANTS[1])) if VARIANTS[1] in seconds else np.nan
+            print(
+                f"{variant:20} {np.median(of_rounds):8.3f} {spread(of_rounds):>17} {ratio:8.3f} {megabytes:8.0f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

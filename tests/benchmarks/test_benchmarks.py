@@ -48,7 +48,7 @@ def run(module: str, *words: str, folder: Path) -> str:
 
 
 def assert_first_line(out: str) -> None:
-    assert re.match(r"Hardware: \d+ cores of .+; torch \d.+; data: SAMPLE", out), out
+    assert re.match(r"Hardware: \d+ cores of .+; torch \d.+; data: SYNTHETIC", out), out
 
 
 @pytest.mark.slow
