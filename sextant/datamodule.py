@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from sextant.data_spec import DataSpec
 from sextant.errors import InputError
+from sextant.lightning_internals import batches_of_epoch, epochs_of_run, is_last_batch, tell_epoch_to
 from sextant.loaders import ResumableSampler, ResumableStream, TimedDataLoader
 from sextant.samplers.shuffled import ShuffledBatches
 
@@ -43,7 +44,7 @@ class BaseDataModule(LightningDataModule):
     #: Whether the data was made by us. Runs on synthetic data say so.
     synthetic: bool = False
 
-    #: Mean and deviation of the channels of normalized images, as shares of 255, where there are images.
+    #: Mean and deviation of the channels of normalized images, as fractions of 255, where there are images.
     normalization: tuple[Sequence[float], Sequence[float]] | None = None
 
     def __init__(self, num_workers: int, seed: int) -> None:
@@ -89,8 +90,7 @@ class BaseDataModule(LightningDataModule):
         stream: Any = order(**self._position(training=True))
         self._counted = sum(steps for steps, _ in self._done)
         loader = self._timed(stream, None)
-        # Lightning tells the epoch to a loader's sampler, which for a stream is one of torch's own.
-        loader.sampler.set_epoch = stream.set_epoch  # type: ignore[attr-defined]
+        tell_epoch_to(loader, stream)
         return loader
 
     def _position(self, training: bool) -> dict[str, Any]:
@@ -112,11 +112,11 @@ class BaseDataModule(LightningDataModule):
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 
-    def begun_steps(self) -> int:
-        """How many steps of a begun epoch count as done, 0 if none is begun.
+    def partial_epoch_steps(self) -> int:
+        """How many steps of a partial epoch count as done; 0 if the run stopped between two epochs.
 
-        With the steps that remain they make up the length of the loader. Another number of ranks than before may take
-        another number of steps for what remains, and so counts others as done than were done.
+        With the remaining steps they add up to the length of the loader. Where the number of ranks has changed, so may
+        have the number of remaining steps, and then this is not the number of steps that were made.
         """
         if self._done:
             self.train_dataloader()
@@ -151,15 +151,15 @@ class BaseDataModule(LightningDataModule):
         return "predict" if of.predicting else "train" if of.training else "test" if of.testing else "val"
 
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
-        """The files (or other names by which a person finds them) of a batch's samples."""
-        raise NotImplementedError
+        """Names by which a person finds a batch's samples, such as their files; here their indices."""
+        return [str(index) for index in batch["index"].tolist()]
 
     @override
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Make what is drawn in a training step a pure function of (seed, epoch, batch, rank)."""
         if self.trainer is not None and self.trainer.training:
-            progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
-            key = [self.seed, self.trainer.current_epoch, progress.ready, self.trainer.global_rank]
+            batch_number = batches_of_epoch(self.trainer).ready
+            key = [self.seed, self.trainer.current_epoch, batch_number, self.trainer.global_rank]
             torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
         return batch
 
@@ -182,12 +182,11 @@ class BaseDataModule(LightningDataModule):
         """
         if self.trainer is None:
             return self._state(self._epoch, self._done)
-        epochs: Any = self.trainer.fit_loop.epoch_progress.current
-        batch_progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
-        batches = batch_progress.current.processed
+        epochs, batch_counts = epochs_of_run(self.trainer), batches_of_epoch(self.trainer)
+        batches = batch_counts.processed
         if epochs.started == epochs.processed:  # between two epochs, the count of batches is the last epoch's
             return self._state(epochs.processed, [])
-        if batch_progress.is_last_batch and batches == batch_progress.current.ready:
+        if is_last_batch(self.trainer) and batches == batch_counts.ready:
             return self._state(epochs.processed + 1, [])
         ranks = self.trainer.world_size
         if epochs.processed != self._epoch or not self._done:

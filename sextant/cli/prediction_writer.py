@@ -12,17 +12,19 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
 
+from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
+from sextant.lightning_internals import datamodule_of
 
 
 class PredictionWriter(Callback):
-    """Write the rows that ``predict_step`` returns to a file, in the order of the data.
+    """A file of predictions: the rows that ``predict_step`` returns, in the order of the data.
 
     ``predict_step`` returns a list of dictionaries with the same keys, one per sample of the batch, or None for a
-    sample that only fills the batch up; the DataModule's ``sample_names`` gives the column ``file`` in front of them.
+    sample that pads the batch; the DataModule's ``sample_names`` gives the column ``file`` in front of them.
     Tensors among the values are for other callbacks and are left out. In a CSV file, lists and dictionaries are written
     as JSON. Each process writes its rows to a file of its own as they come; at the end they are merged into a temporary
-    file that is renamed, so that ``output`` is whole or as it was before.
+    file that is renamed, so that ``output`` is either complete or unchanged.
 
     Args:
         output: the file: JSON Lines if its name ends in ``.jsonl``, CSV otherwise. Several processes must see the same
@@ -60,8 +62,9 @@ class PredictionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        names = trainer.datamodule.sample_names(batch)  # type: ignore[attr-defined]
-        for index, name, row in zip(batch["index"].tolist(), names, outputs, strict=True):
+        data = datamodule_of(trainer)
+        assert isinstance(data, BaseDataModule)  # the command line takes no other
+        for index, name, row in zip(batch["index"].tolist(), data.sample_names(batch), outputs, strict=True):
             if row is not None:
                 values = {key: value for key, value in row.items() if not isinstance(value, Tensor)}
                 self._rows.write(json.dumps([index, {"file": name, **values}], ensure_ascii=False) + "\n")

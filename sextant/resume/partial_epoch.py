@@ -1,4 +1,4 @@
-"""Go on with a begun epoch to its end, whatever the number of processes."""
+"""Resume a partial epoch so that it ends with its data, whatever the number of processes."""
 
 from typing import Any
 
@@ -6,21 +6,25 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
+from sextant.datamodule import BaseDataModule
+from sextant.lightning_internals import batches_in_checkpoint, count_epochs_by_data, datamodule_of, is_fitting
+
 
 class PartialEpoch(Callback):
-    """Let an epoch that a checkpoint left begun end once, and with the data.
+    """The end of an epoch that was resumed in its middle: it comes once, and with the end of the data.
 
-    For Lightning an epoch ends when as many steps are counted as the loader has. Where dynamic batches are dealt anew
-    to another number of processes, the steps that were done and those that remain are not that many. And where
-    ``max_steps`` is given, Lightning takes an epoch that is over for a begun one, and would end it once more.
+    Lightning ends an epoch when it has counted as many steps as the loader has. Where dynamic batches are dealt to
+    another number of processes than before, the steps before and after the restart do not add up to that many, so the
+    count is set to what is missing. A DataModule that is not a :class:`BaseDataModule` is left to Lightning.
     """
 
     @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if trainer.state.fn != "fit":
+        data = datamodule_of(trainer)
+        if not is_fitting(trainer) or not isinstance(data, BaseDataModule):
             return
-        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
-        if begun := trainer.datamodule.begun_steps():  # type: ignore[attr-defined]
-            current = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
-            shift = begun - current["processed"]
-            current.update({stage: count + shift for stage, count in current.items()})
+        count_epochs_by_data(trainer)
+        if steps := data.partial_epoch_steps():
+            counts = batches_in_checkpoint(checkpoint)
+            shift = steps - counts["processed"]
+            counts.update({stage: count + shift for stage, count in counts.items()})

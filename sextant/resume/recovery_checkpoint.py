@@ -1,4 +1,4 @@
-"""Checkpoints to go on from after a kill, and checkpoints kept at chosen epochs."""
+"""Checkpoints to resume from after a kill, and checkpoints kept at chosen epochs."""
 
 import signal
 import time
@@ -11,14 +11,16 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from typing_extensions import override
 
+from sextant.lightning_internals import accumulates_gradients, is_last_batch, log_every_n_steps
+
 
 class RecoveryCheckpoint(Checkpoint):
-    """Keep ``last.ckpt`` up to date, so that a run can be gone on with exactly.
+    """The checkpoint ``last.ckpt``, kept up to date, from which a run is resumed exactly.
 
-    It is written where nothing is in the air, so that a resumed run goes on bit by bit: after an optimizer step
-    within an epoch, and after the validation at the end of an epoch. In a run of one process, SIGTERM (sent by
-    schedulers before they kill) and Ctrl-C write it after the step that is under way, and a second Ctrl-C stops at
-    once; several processes hear of a signal at different steps, and go on from the last checkpoint before it.
+    It is written only where no gradient and no validation is half done, so that a resumed run is equal bit by bit:
+    after an optimizer step within an epoch, and after the validation at the end of an epoch. In a run of one process,
+    SIGTERM (sent by schedulers before they kill) and Ctrl-C write it after the present step, and a second Ctrl-C stops
+    at once. Several processes get a signal at different steps; they are resumed from the last checkpoint before it.
 
     Args:
         every_n_steps: also write ``last.ckpt`` after so many optimizer steps; 0 does not.
@@ -57,7 +59,7 @@ class RecoveryCheckpoint(Checkpoint):
             return False
         if self.every_n_steps and step % self.every_n_steps == 0:
             return True
-        if not self.every_n_minutes or (trainer.world_size > 1 and step % trainer.log_every_n_steps):  # type: ignore[attr-defined]
+        if not self.every_n_minutes or (trainer.world_size > 1 and step % log_every_n_steps(trainer)):
             return False
         old = time.monotonic() - self._saved_at > 60 * self.every_n_minutes
         return bool(trainer.strategy.reduce_boolean_decision(old, all=False))
@@ -80,9 +82,9 @@ class RecoveryCheckpoint(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         stop = self._interrupted or (trainer.received_sigterm and trainer.world_size == 1)
-        accumulating = trainer.fit_loop.epoch_loop._should_accumulate()
+        accumulating = accumulates_gradients(trainer)
         # At an epoch's last batch the validation is still to come: on_train_epoch_end follows it.
-        last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        last = is_last_batch(trainer)
         if not accumulating and not last and (stop or self._due(trainer)):
             self._save(trainer, "last.ckpt")
         if self._interrupted and not last and not accumulating:

@@ -110,7 +110,7 @@ def test_what_the_training_loop_does_between_batches_is_not_counted_as_waiting(
             clock += 1
             return super().__getitem__(indices)
 
-    monkeypatch.setattr("sextant.datamodule.time", SimpleNamespace(perf_counter=lambda: clock))
+    monkeypatch.setattr("sextant.loaders.time", SimpleNamespace(perf_counter=lambda: clock))
     loader = TimedDataLoader(TakesASecond(4), sampler=ShuffledBatches(4, 1, shuffle=False), batch_size=None)
     for _ in loader:
         clock += 100

@@ -1,0 +1,184 @@
+"""The installed Lightning and torchmetrics still have what the library leans on, and mean the same by it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningCLI
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+from torchmetrics import MeanMetric
+from typing_extensions import override
+
+from sextant import lightning_internals as internals
+from tests.datamodules.recorder import bare_trainer
+
+
+class Module(LightningModule):
+    """Learns one weight, and asks something in each training step."""
+
+    def __init__(self, ask: Callable[[Trainer], Any] = lambda trainer: None) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.ask = ask
+        self.answers: list[Any] = []
+
+    @override
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        return self.weight.sum()
+
+    @override
+    def on_train_batch_end(self, *args: Any) -> None:
+        self.answers.append(self.ask(self.trainer))
+
+    @override
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Data(LightningDataModule):
+    """Three batches."""
+
+    @override
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader(torch.arange(3.0))  # type: ignore[arg-type]
+
+
+def answers(folder: Path, ask: Callable[[Trainer], Any], **options: Any) -> list[Any]:
+    """What is answered after each of the three batches of each of two epochs."""
+    module = Module(ask)
+    bare_trainer(folder, **({"max_epochs": 2} | options)).fit(module, datamodule=Data())
+    return module.answers
+
+
+def test_datamodule_of_a_run_is_the_one_it_was_given(tmp_path: Path) -> None:
+    assert all(isinstance(data, Data) for data in answers(tmp_path, internals.datamodule_of))
+    trainer = bare_trainer(tmp_path, max_epochs=1)
+    trainer.fit(Module(), DataLoader(torch.arange(3.0)))  # type: ignore[arg-type]
+    assert internals.datamodule_of(trainer) is None
+
+
+def test_callbacks_of_a_run_are_those_it_was_given(tmp_path: Path) -> None:
+    callback = Callback()
+    assert callback in internals.callbacks_of(bare_trainer(tmp_path, callbacks=[callback]))
+
+
+def test_options_of_the_trainer_can_be_read(tmp_path: Path) -> None:
+    trainer = bare_trainer(tmp_path, log_every_n_steps=7)
+    assert internals.log_every_n_steps(trainer) == 7
+    assert not internals.is_fast_dev_run(trainer)
+    assert internals.is_fast_dev_run(bare_trainer(tmp_path, fast_dev_run=2))
+
+
+def test_run_of_fit_is_known_as_one(tmp_path: Path) -> None:
+    assert all(answers(tmp_path, internals.is_fitting))
+    assert not internals.is_fitting(bare_trainer(tmp_path))
+
+
+def test_batches_and_epochs_are_counted_where_they_are_looked_up(tmp_path: Path) -> None:
+    def ask(trainer: Trainer) -> tuple[int, ...]:
+        batches, epochs = internals.batches_of_epoch(trainer), internals.epochs_of_run(trainer)
+        return batches.ready, batches.processed, epochs.started, epochs.processed
+
+    assert answers(tmp_path, ask) == [(i, i, epoch + 1, epoch) for epoch in (0, 1) for i in (1, 2, 3)]
+
+
+def test_last_batch_of_an_epoch_is_known_as_such(tmp_path: Path) -> None:
+    assert answers(tmp_path, internals.is_last_batch) == [False, False, True] * 2
+
+
+def test_gradients_accumulate_until_the_step(tmp_path: Path) -> None:
+    found = answers(tmp_path, internals.accumulates_gradients, accumulate_grad_batches=2)
+    assert found == [True, False, False] * 2  # the last batch of an epoch makes the step alone
+
+
+class Saves(Callback):
+    """Writes a checkpoint after the second batch of the first epoch, and one at its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @override
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if trainer.global_step == 2:
+            trainer.save_checkpoint(self.folder / "partial.ckpt")
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == 0:
+            trainer.save_checkpoint(self.folder / "end.ckpt")
+
+
+def test_batches_in_a_checkpoint_are_those_that_a_resumed_run_counts_on_from(tmp_path: Path) -> None:
+    bare_trainer(tmp_path, max_epochs=1, callbacks=[Saves(tmp_path)]).fit(Module(), datamodule=Data())
+    checkpoint = torch.load(tmp_path / "partial.ckpt", weights_only=True)
+    counts = internals.batches_in_checkpoint(checkpoint)
+    assert counts["processed"] == 2
+    counts.update({stage: count - 1 for stage, count in counts.items()})
+    torch.save(checkpoint, tmp_path / "changed.ckpt")
+    resumed = Module(lambda trainer: internals.batches_of_epoch(trainer).processed)
+    bare_trainer(tmp_path, max_epochs=1).fit(resumed, datamodule=Data(), ckpt_path=str(tmp_path / "changed.ckpt"))
+    assert resumed.answers == [2, 3]
+
+
+@pytest.mark.parametrize("by_data", [False, True])
+def test_epoch_that_was_over_at_a_checkpoint_ends_once_more_unless_epochs_are_counted_by_data(
+    tmp_path: Path, by_data: bool
+) -> None:
+    ended: list[int] = []
+
+    class Ends(Callback):
+        @override
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            ended.append(trainer.current_epoch)
+
+        @override
+        def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+            if by_data:
+                internals.count_epochs_by_data(trainer)
+
+    bare_trainer(tmp_path, max_steps=6, callbacks=[Saves(tmp_path)]).fit(Module(), datamodule=Data())
+    trainer = bare_trainer(tmp_path, max_steps=6, callbacks=[Ends()])
+    trainer.fit(Module(), datamodule=Data(), ckpt_path=str(tmp_path / "end.ckpt"))
+    assert ended == ([1] if by_data else [0, 1])
+
+
+def test_stream_hears_of_each_epoch(tmp_path: Path) -> None:
+    heard: list[int] = []
+
+    class Stream(IterableDataset):
+        @override
+        def __iter__(self) -> Any:
+            return iter(torch.arange(3.0))
+
+        def set_epoch(self, epoch: int) -> None:
+            heard.append(epoch)
+
+    loader = DataLoader(Stream())
+    internals.tell_epoch_to(loader, loader.dataset)
+    bare_trainer(tmp_path, max_epochs=2).fit(Module(), loader)
+    assert sorted(set(heard)) == [0, 1]
+
+
+def test_number_of_updates_of_a_metric_can_be_set() -> None:
+    metric = MeanMetric()
+    metric.update(1.0)
+    internals.set_update_count(metric, 5)
+    assert metric.update_count == 5
+    assert metric.update_called
+
+
+def test_metric_says_whether_it_holds_the_state_of_all_processes() -> None:
+    metric = MeanMetric()
+    metric.update(1.0)
+    assert not internals.is_synced(metric)
+    metric.sync(dist_sync_fn=lambda x, group: [x, x], distributed_available=lambda: True)
+    assert internals.is_synced(metric)
+
+
+@pytest.mark.parametrize("name", ["_parse_ckpt_path", "_run_subcommand"])
+def test_command_line_has_the_steps_that_ours_replaces(name: str) -> None:
+    assert callable(getattr(LightningCLI, name))
