@@ -122,7 +122,7 @@ METHODS: dict[str, tuple[Callable[..., Deal], dict[str, Any]]] = {
     **{f"SpeechBrain, {n} buckets": (speechbrain, {"num_buckets": n}) for n in (10, 60, 200, 1000)},
     **{f"lhotse, {n} buckets": (lhotse, {"num_buckets": n}) for n in (10, 30, 100)},
     **{f"ours, padding {p:.1%}": (ours, {"padding": p}) for p in (0.005, 0.01, 0.02, 0.03, 0.05, 0.1)},
-    "ours, 1 bucket": (ours, {"num_buckets": 1}),
+    "ours, 1 bucket": (ours, {"buckets": 1}),
 }
 
 

@@ -269,7 +269,7 @@ class ClickLog(BaseDataModule):
     @override
     def train_dataloader(self) -> TimedDataLoader:
         train = self._sets["train"]
-        order = partial(EvenBatches, len(train), self.batch_size, shuffle=self.shuffle, rest="drop")
+        order = partial(EvenBatches, len(train), self.batch_size, shuffle=self.shuffle, last_batch="drop")
         return self.loader(train, training=True, order=order)
 
     @override
@@ -291,7 +291,7 @@ class ClickLog(BaseDataModule):
             len(rows),
             self.eval_batch_size,
             shuffle=False,
-            rest="fill",
+            last_batch="pad",
             setting="data.eval_batch_size",
         )
         return self.loader(rows, order=order)

@@ -121,8 +121,8 @@ class LibriSpeech(BaseDataModule):
         max_batch_ex: the most utterances in a batch.
         padding: the share of padding to aim at in training, in [0, 1); 0.03 if neither this nor buckets are given. For
             shards it follows from ``shard_buffer`` instead.
-        num_buckets: so many buckets of lengths instead, fitted to the data; 1 is fully random.
-        bucket_boundaries: such buckets by their upper edges in seconds.
+        buckets: instead of padding, a number of buckets of lengths, fitted to the data (1 is fully random), or their
+            upper edges in seconds.
         quadratic: seconds at which attention costs as much as everything else; evens the ranks' work out.
         batch_ordering: of the batches of a training epoch.
         too_long: what to do about training utterances beyond the budget: stop (``error``), leave them out with a
@@ -166,8 +166,7 @@ class LibriSpeech(BaseDataModule):
         max_batch_length: float = 200.0,
         max_batch_ex: int | None = None,
         padding: float | None = None,
-        num_buckets: int | None = None,
-        bucket_boundaries: list[float] | None = None,
+        buckets: int | list[float] | None = None,
         quadratic: float | None = None,
         batch_ordering: Literal["random", "ascending", "descending"] = "random",
         too_long: TooLong = "error",
@@ -202,8 +201,7 @@ class LibriSpeech(BaseDataModule):
         self.batching: dict[str, Any] = {
             "max_batch_ex": max_batch_ex,
             "padding": padding,
-            "num_buckets": num_buckets,
-            "bucket_boundaries": bucket_boundaries,
+            "buckets": buckets,
             "quadratic": quadratic,
             "batch_ordering": batch_ordering,
             "too_long": too_long,
@@ -229,7 +227,7 @@ class LibriSpeech(BaseDataModule):
                 raise InputError(f"data.{key} is {width}; it must be 1 or more.")
         if shard_buffer < 1:
             raise InputError(f"data.shard_buffer is {shard_buffer}; it must be 1 or more.")
-        for key, default in (("num_buckets", None), ("bucket_boundaries", None), ("batch_ordering", "random")):
+        for key, default in (("buckets", None), ("batch_ordering", "random")):
             if shards is not None and self.batching[key] != default:
                 raise InputError(
                     f"data.{key} is {self.batching[key]}; it does not go with data.shards, whose lengths are not known "

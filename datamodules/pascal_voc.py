@@ -217,12 +217,12 @@ class PascalVOC(BaseDataModule):
     def calibration_dataloader(self) -> TimedDataLoader:
         """Whole training images in random order, since crops are never seen by a trained model."""
         images = WholeImages(self._sets["train"].pairs)
-        return self.loader(images, order=partial(EvenBatches, len(images), 1, shuffle=True, rest="fill"))
+        return self.loader(images, order=partial(EvenBatches, len(images), 1, shuffle=True, last_batch="pad"))
 
     def _whole(self, split: str) -> TimedDataLoader:
         """One image of a split for each process in each step: padding to a common size would change the outcome."""
         images, ranks = self._sets[split], self.trainer.world_size if self.trainer else 1
-        return self.loader(images, order=partial(EvenBatches, len(images), ranks, shuffle=False, rest="fill"))
+        return self.loader(images, order=partial(EvenBatches, len(images), ranks, shuffle=False, last_batch="pad"))
 
     @override
     def transform(self, batch: dict[str, Tensor], training: bool) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Put examples of different lengths into one batch."""
+"""Collation of examples of different lengths into one padded batch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ class Padded(NamedTuple):
 
     @property
     def relative(self) -> Tensor:
-        """The lengths as shares of ``T``, float (B,), as SpeechBrain's ``PaddedBatch`` has them."""
+        """The lengths as fractions of ``T``, float (B,), as SpeechBrain's ``PaddedBatch`` has them."""
         return self.lengths / self.data.shape[1]
 
     @property
@@ -34,7 +34,7 @@ class Padded(NamedTuple):
 
 
 def pad_right(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Collate examples for a ``DataLoader``.
+    """A batch of examples, as the ``collate_fn`` of a ``DataLoader``.
 
     Args:
         examples: dictionaries with the same keys. Tensors with a first dimension are padded along it; everything else

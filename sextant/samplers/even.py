@@ -14,7 +14,7 @@ AHEAD = 2**17  # places of the order that are computed at a time
 
 
 class EvenBatches(EpochOfBatches[NDArray[np.int64]]):
-    """Deal the rows of an epoch into global batches, and each batch to the ranks in equal shares.
+    """Global batches of the rows of an epoch, each split evenly over the ranks.
 
     The order is a pure function of ``(seed, epoch)`` and takes no memory, however many rows there are (see
     :class:`~sextant.samplers.keyed_permutation.KeyedPermutation`). Rank ``r`` takes every ``world_size``-th row of
@@ -23,8 +23,8 @@ class EvenBatches(EpochOfBatches[NDArray[np.int64]]):
     All batches have ``batch_size`` rows but for what is left at the end of the epoch, fewer rows than a batch:
 
     - ``drop`` leaves them out; when shuffled they are others in each epoch.
-    - ``fill`` makes one more batch of them. Where it does not divide by ``world_size``, it is filled up with its last
-      row, which is then given as ``~i``, the bitwise complement of its number ``i`` and so below 0: every row comes
+    - ``pad`` makes one more batch of them. Where it does not divide by ``world_size``, it is padded with its last row,
+      which is then given as ``~i``, the bitwise complement of its number ``i`` and so below 0: every row comes
       as itself exactly once.
 
     Use it as the ``sampler`` of a :class:`~torch.utils.data.DataLoader` with ``batch_size=None``: the dataset is then
@@ -34,9 +34,9 @@ class EvenBatches(EpochOfBatches[NDArray[np.int64]]):
         size: number of rows.
         batch_size: rows in a batch, over all ranks.
         shuffle: whether each epoch has a new order; without it the order is 0, 1, 2, ...
-        rest: what is done about the rows that make up no whole batch.
+        last_batch: what is done about the rows that make up no whole batch.
         seed: seed of the order.
-        rank: which rank's share to give.
+        rank: the rank whose rows to give.
         world_size: number of ranks.
         epoch: the epoch to start with.
         done: the steps of that epoch to leave out, because they were done before a restart: pairs of their number and
@@ -53,7 +53,7 @@ class EvenBatches(EpochOfBatches[NDArray[np.int64]]):
         batch_size: int,
         *,
         shuffle: bool,
-        rest: Literal["drop", "fill"],
+        last_batch: Literal["drop", "pad"],
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -66,16 +66,16 @@ class EvenBatches(EpochOfBatches[NDArray[np.int64]]):
         if batch_size % world_size:
             near = max(batch_size // world_size, 1) * world_size
             raise InputError(
-                f"{setting} is {batch_size}, which {world_size} processes cannot share evenly. {setting} counts the "
-                f"rows of all processes: make it a multiple of {world_size}, such as {near}."
+                f"{setting} is {batch_size}, which cannot be split evenly over {world_size} processes. {setting} "
+                f"counts the rows of all processes: make it a multiple of {world_size}, such as {near}."
             )
         if size < 1:
             raise InputError("There are no rows to make batches of.")
-        if rest == "drop" and size < batch_size:
+        if last_batch == "drop" and size < batch_size:
             raise InputError(
                 f"{size:,} training rows do not fill one batch of {batch_size:,}. Lower {setting}, or give more rows."
             )
-        batches = size // batch_size if rest == "drop" else -(-size // batch_size)
+        batches = size // batch_size if last_batch == "drop" else -(-size // batch_size)
         super().__init__(batches, seed, rank, world_size, epoch, done)
         self.size = size
         self.batch_size = batch_size
@@ -84,8 +84,7 @@ class EvenBatches(EpochOfBatches[NDArray[np.int64]]):
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         # The batches may be asked for before set_epoch and more than once, so a position is read, never consumed.
         order = KeyedPermutation(self.size, [self.seed, self.epoch]) if self.shuffle else None
-        share = self.batch_size // self.world_size
-        ahead = max(1, AHEAD // share)
+        ahead = max(1, AHEAD * self.world_size // self.batch_size)
         for first in range(self.done, self.batches, ahead):
             steps = np.arange(first, min(first + ahead, self.batches))
             places = steps[:, None] * self.batch_size + np.arange(self.rank, self.batch_size, self.world_size)

@@ -20,12 +20,12 @@ def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 class KeyedPermutation:
     """A permutation of 0, 1, ..., ``size - 1`` that is a pure function of a key.
 
-    The bits of a number are cut in two, and each part in turn is changed by a keyed function of the other (a Feistel
+    The bits of a number are split in two, and each part in turn is changed by a keyed function of the other (a Feistel
     network); a result that is too large goes through the network again until it fits. So an order of billions of rows
     is there at once, for as many of its places as are asked for, and where a row stands can be computed as well.
 
     Args:
-        size: how many numbers, at least 1 and below 2**62.
+        size: number of numbers, at least 1 and below 2**62.
         key: numbers of 0 or more that say which permutation it is.
     """
 

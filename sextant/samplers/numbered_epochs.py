@@ -8,7 +8,7 @@ from sextant.samplers.shuffled import ShuffledBatches
 
 
 class NumberedEpochs(Sampler[tuple[int, list[int]]]):
-    """Give the epoch with each batch, so that what a dataset draws for a sample can depend on both.
+    """Batches, each with the epoch that it is of, so that what a dataset draws for a sample can depend on both.
 
     A dataset in a loader's worker has no other way to know: workers live on from epoch to epoch.
 
@@ -20,7 +20,7 @@ class NumberedEpochs(Sampler[tuple[int, list[int]]]):
         self.batches = batches
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch; the epoch it is in already is gone on with. Lightning calls this."""
+        """Go to the start of an epoch; in the epoch it is in already, it stays where it is. Lightning calls this."""
         self.batches.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[tuple[int, list[int]]]:

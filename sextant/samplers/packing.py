@@ -1,4 +1,4 @@
-"""Cut an order of examples into batches that hold as many as a budget allows."""
+"""The division of an order of examples into batches that hold as many as a budget allows."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ Integers = NDArray[np.int64]
 
 
 def pack(costs: Floats, budgets: Floats, max_examples: int | None = None) -> Integers:
-    """Fill batches greedily along an order.
+    """Batches that are filled greedily along an order.
 
     A batch costs its number of examples times the highest cost among them, as padding to the longest makes it, and
     never more than the budget; an example that costs more by itself is a batch of its own.
@@ -40,15 +40,15 @@ def pack(costs: Floats, budgets: Floats, max_examples: int | None = None) -> Int
 
 
 def halve_largest(starts: Integers, sizes: Integers, batches: int) -> tuple[Integers, Integers]:
-    """Halve the batches with the most examples until there are as many batches as are wanted.
+    """The batches after those with the most examples are halved until there are as many as are wanted.
 
     Args:
         starts: where batches begin, int64 (n,).
-        sizes: their numbers of examples, int64 (n,).
-        batches: how many are wanted, at least n and at most as many as there are examples.
+        sizes: number of examples in each, int64 (n,).
+        batches: number that is wanted, at least n and at most as many as there are examples.
 
     Returns:
-        Where they begin now, and their numbers of examples, int64 (batches,) each.
+        Where they begin now, and the number of examples in each, int64 (batches,) each.
     """
     starts, sizes = starts.copy(), sizes.copy()
     while len(starts) < batches:

@@ -9,12 +9,12 @@ T = TypeVar("T", covariant=True)
 
 
 class EpochOfBatches(Sampler[T]):
-    """An epoch of global batches that can be begun anywhere.
+    """An epoch of global batches that can be started at any of them.
 
     Args:
         batches: of a whole epoch.
         seed: seed of the order.
-        rank: which rank's share to give.
+        rank: the rank whose part of each batch to give.
         world_size: number of ranks.
         epoch: the epoch to start with.
         done: the steps of that epoch to leave out, because they were done before a restart: pairs of their number and
@@ -32,13 +32,13 @@ class EpochOfBatches(Sampler[T]):
         self.done = sum(steps for steps, _ in done)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch; the epoch it is in already is gone on with. Lightning calls this."""
+        """Go to the start of an epoch; in the epoch it is in already, it stays where it is. Lightning calls this."""
         if epoch != self.epoch:
             self.epoch = epoch
             self.done = 0
 
     def __len__(self) -> int:
-        """The batches of a whole epoch, also when it was begun in its middle."""
+        """The batches of a whole epoch, also where some of them are done already."""
         return self.batches
 
     @property

@@ -9,13 +9,13 @@ from sextant.samplers.position import EpochOfBatches
 
 
 class ShuffledBatches(EpochOfBatches[list[int]]):
-    """Deal the samples of an epoch into global batches, and each batch to the ranks.
+    """Global batches of the samples of an epoch, each split over the ranks.
 
     The order is a pure function of ``(seed, epoch)``. An epoch has ``ceil(size / batch_size)`` batches whose
     sizes differ by one at most (as :func:`numpy.array_split` cuts), so no small batch is left for the end and
     nothing is dropped or repeated. Rank ``r`` takes every ``world_size``-th sample of each batch from the
     ``r``-th on: the batches of all ranks together are those of one process. When a batch does not divide by
-    ``world_size``, the ranks' shares differ by one sample, and a mean of the ranks' means weighs those
+    ``world_size``, the ranks' parts differ by one sample, and a mean of the ranks' means weighs those
     samples a little differently.
 
     Use it as the ``sampler`` of a :class:`~torch.utils.data.DataLoader` with ``batch_size=None``: the dataset
@@ -26,7 +26,7 @@ class ShuffledBatches(EpochOfBatches[list[int]]):
         batch_size: largest number of samples in a batch, over all ranks.
         shuffle: whether each epoch has a new order; without it the order is 0, 1, 2, ...
         seed: seed of the order.
-        rank: which rank's share to give.
+        rank: the rank whose samples to give.
         world_size: number of ranks.
         epoch: the epoch to start with.
         done: the steps of that epoch to leave out, because they were done before a restart: pairs of their number and
@@ -60,7 +60,7 @@ class ShuffledBatches(EpochOfBatches[list[int]]):
         if size // batches < world_size:
             enough = next(b for b in range(batch_size + 1, size + 1) if size // -(-size // b) >= world_size)
             raise InputError(
-                f"{setting} {batch_size} deals {size} samples into batches of {size // batches}, too few "
+                f"{setting} {batch_size} makes batches of {size // batches} of {size} samples, too few "
                 f"for {world_size} processes. {setting} counts the samples of all processes: raise it to "
                 f"{enough}, or use fewer processes."
             )

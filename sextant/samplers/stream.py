@@ -3,24 +3,25 @@
 import bisect
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.utils.data import IterableDataset, get_worker_info
 from typing_extensions import override
 
 from sextant.errors import InputError
-from sextant.samplers.dynamic import NAMED, TooLong, check_options
+from sextant.samplers.checks import NAMED, TooLong, check_options, too_long_message
 from sextant.samplers.packing import halve_largest
+from sextant.samplers.state import position_state, read_position
 
 Example = TypeVar("Example")
 
 
 class DynamicBatchStream(IterableDataset[Any], Generic[Example]):
-    """Deal a stream of examples of different lengths into batches whose padded length stays within a budget.
+    """Batches of a stream of examples of different lengths whose padded length stays within a budget.
 
     For what can only be read in order; where all lengths are known,
     :class:`~sextant.samplers.dynamic.DynamicBatchSampler` chooses better and has a length.
@@ -36,7 +37,8 @@ class DynamicBatchStream(IterableDataset[Any], Generic[Example]):
     until the last step has one for each rank.
 
     Use it as ``DataLoader(stream, batch_size=None)``; its workers may be persistent. Call :meth:`set_epoch` before each
-    epoch.
+    epoch. :meth:`state_dict` and :meth:`load_state_dict` make a loop of one's own resume exactly, at the cost of going
+    through the examples of the epoch up to the position, of which none is collated.
 
     Args:
         examples: gives the examples of an epoch in their order, the same on every call. ``str()`` of an example names
@@ -44,7 +46,7 @@ class DynamicBatchStream(IterableDataset[Any], Generic[Example]):
         length: of an example, above 0, in any unit.
         collate: makes a batch of examples.
         max_batch_length: the most that the number of examples times the longest length may be in a batch.
-        buffer: how many examples are held.
+        buffer: number of examples that are held.
         max_batch_ex: the most examples in a batch.
         quadratic: for models with attention, ``q`` of the cost ``L + L^2 / q`` that then takes the place of the length
             in the budget.
@@ -54,8 +56,8 @@ class DynamicBatchStream(IterableDataset[Any], Generic[Example]):
         seed: seed of the windows.
         epoch: the epoch to start with.
         done: the steps of that epoch to leave out, because they were done before a restart: pairs of their number and
-            of how many ranks did them, in order. With another number of ranks, what remains is dealt anew.
-        rank: which rank's share to give.
+            of how many ranks did them, in order. Another number of ranks gets the batches that remain in new steps.
+        rank: the rank whose batches to give.
         world_size: number of ranks.
 
     Raises:
@@ -97,24 +99,77 @@ class DynamicBatchStream(IterableDataset[Any], Generic[Example]):
         self.rank = rank
         self.world_size = world_size
         self._epoch = torch.tensor(epoch).share_memory_()  # persistent workers see it change
-        self._begun = epoch, list(done)
+        self._read_by_workers = torch.tensor(False).share_memory_()
+        self._resumed = epoch, list(done)
+
+    @property
+    def epoch(self) -> int:
+        """The present epoch."""
+        return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to an epoch, of which the next iteration gives the batches."""
         self._epoch.fill_(epoch)
 
+    def state_dict(self, steps: int) -> dict[str, Any]:
+        """The position as plain values, the same on all ranks.
+
+        A loader with workers reads the stream ahead of what is trained on, so only the loop knows how far it is.
+
+        Args:
+            steps: batches of the present epoch that the loop has done since the epoch's start, or in the epoch that it
+                was resumed in since :meth:`load_state_dict`.
+
+        Raises:
+            InputError: ``steps`` is below 0.
+        """
+        if steps < 0:
+            raise InputError(f"{steps} steps are said to be done; count the batches of the present epoch from 0.")
+        return position_state(self.epoch, self._done(self.epoch), steps, self.world_size, self._settings())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to the position of a state, also with another number of ranks. Loop from ``epoch`` on.
+
+        The stream has to give the same examples in the same order as before; that cannot be checked.
+
+        Args:
+            state: what :meth:`state_dict` returned.
+
+        Raises:
+            InputError: it is of other settings, so that the batches would be other ones, or workers of a loader have
+                the position already.
+        """
+        if self._read_by_workers:
+            raise InputError(
+                "load_state_dict comes too late: workers of a loader have begun to read this stream, each with a copy "
+                "of the position. Make a new stream and a new loader, and load the state before the first epoch."
+            )
+        epoch, done = read_position(state, self._settings())
+        self._resumed = epoch, done
+        self.set_epoch(epoch)
+
+    def _settings(self) -> dict[str, Any]:
+        """What the batches depend on, besides the examples, the epoch and the number of ranks."""
+        names = ("max_batch_length", "buffer", "max_batch_ex", "quadratic", "too_long", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    def _done(self, epoch: int) -> list[tuple[int, int]]:
+        """The steps of an epoch that were done before a restart."""
+        resumed, done = self._resumed
+        return done if epoch == resumed else []
+
     @override
     def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
         first, every = (worker.id, worker.num_workers) if worker else (0, 1)
-        for step in itertools.islice(self._remaining(int(self._epoch)), first, None, every):
+        if worker:
+            self._read_by_workers.fill_(True)
+        for step in itertools.islice(self._remaining(self.epoch), first, None, every):
             yield self.collate(step[self.rank])
 
     def _remaining(self, epoch: int) -> Iterator[list[list[Example]]]:
         """The steps of an epoch that are to be done."""
-        begun, done = self._begun
-        if epoch != begun:
-            done = []
+        done = self._done(epoch)
         world_size = done[0][1] if done else self.world_size
         steps = self._steps(self._batches(epoch), world_size)
         for count, ranks in [*done, (0, self.world_size)]:
@@ -178,7 +233,7 @@ class DynamicBatchStream(IterableDataset[Any], Generic[Example]):
         return full[generator.integers(len(full))] if full else slice(0, windows[-1].stop)
 
     def _within_budget(self, epoch: int) -> Iterator[tuple[float, Example]]:
-        """The examples that are dealt, and what each costs."""
+        """The examples that batches are made of, each after its cost."""
         count = too_long = 0
         named: list[str] = []
         for count, example in enumerate(self.examples(epoch), 1):  # noqa: B007
@@ -203,15 +258,13 @@ class DynamicBatchStream(IterableDataset[Any], Generic[Example]):
             raise InputError("There are no examples in the stream.")
         if not too_long or self.too_long == "alone":
             return
-        more = f" and {too_long - NAMED} more" if too_long > NAMED else ""
-        budget = f"{self.max_batch_length:g}"
-        message = f"{too_long} of {count} examples are longer than the budget of {budget}: {', '.join(named)}{more}."
+        message = too_long_message(named, too_long, count, f"{self.max_batch_length:g}")
         if self.too_long == "drop" and too_long == count:
             raise InputError(f"{message} Nothing is left; raise max_batch_length.")
         worker = get_worker_info()
-        if worker is None or worker.id == 0:
-            dropped = self.too_long == "drop"
-            rank_zero_warn(f"{message} {'They are left out.' if dropped else 'Each is a batch beyond the budget.'}")
+        if self.rank == 0 and (worker is None or worker.id == 0):
+            then = "They are left out." if self.too_long == "drop" else "Each is a batch beyond the budget."
+            warnings.warn(f"{message} {then}", stacklevel=2)
 
 
 def _divisions(steps: list[list[list[Any]]]) -> int:

@@ -9,7 +9,7 @@ from sextant.samplers.shuffled import ShuffledBatches
 
 
 class RandomOffsetWindows(ShuffledBatches):
-    """Cut a stream into windows in shuffled order, with another offset in each epoch.
+    """Windows of a stream of tokens in shuffled order, with another offset in each epoch.
 
     The offset, below ``length``, is a function of ``(seed, epoch)`` alone, as the order is. Every epoch has the same
     number of windows: less than two windows' worth of tokens is left out at the ends of the stream, other ones in

@@ -258,9 +258,9 @@ def test_units_are_seconds_of_audio_and_utterances(prepared: Callable[..., Libri
             {},
             {"padding": 0.0},
             {"padding": 0.5},
-            {"num_buckets": 1},
-            {"num_buckets": 3},
-            {"bucket_boundaries": [0.8, 1.3]},
+            {"buckets": 1},
+            {"buckets": 3},
+            {"buckets": [0.8, 1.3]},
         ]
     ),
     most=st.sampled_from([None, 1, 3]),
@@ -535,7 +535,7 @@ def test_shortest_recording_has_features_at_any_speed(
     prepared: Callable[..., LibriSpeech], copy: Path, speed: float, alone: bool
 ) -> None:
     file = recordings(copy, "train")[0]
-    options = PLAIN | {"speeds": [speed], "num_buckets": 1, "max_batch_ex": 1 if alone else None, "root": str(copy)}
+    options = PLAIN | {"speeds": [speed], "buckets": 1, "max_batch_ex": 1 if alone else None, "root": str(copy)}
     samples = np.random.default_rng(0).uniform(-0.1, 0.1, 1024)
     soundfile.write(file, samples[:-1], RATE)
     with pytest.raises(InputError, match="1 of 14 recordings") as error:
@@ -714,9 +714,9 @@ def test_setting_that_makes_no_sense_is_an_input_error_that_names_it(
 @pytest.mark.parametrize(
     "options",
     [
-        *[{"max_batch_ex": 0}, {"padding": 1.0}, {"padding": -0.1}, {"num_buckets": 0}, {"bucket_boundaries": []}],
-        *[{"bucket_boundaries": [2.0, 1.0]}, {"quadratic": 0.0}, {"quadratic": -1.0}],
-        *[{"padding": 0.1, "num_buckets": 2}, {"num_buckets": 2, "bucket_boundaries": [1.0]}],
+        *[{"max_batch_ex": 0}, {"padding": 1.0}, {"padding": -0.1}, {"buckets": 0}, {"buckets": []}],
+        *[{"buckets": [2.0, 1.0]}, {"quadratic": 0.0}, {"quadratic": -1.0}],
+        *[{"padding": 0.1, "buckets": 2}, {"padding": 0.1, "buckets": [1.0]}],
         *[{"batch_ordering": "sorted"}, {"max_batch_length": math.inf}],
     ],
 )
@@ -763,7 +763,7 @@ def test_settings_that_may_change_are_settings() -> None:
         "max_batch_length",
         "seed",
     }
-    learned_from |= {"max_batch_ex", "padding", "num_buckets", "bucket_boundaries", "quadratic", "batch_ordering"}
+    learned_from |= {"max_batch_ex", "padding", "buckets", "quadratic", "batch_ordering"}
     learned_from |= {"too_long", "speeds", "time_masks", "time_mask_width", "time_mask_share", "feature_masks"}
     assert learned_from <= names
     assert not learned_from & LibriSpeech.free_settings

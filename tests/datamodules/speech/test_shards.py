@@ -577,8 +577,8 @@ def test_pieces_of_words_come_from_the_transcripts_in_the_shards(
     ("settings", "message"),
     [
         ({"shard_buffer": 0}, r"data\.shard_buffer is 0; it must be 1 or more"),
-        ({"num_buckets": 3}, r"data\.num_buckets is 3; it does not go with data\.shards"),
-        ({"bucket_boundaries": [3.0]}, r"data\.bucket_boundaries is \[3\.0\]; it does not go with data\.shards"),
+        ({"buckets": 3}, r"data\.buckets is 3; it does not go with data\.shards"),
+        ({"buckets": [3.0]}, r"data\.buckets is \[3\.0\]; it does not go with data\.shards"),
         ({"batch_ordering": "ascending"}, r"data\.batch_ordering is ascending; it does not go with data\.shards"),
     ],
 )

@@ -26,13 +26,13 @@ def arguments(draw: st.DrawFn) -> dict[str, Any]:
         "batch_ordering": draw(st.sampled_from(["random", "ascending", "descending"])),
         "seed": draw(st.integers(0, 5)),
     }
-    how = draw(st.sampled_from(["default", "padding", "num_buckets", "bucket_boundaries"]))
+    how = draw(st.sampled_from(["default", "padding", "number of buckets", "edges of buckets"]))
     if how == "padding":
         chosen["padding"] = draw(st.floats(0, 0.9))
-    elif how == "num_buckets":
-        chosen["num_buckets"] = draw(st.integers(1, 9))
-    elif how == "bucket_boundaries":
-        chosen["bucket_boundaries"] = sorted(draw(st.sets(st.floats(1, 60), min_size=1, max_size=5)))
+    elif how == "number of buckets":
+        chosen["buckets"] = draw(st.integers(1, 9))
+    elif how == "edges of buckets":
+        chosen["buckets"] = sorted(draw(st.sets(st.floats(1, 60), min_size=1, max_size=5)))
     return chosen
 
 
@@ -79,7 +79,7 @@ def test_all_ranks_have_the_same_number_of_batches_in_every_epoch(chosen: dict[s
 
 def test_number_of_batches_is_the_same_in_fifty_epochs() -> None:
     lengths = np.random.default_rng(0).lognormal(2, 0.6, 1500).clip(1, 40)
-    ways: list[dict[str, Any]] = [{"padding": 0.05}, {"num_buckets": 1}, {"num_buckets": 8}]
+    ways: list[dict[str, Any]] = [{"padding": 0.05}, {"buckets": 1}, {"buckets": 8}]
     for options in ways:
         sampler = DynamicBatchSampler(lengths, 300, world_size=3, **options)
         assert {len(sampler.plan(epoch).starts) for epoch in range(50)} == {3 * len(sampler)}
@@ -136,7 +136,7 @@ def test_resumed_epoch_goes_on_with_the_batches_that_remain(
 
 
 @given(arguments(), st.lists(st.integers(1, 4), min_size=2, max_size=4), st.data())
-def test_examples_that_remain_are_dealt_anew_to_another_number_of_ranks(
+def test_another_number_of_ranks_gets_the_examples_that_remain(
     chosen: dict[str, Any], world_sizes: list[int], data: st.DataObject
 ) -> None:
     seen: list[int] = []
@@ -150,17 +150,17 @@ def test_examples_that_remain_are_dealt_anew_to_another_number_of_ranks(
             with pytest.raises(InputError, match="remain, too few for"):
                 list(ranks[0])
             return
-        shares = [list(sampler) for sampler in ranks]
-        assert len({len(share) for share in shares}) == 1
-        assert {sampler.remaining for sampler in ranks} == {len(shares[0])}
-        assert len(shares[0]) <= len(ranks[0])
-        rest = [index for share in shares for batch in share for index in batch]
+        parts = [list(sampler) for sampler in ranks]
+        assert len({len(part) for part in parts}) == 1
+        assert {sampler.remaining for sampler in ranks} == {len(parts[0])}
+        assert len(parts[0]) <= len(ranks[0])
+        rest = [index for part in parts for batch in part for index in batch]
         assert sorted(seen + rest) == everything
-        steps = data.draw(st.integers(0, len(shares[0])))
-        seen += [index for share in shares for batch in share[:steps] for index in batch]
+        steps = data.draw(st.integers(0, len(parts[0])))
+        seen += [index for part in parts for batch in part[:steps] for index in batch]
         if steps:
             done = [*done, (steps, world_size)]
-        batches_left = world_size * (len(shares[0]) - steps)
+        batches_left = world_size * (len(parts[0]) - steps)
 
 
 @pytest.mark.parametrize("padding", [0.01, 0.03, 0.1])
@@ -186,7 +186,7 @@ def test_padding_is_what_was_asked_for_where_only_some_lengths_occur(padding: fl
 def test_one_bucket_is_fully_random() -> None:
     """Batch-mates are as unlike as any two examples are."""
     lengths = np.random.default_rng(0).uniform(5, 10, 4000)
-    batches = list(DynamicBatchSampler(lengths, 200, num_buckets=1))
+    batches = list(DynamicBatchSampler(lengths, 200, buckets=1))
     within = np.mean([lengths[batch].std() for batch in batches if len(batch) > 10])
     assert within == pytest.approx(lengths.std(), rel=0.05)
 
@@ -194,7 +194,7 @@ def test_one_bucket_is_fully_random() -> None:
 @given(LENGTHS, st.sets(st.floats(1, 60), min_size=1, max_size=5))
 def test_no_batch_goes_across_buckets(lengths: list[float], edges: set[float]) -> None:
     boundaries = sorted(edges)
-    for batch in DynamicBatchSampler(lengths, 200, bucket_boundaries=boundaries):
+    for batch in DynamicBatchSampler(lengths, 200, buckets=boundaries):
         assert len({int(np.searchsorted(boundaries, lengths[i], side="left")) for i in batch}) == 1
 
 
@@ -247,7 +247,7 @@ def test_too_long_examples_are_kept_alone_or_left_out_with_a_warning(choice: Any
     assert all(len(batch) == 1 for batch in sampler if {1, 3} & set(batch))
 
 
-def test_too_long_examples_can_be_kept_alone_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+def test_too_long_examples_can_be_kept_alone_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
     assert examples([DynamicBatchSampler([1, 11, 2], 10, too_long="alone")]) == [0, 1, 2]
     assert not recwarn.list
 
@@ -283,10 +283,11 @@ def test_summary_says_what_the_batches_are_like() -> None:
         ({"max_batch_length": (5, 5)}, "1 kinds of length"),
         ({"max_batch_ex": 0}, "max_batch_ex is 0"),
         ({"padding": 1.0}, "padding is 1.0"),
-        ({"padding": 0.1, "num_buckets": 3}, "Give one of padding, num_buckets and bucket_boundaries"),
-        ({"num_buckets": 0}, "num_buckets is 0"),
-        ({"bucket_boundaries": [3, 2]}, "ascending order"),
-        ({"bucket_boundaries": []}, "ascending order"),
+        ({"padding": 0.1, "buckets": 3}, "Give one of padding and buckets"),
+        ({"buckets": 0}, "buckets is 0"),
+        ({"buckets": [3, 2]}, "ascending order"),
+        ({"buckets": []}, "ascending order"),
+        ({"buckets": 2.5}, "ascending order"),
         ({"quadratic": 0.0}, "quadratic is 0.0"),
         ({"batch_ordering": "sorted"}, "batch_ordering is 'sorted'"),
         ({"rank": 2, "world_size": 2}, "rank is 2"),

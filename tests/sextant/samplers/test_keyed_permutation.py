@@ -61,5 +61,5 @@ def test_mixing_is_one_to_one_and_changes_half_of_the_bits() -> None:
     assert len(np.unique(mixed)) == len(numbers)
     for bit in range(64):
         changed = mixed ^ mix(numbers ^ (np.uint64(1) << np.uint64(bit)))
-        share = np.unpackbits(changed.view(np.uint8)).mean()
-        assert 0.48 < share < 0.52, bit
+        fraction = np.unpackbits(changed.view(np.uint8)).mean()
+        assert 0.48 < fraction < 0.52, bit

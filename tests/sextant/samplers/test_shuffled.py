@@ -59,19 +59,19 @@ def given_a_setting(test: Callable[..., None]) -> Callable[..., None]:
 @given_a_setting
 def test_batches_of_all_ranks_together_are_those_of_one_process(s: Setting) -> None:
     whole = list(s.sampler())
-    shares = [list(s.sampler(rank)) for rank in range(s.world_size)]
-    assert [len(share) for share in shares] == [len(whole)] * s.world_size
+    parts = [list(s.sampler(rank)) for rank in range(s.world_size)]
+    assert [len(part) for part in parts] == [len(whole)] * s.world_size
     for k, batch in enumerate(whole):
-        assert sorted(i for share in shares for i in share[k]) == sorted(batch)
-        for rank, share in enumerate(shares):
-            assert share[k] == batch[rank :: s.world_size]
-            assert share[k], "a rank has nothing to do"
+        assert sorted(i for part in parts for i in part[k]) == sorted(batch)
+        for rank, part in enumerate(parts):
+            assert part[k] == batch[rank :: s.world_size]
+            assert part[k], "a rank has nothing to do"
 
 
 @given_a_setting
-def test_shares_of_the_ranks_differ_by_one_sample_at_most(s: Setting) -> None:
-    for shares in zip(*(s.sampler(rank) for rank in range(s.world_size)), strict=True):
-        sizes = [len(share) for share in shares]
+def test_parts_of_the_ranks_differ_by_one_sample_at_most(s: Setting) -> None:
+    for parts in zip(*(s.sampler(rank) for rank in range(s.world_size)), strict=True):
+        sizes = [len(part) for part in parts]
         assert max(sizes) - min(sizes) <= 1
 
 

@@ -62,8 +62,8 @@ def arguments(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def shares(world_size: int, **chosen: Any) -> list[list[Batch]]:
-    """The batches of each rank; the case is passed over where the examples cannot be dealt to them."""
+def batches_of_ranks(world_size: int, **chosen: Any) -> list[list[Batch]]:
+    """The batches of each rank; the case is passed over where the examples are too few for them."""
     try:
         return [list(stream(**chosen, rank=rank, world_size=world_size)) for rank in range(world_size)]
     except InputError as error:
@@ -84,7 +84,7 @@ def in_steps(ranks: list[list[Batch]]) -> list[Batch]:
 def test_every_example_comes_exactly_once_an_epoch_in_as_many_steps_on_each_rank(
     chosen: dict[str, Any], world_size: int
 ) -> None:
-    ranks = shares(world_size, **chosen)
+    ranks = batches_of_ranks(world_size, **chosen)
     assert examples(ranks) == list(range(len(chosen["lengths"])))
     assert len({len(batches) for batches in ranks}) == 1
 
@@ -92,15 +92,15 @@ def test_every_example_comes_exactly_once_an_epoch_in_as_many_steps_on_each_rank
 @given(arguments(), st.integers(1, 4))
 def test_budget_and_number_of_examples_are_never_exceeded(chosen: dict[str, Any], world_size: int) -> None:
     lengths = np.array(chosen["lengths"])
-    for batch in in_steps(shares(world_size, **chosen)):
+    for batch in in_steps(batches_of_ranks(world_size, **chosen)):
         assert 1 <= len(batch) <= (chosen["max_batch_ex"] or np.inf)
         assert len(batch) * lengths[batch].max() <= chosen["max_batch_length"]
 
 
 @given(arguments(), st.integers(1, 3))
 def test_batches_are_a_function_of_the_stream_the_seed_and_the_epoch(chosen: dict[str, Any], world_size: int) -> None:
-    first = shares(world_size, **chosen)
-    assert shares(world_size, **chosen) == first
+    first = batches_of_ranks(world_size, **chosen)
+    assert batches_of_ranks(world_size, **chosen) == first
     again = stream(**chosen | {"epoch": 9}, world_size=world_size)
     again.set_epoch(chosen["epoch"])
     assert list(again) == list(again) == first[0]
@@ -182,7 +182,7 @@ class Counted:
 def test_no_more_examples_are_read_ahead_than_the_buffer_and_a_few_steps_hold(
     chosen: dict[str, Any], world_size: int
 ) -> None:
-    steps = list(zip(*shares(world_size, **chosen), strict=True))
+    steps = list(zip(*batches_of_ranks(world_size, **chosen), strict=True))
     counted = Counted(chosen["lengths"])
     options = {key: value for key, value in chosen.items() if key != "lengths"}
     given_out = 0
@@ -205,8 +205,8 @@ def test_steps_of_single_examples_are_not_held_back() -> None:
 
 @given(arguments(), st.integers(2, 4))
 def test_only_the_last_batches_are_divided_for_several_ranks(chosen: dict[str, Any], world_size: int) -> None:
-    undivided = [frozenset(batch) for batch in shares(1, **chosen)[0]]
-    steps = list(zip(*shares(world_size, **chosen), strict=True))
+    undivided = [frozenset(batch) for batch in batches_of_ranks(1, **chosen)[0]]
+    steps = list(zip(*batches_of_ranks(world_size, **chosen), strict=True))
     missing = -len(undivided) % world_size
     assert len(steps) * world_size == len(undivided) + missing
     divided = [batch for step in steps for batch in step if frozenset(batch) not in undivided]
@@ -223,7 +223,7 @@ def test_only_the_last_batches_are_divided_for_several_ranks(chosen: dict[str, A
 def test_last_step_is_filled_up_from_its_own_batches_or_from_the_step_before(
     count: int, sizes: list[list[int]]
 ) -> None:
-    ranks = shares(2, lengths=[1.0] * count, max_batch_length=3)
+    ranks = batches_of_ranks(2, lengths=[1.0] * count, max_batch_length=3)
     assert [[len(batch) for batch in batches] for batches in ranks] == sizes
     assert examples(ranks) == list(range(count))
 
@@ -242,7 +242,7 @@ def test_fewer_examples_than_batches_that_are_needed_are_an_error_on_every_rank(
 
 def test_batches_of_a_step_cost_nearly_the_same_on_all_ranks() -> None:
     lengths = np.random.default_rng(0).lognormal(2, 0.6, 8000).clip(1, 40)
-    batches = in_steps(shares(8, lengths=lengths.tolist(), max_batch_length=400))
+    batches = in_steps(batches_of_ranks(8, lengths=lengths.tolist(), max_batch_length=400))
     costs = np.array([len(batch) * lengths[batch].max() for batch in batches]).reshape(-1, 8)
     assert costs.max(1).sum() / costs.mean(1).sum() < 1.03
 
@@ -251,7 +251,7 @@ def test_batches_of_a_step_cost_nearly_the_same_on_all_ranks() -> None:
 def test_resumed_epoch_goes_on_with_the_batches_that_remain(
     chosen: dict[str, Any], world_size: int, data: st.DataObject
 ) -> None:
-    for rank, whole in enumerate(shares(world_size, **chosen)):
+    for rank, whole in enumerate(batches_of_ranks(world_size, **chosen)):
         first = data.draw(st.integers(0, len(whole)))
         second = data.draw(st.integers(0, len(whole) - first))
         done = [(first, world_size), (second, world_size)]
@@ -265,13 +265,13 @@ def test_resumed_epoch_goes_on_with_the_batches_that_remain(
 
 
 @given(arguments(), st.lists(st.integers(1, 4), min_size=2, max_size=4), st.data())
-def test_examples_that_remain_are_dealt_anew_to_another_number_of_ranks(
+def test_another_number_of_ranks_gets_the_examples_that_remain(
     chosen: dict[str, Any], world_sizes: list[int], data: st.DataObject
 ) -> None:
     seen: list[int] = []
     done: list[tuple[int, int]] = []
     for world_size in world_sizes:
-        ranks = shares(world_size, **chosen, done=done)
+        ranks = batches_of_ranks(world_size, **chosen, done=done)
         assert len({len(batches) for batches in ranks}) == 1
         assert sorted(seen + examples(ranks)) == list(range(len(chosen["lengths"])))
         steps = data.draw(st.integers(0, len(ranks[0])))
@@ -283,10 +283,10 @@ def test_examples_that_remain_are_dealt_anew_to_another_number_of_ranks(
 @given(st.integers(1, 3), st.integers(1, 3))
 def test_every_position_can_be_resumed_at_with_any_number_of_ranks(before: int, after: int) -> None:
     chosen: dict[str, Any] = {"lengths": [1.0 + i % 7 for i in range(60)], "max_batch_length": 20, "buffer": 20}
-    whole = shares(before, **chosen)
+    whole = batches_of_ranks(before, **chosen)
     for steps in range(len(whole[0]) + 1):
         kept = examples([batches[:steps] for batches in whole])
-        rest = shares(after, **chosen, done=[(steps, before)])
+        rest = batches_of_ranks(after, **chosen, done=[(steps, before)])
         assert sorted(kept + examples(rest)) == list(range(60))
         if before == after:
             assert rest == [batches[steps:] for batches in whole]
@@ -352,17 +352,17 @@ def test_warning_names_a_few_and_counts_the_others() -> None:
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
 def test_one_of_the_workers_warns(num_workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(message: str) -> None:
+    def write(message: str, **_: Any) -> None:
         with (tmp_path / "warnings").open("a") as file:
             file.write(f"{message}\n")
 
-    monkeypatch.setattr("sextant.samplers.stream.rank_zero_warn", write)  # in the workers too, which are forks
+    monkeypatch.setattr("warnings.warn", write)  # in the workers too, which are forks
     dropping = stream([1, 2, 11, 3], 10, too_long="drop")
     assert len(list(DataLoader(dropping, batch_size=None, collate_fn=list, num_workers=num_workers))) == 1
     assert (tmp_path / "warnings").read_text().count("1 of 4 examples are longer") == 1
 
 
-def test_too_long_examples_can_be_kept_alone_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+def test_too_long_examples_can_be_kept_alone_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
     batches = list(stream([1, 11, 2], 10, too_long="alone"))
     assert sorted(map(sorted, batches)) == [[0, 2], [1]]
     assert not recwarn.list

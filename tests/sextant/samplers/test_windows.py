@@ -113,12 +113,12 @@ def test_offset_and_order_depend_on_seed_and_epoch_alone(s: Setting) -> None:
 @given_a_setting
 def test_windows_of_all_ranks_together_are_those_of_one_process(s: Setting) -> None:
     whole = list(s.sampler())
-    shares = [list(s.sampler(rank)) for rank in range(s.world_size)]
-    assert [len(share) for share in shares] == [len(whole)] * s.world_size
+    parts = [list(s.sampler(rank)) for rank in range(s.world_size)]
+    assert [len(part) for part in parts] == [len(whole)] * s.world_size
     for k, batch in enumerate(whole):
-        for rank, share in enumerate(shares):
-            assert share[k] == batch[rank :: s.world_size]
-            assert share[k], "a rank has nothing to do"
+        for rank, part in enumerate(parts):
+            assert part[k] == batch[rank :: s.world_size]
+            assert part[k], "a rank has nothing to do"
 
 
 @settings(max_examples=100, deadline=None)
