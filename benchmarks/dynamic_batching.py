@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sextant.cli.command import run_command
 from sextant.errors import InputError
 from sextant.memory import peak_memory
 from sextant.samplers.dynamic import DynamicBatchSampler
+from sextant.samplers.speechbrain import SpeechBrainBatchSampler
 
 Lengths = NDArray[np.float64]
 Batches = list[list[int]]
@@ -58,10 +60,19 @@ class Figures:
 
 def ours(lengths: Lengths, budget: float, **options: Any) -> Deal:
     """This project's sampler."""
+    return _on_ranks(partial(DynamicBatchSampler, lengths, budget, **options))
 
+
+def drop_in(lengths: Lengths, budget: float, num_buckets: int) -> Deal:
+    """This project's sampler, called as SpeechBrain's is."""
+    arguments: dict[str, Any] = {"lengths_list": lengths, "seed": 0}
+    return _on_ranks(partial(SpeechBrainBatchSampler, range(len(lengths)), budget, num_buckets, **arguments))
+
+
+def _on_ranks(make: Callable[..., DynamicBatchSampler]) -> Deal:
     def deal(epoch: int, rank: int, world_size: int) -> Batches:
         if (rank, world_size) not in made:
-            made[rank, world_size] = DynamicBatchSampler(lengths, budget, rank=rank, world_size=world_size, **options)
+            made[rank, world_size] = make(rank=rank, world_size=world_size)
         made[rank, world_size].set_epoch(epoch)
         return list(made[rank, world_size])
 
@@ -120,6 +131,7 @@ METHODS: dict[str, tuple[Callable[..., Deal], dict[str, Any]]] = {
     "fixed size, random": (fixed, {"ordered": False}),
     "fixed size, sorted": (fixed, {"ordered": True}),
     **{f"SpeechBrain, {n} buckets": (speechbrain, {"num_buckets": n}) for n in (10, 60, 200, 1000)},
+    **{f"drop-in, {n} buckets": (drop_in, {"num_buckets": n}) for n in (1, 10, 60, 200, 1000)},
     **{f"lhotse, {n} buckets": (lhotse, {"num_buckets": n}) for n in (10, 30, 100)},
     **{f"ours, padding {p:.1%}": (ours, {"padding": p}) for p in (0.005, 0.01, 0.02, 0.03, 0.05, 0.1)},
     "ours, 1 bucket": (ours, {"buckets": 1}),
