@@ -1,25 +1,32 @@
-"""Show text that a language model writes."""
+"""Text that a language model generates, in TensorBoard and on the terminal."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
 from callbacks.first_validation_batch import FirstValidationBatch
+from sextant.contracts import require
 from sextant.errors import InputError
 
 
-class GeneratedText(FirstValidationBatch):
-    """Write text to TensorBoard after each validation, and what ``predict`` writes to TensorBoard and the terminal.
+@runtime_checkable
+class TextGenerator(Protocol):
+    """A module that generates text, whose ``predict_step`` gives rows with ``text``."""
 
-    Needs a module with ``write`` (a prompt and a seed to a text), whose ``predict_step`` gives rows with ``text``.
+    def generate(self, prompt: str, seed: int) -> str:
+        """Continue a prompt; the text begins with it."""
+
+
+class GeneratedText(FirstValidationBatch):
+    """Log generated text: after each validation to TensorBoard, in ``predict`` to TensorBoard and the terminal.
 
     Args:
-        prompts: what the texts of the validations begin with; ``<eos>`` is the end of a line.
+        prompts: of the texts of the validations; ``<eos>`` is the end of a line.
 
     Raises:
-        InputError: a prompt is empty.
+        InputError: a prompt is empty, or in ``setup``: the module is no :class:`TextGenerator`.
     """
 
     def __init__(self, prompts: list[str] | None = None) -> None:
@@ -28,10 +35,14 @@ class GeneratedText(FirstValidationBatch):
             raise InputError(f"GeneratedText.prompts are {self.prompts}; each needs a word. <eos> begins a new line.")
 
     @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        require(pl_module, TextGenerator, self)
+
+    @override
     def show(self, trainer: Trainer, outputs: Any, batch: Any, board: Any, step: int) -> None:
         if trainer.state.fn == "fit":
-            module: Any = trainer.lightning_module
-            texts = [module.write(prompt, seed) for seed, prompt in enumerate(self.prompts)]
+            module = require(trainer.lightning_module, TextGenerator, self)
+            texts = [module.generate(prompt, seed) for seed, prompt in enumerate(self.prompts)]
             add_text(board, "val/text", texts, step)
 
     @override

@@ -116,7 +116,8 @@ def small_data(
         "WikiText2": [
             *(f"--data.root={wikitext2}", f"--data.cache={cache}", "--data.batch_size=4", "--data.sequence_length=8"),
             *("--data.eval_length=8", "--data.eval_batch_size=2", "--data.eval_stride=8", "--model.vocab_size=14"),
-            *("--model.embedding_dim=16", "--model.num_heads=2", "--model.num_layers=2", "--model.feedforward_dim=24"),
+            *("--model.architecture.embedding_dim=16", "--model.architecture.num_heads=2"),
+            *("--model.architecture.num_layers=2", "--model.architecture.feedforward_dim=24"),
         ],
         "LibriSpeech": [
             *(f"--data.root={librispeech}", f"--data.cache={cache}", "--data.train=[train-small]"),

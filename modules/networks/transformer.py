@@ -1,7 +1,7 @@
-"""A causal Transformer over words: the classic form and the modern one, with cached keys and values."""
+"""A causal Transformer over tokens: the classic form and the modern one, with cached keys and values."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import torch
@@ -10,22 +10,66 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from modules.networks.positions import rotate, sinusoids
+from sextant.errors import InputError
+
+
+@dataclass
+class TransformerArchitecture:
+    """Sizes and form of a Transformer. The defaults are those of PyTorch's word-language-model example.
+
+    Args:
+        embedding_dim: features of a token; a multiple of ``2 * num_heads``.
+        num_heads: attention heads.
+        num_layers: layers.
+        feedforward_dim: hidden features of the layers' feed-forward networks.
+        norm: ``post`` normalizes after each sub-layer (Vaswani et al. 2017), ``pre`` before each, and once more at the
+            end (Xiong et al. 2020, https://arxiv.org/abs/2002.04745).
+        positions: ``sinusoidal`` (added to the embeddings) or ``rotary`` (in attention).
+        activation: of the feed-forward networks.
+        tied: whether input and output layer share their weights (Press and Wolf 2017,
+            https://arxiv.org/abs/1608.05859).
+
+    Raises:
+        InputError: a size is out of its range.
+    """
+
+    embedding_dim: int = 200
+    num_heads: int = 2
+    num_layers: int = 2
+    feedforward_dim: int = 200
+    norm: Literal["pre", "post"] = "post"
+    positions: Literal["sinusoidal", "rotary"] = "sinusoidal"
+    activation: Literal["relu", "gelu"] = "relu"
+    tied: bool = False
+
+    def __post_init__(self) -> None:
+        for key in ("embedding_dim", "num_heads", "num_layers", "feedforward_dim"):
+            if getattr(self, key) < 1:
+                raise InputError(f"model.architecture.{key} is {getattr(self, key)}; it must be 1 or more.")
+        if self.embedding_dim % (2 * self.num_heads):
+            raise InputError(
+                f"model.architecture.embedding_dim is {self.embedding_dim}; it must be a multiple of twice "
+                f"model.architecture.num_heads ({self.num_heads})."
+            )
 
 
 @dataclass
 class Dropout:
-    """Shares that are dropped at random while training, each in [0, 1).
+    """Fractions that are dropped at random while training, each in [0, 1).
 
     Args:
         words: of the vocabulary, whole rows of the input embedding, the same ones in a whole batch (Gal and
             Ghahramani 2016, https://arxiv.org/abs/1512.05287; Merity et al. 2018, https://arxiv.org/abs/1708.02182).
-        embedding: of the embedded words' features.
+        embedding: of the embedded tokens' features.
         attention: of the attention weights.
         feedforward: of the hidden features.
         residual: of what a sub-layer adds to its input.
         depth: of the sub-layers of the last layer, per sequence; of earlier ones proportionally less (Huang et al.
             2016, https://arxiv.org/abs/1603.09382).
-        output: of the features that the next word is predicted from.
+        output: of the features that the next token is predicted from.
+
+    Raises:
+        InputError: a fraction is out of its range.
     """
 
     words: float = 0.0
@@ -36,13 +80,18 @@ class Dropout:
     depth: float = 0.0
     output: float = 0.0
 
+    def __post_init__(self) -> None:
+        for key, fraction in asdict(self).items():
+            if not 0 <= fraction < 1:
+                raise InputError(f"model.dropout.{key} is {fraction}; it must be 0 or more and below 1.")
+
 
 class KeyValueCache:
-    """Keys and values of the words that a network has read, so that the next word costs one step.
+    """The keys and values of the tokens before, so that the next token costs one step.
 
     Args:
         num_layers: layers of the network.
-        capacity: words that fit in.
+        capacity: tokens that fit in.
     """
 
     def __init__(self, num_layers: int, capacity: int) -> None:
@@ -52,7 +101,7 @@ class KeyValueCache:
         self._values: list[Tensor | None] = [None] * num_layers
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add a layer's keys and values (B, heads, T, size) of the words after ``length``, and give all so far."""
+        """Add a layer's keys and values (B, heads, T, size) of the tokens after ``length``, and return all so far."""
         batch, heads, new, size = keys.shape
         stored_keys, stored_values = self._keys[layer], self._values[layer]
         if stored_keys is None or stored_values is None:
@@ -65,23 +114,21 @@ class KeyValueCache:
 
 
 class CausalSelfAttention(nn.Module):
-    """Multi-head attention of each word to itself and the words before it.
+    """Multi-head attention of each token to itself and the tokens before it.
 
     Args:
-        embedding_dim: features of a word.
-        num_heads: heads, which divide ``embedding_dim``.
-        rotary: whether positions enter here, by rotation of queries and keys.
+        architecture: sizes; with rotary positions, queries and keys are rotated here.
         dropout: of the attention weights.
     """
 
-    def __init__(self, embedding_dim: int, num_heads: int, rotary: bool, dropout: float) -> None:
+    def __init__(self, architecture: TransformerArchitecture, dropout: float) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.rotary = rotary
+        self.num_heads = architecture.num_heads
+        self.rotary = architecture.positions == "rotary"
         self.dropout = dropout
-        self.query_key_value = nn.Linear(embedding_dim, 3 * embedding_dim)
-        self.output = nn.Linear(embedding_dim, embedding_dim)
-        # As nn.MultiheadAttention begins.
+        self.query_key_value = nn.Linear(architecture.embedding_dim, 3 * architecture.embedding_dim)
+        self.output = nn.Linear(architecture.embedding_dim, architecture.embedding_dim)
+        # As nn.MultiheadAttention starts.
         nn.init.xavier_uniform_(self.query_key_value.weight)
         nn.init.zeros_(self.query_key_value.bias)
         nn.init.zeros_(self.output.bias)
@@ -98,7 +145,7 @@ class CausalSelfAttention(nn.Module):
             key,
             value,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=cache is None or query.shape[2] > 1,  # a single word after others sees all of them
+            is_causal=cache is None or query.shape[2] > 1,  # a single token after others sees all of them
         )
         return self.output(attended.transpose(1, 2).flatten(2))
 
@@ -107,32 +154,18 @@ class TransformerLayer(nn.Module):
     """Attention and a feed-forward network, each added to its input.
 
     Args:
-        embedding_dim: features of a word.
-        num_heads: attention heads.
-        feedforward_dim: hidden features.
-        norm: ``post`` normalizes the sums (Vaswani et al. 2017), ``pre`` the inputs of the sub-layers (Xiong et al.
-            2020, https://arxiv.org/abs/2002.04745).
-        activation: of the hidden features.
-        rotary: whether attention has rotary positions.
-        dropout: rates; ``depth`` as it is for this layer.
+        architecture: sizes and form.
+        dropout: rates; ``depth`` is that of this layer.
     """
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_heads: int,
-        feedforward_dim: int,
-        norm: Literal["pre", "post"],
-        activation: Literal["relu", "gelu"],
-        rotary: bool,
-        dropout: Dropout,
-    ) -> None:
+    def __init__(self, architecture: TransformerArchitecture, dropout: Dropout) -> None:
         super().__init__()
-        self.pre_norm = norm == "pre"
-        self.attention = CausalSelfAttention(embedding_dim, num_heads, rotary, dropout.attention)
+        embedding_dim, feedforward_dim = architecture.embedding_dim, architecture.feedforward_dim
+        self.pre_norm = architecture.norm == "pre"
+        self.attention = CausalSelfAttention(architecture, dropout.attention)
         self.feedforward = nn.Sequential(
             nn.Linear(embedding_dim, feedforward_dim),
-            nn.ReLU() if activation == "relu" else nn.GELU(),
+            nn.ReLU() if architecture.activation == "relu" else nn.GELU(),
             nn.Dropout(dropout.feedforward),
             nn.Linear(feedforward_dim, embedding_dim),
         )
@@ -150,95 +183,70 @@ class TransformerLayer(nn.Module):
 
 
 class CausalTransformer(nn.Module):
-    """Predict each next word from the words before it.
+    """Predict each next token from the tokens before it.
 
-    The defaults are the classic form: sinusoidal positions added to scaled embeddings, normalization after each sum
-    (what ``nn.TransformerEncoder`` computes with a causal mask), an output layer of its own. The modern form is
-    ``norm="pre"`` (and once more at the end), ``positions="rotary"``, ``tied=True``: the output layer's weights are
-    the embedding's (Press and Wolf 2017, https://arxiv.org/abs/1608.05859).
+    In the default form it computes what ``nn.TransformerEncoder`` does with a causal mask.
 
     Args:
-        vocab_size: words.
-        embedding_dim: features of a word; a multiple of ``2 * num_heads``.
-        num_heads: attention heads.
-        num_layers: layers.
-        feedforward_dim: hidden features of the layers' feed-forward networks.
-        norm: ``pre`` or ``post``.
-        positions: ``sinusoidal`` or ``rotary``.
-        activation: of the feed-forward networks.
-        tied: whether input and output share their weights.
+        vocab_size: tokens that there are.
+        architecture: sizes and form.
         dropout: rates.
     """
 
     def __init__(
         self,
         vocab_size: int,
-        embedding_dim: int = 200,
-        num_heads: int = 2,
-        num_layers: int = 2,
-        feedforward_dim: int = 200,
-        norm: Literal["pre", "post"] = "post",
-        positions: Literal["sinusoidal", "rotary"] = "sinusoidal",
-        activation: Literal["relu", "gelu"] = "relu",
-        tied: bool = False,
+        architecture: TransformerArchitecture | None = None,
         dropout: Dropout | None = None,
     ) -> None:
         super().__init__()
-        rates = dropout or Dropout()
-        self.sinusoidal = positions == "sinusoidal"
+        form, rates = architecture or TransformerArchitecture(), dropout or Dropout()
+        self.sinusoidal = form.positions == "sinusoidal"
         self.word_dropout = rates.words
-        self.embedding = nn.Embedding(vocab_size, embedding_dim)
+        self.embedding = nn.Embedding(vocab_size, form.embedding_dim)
         self.embedding_dropout = nn.Dropout(rates.embedding)
         self.layers = nn.ModuleList(
-            TransformerLayer(
-                embedding_dim,
-                num_heads,
-                feedforward_dim,
-                norm,
-                activation,
-                rotary=not self.sinusoidal,
-                dropout=replace(rates, depth=rates.depth * (layer + 1) / num_layers),
-            )
-            for layer in range(num_layers)
+            TransformerLayer(form, replace(rates, depth=rates.depth * (layer + 1) / form.num_layers))
+            for layer in range(form.num_layers)
         )
-        self.norm = nn.LayerNorm(embedding_dim) if norm == "pre" else nn.Identity()
+        self.norm = nn.LayerNorm(form.embedding_dim) if form.norm == "pre" else nn.Identity()
         self.output_dropout = nn.Dropout(rates.output)
-        self.output = nn.Linear(embedding_dim, vocab_size, bias=not tied)
-        if tied:
+        self.output = nn.Linear(form.embedding_dim, vocab_size, bias=not form.tied)
+        if form.tied:
             self.output.weight = self.embedding.weight
-        # As PyTorch's word-language-model example begins.
+        # As PyTorch's word-language-model example starts.
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         nn.init.uniform_(self.output.weight, -0.1, 0.1)
         if self.output.bias is not None:
             nn.init.zeros_(self.output.bias)
 
-    def embed(self, words: Tensor) -> Tensor:
-        """Words int64 (B, T) to features (B, T, D), with whole words dropped while training."""
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Token ids int64 (B, T) to features (B, T, D), with whole words dropped while training."""
         weight = self.embedding.weight
-        embedded = F.embedding(words, weight)
+        embedded = F.embedding(tokens, weight)
         if self.training and self.word_dropout:
             kept = torch.empty(len(weight), 1, device=weight.device).bernoulli_(1 - self.word_dropout)
-            embedded = embedded * F.embedding(words, kept / (1 - self.word_dropout))
+            embedded = embedded * F.embedding(tokens, kept / (1 - self.word_dropout))
         return embedded
 
-    def forward(self, words: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """What the next words are predicted from.
+    def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Compute the features that the next tokens are predicted from.
 
         Args:
-            words: int64 (B, T).
-            cache: of the words before these; it is extended by them. Several words at once only into an empty one.
+            tokens: ids, int64 (B, T).
+            cache: of the tokens before these; it is extended by them. Only an empty one takes several tokens at once.
 
         Returns:
-            Features (B, T, D), to be put through ``output`` for logits (B, T, vocab_size).
+            Features (B, T, D); ``output`` makes logits (B, T, vocab_size) of them.
         """
         start = 0 if cache is None else cache.length
-        positions = torch.arange(start, start + words.shape[1], device=words.device, dtype=torch.float32)
-        x = self.embed(words)
+        positions = torch.arange(start, start + tokens.shape[1], device=tokens.device, dtype=torch.float32)
+        x = self.embed(tokens)
         if self.sinusoidal:
             x = x * math.sqrt(x.shape[-1]) + sinusoids(positions, x.shape[-1])
         x = self.embedding_dropout(x)
-        for number, layer in enumerate(self.layers):
-            x = layer(x, positions, cache, number)
+        for index, layer in enumerate(self.layers):
+            x = layer(x, positions, cache, index)
         if cache is not None:
-            cache.length += words.shape[1]
+            cache.length += tokens.shape[1]
         return self.output_dropout(self.norm(x))

@@ -13,7 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from callbacks.generated_text import GeneratedText
 from datamodules.wikitext2 import WikiText2
-from modules.transformer_lm import WordLanguageModel, Writing
+from modules.networks.transformer import TransformerArchitecture
+from modules.transformer_lm import Generation, WordLanguageModel
 from sextant.errors import InputError
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "transformer_wikitext2.yaml"
@@ -49,9 +50,9 @@ def test_validations_within_an_epoch_stand_at_their_steps(run: Any) -> None:
     assert [point.step for point in board.Scalars("train/loss")] == [1]
 
 
-def test_progress_bar_shows_perplexity_and_tokens_per_second(trained: Path, run: Any) -> None:
+def test_progress_bar_shows_loss_perplexity_and_tokens_per_second(trained: Path, run: Any) -> None:
     shown = run("fit", "--trainer.fast_dev_run=true", "--trainer.log_every_n_steps=1").trainer.progress_bar_metrics
-    assert {"perplexity", "val/perplexity", "tokens/s"} <= set(shown)
+    assert {"train/loss_step", "val/perplexity", "tokens/s"} <= set(shown)
 
 
 def test_measured_test_perplexity_is_that_of_every_token_with_its_context(
@@ -60,16 +61,16 @@ def test_measured_test_perplexity_is_that_of_every_token_with_its_context(
     """Sliding windows against one token at a time, each given the words that its window has before it."""
     cli = run("test", "--ckpt_path=best", "--data.eval_stride=3")
     model = cli.model.eval()
-    numbers = {word: number for number, word in enumerate(model.vocabulary)}
+    ids = {word: i for i, word in enumerate(model.data_spec.labels)}
     lines = (wikitext2 / "test.txt").read_text().splitlines()
-    tokens = torch.tensor([numbers[word] for line in lines for word in [*line.split(), "<eos>"]])
+    tokens = torch.tensor([ids[word] for line in lines for word in [*line.split(), "<eos>"]])
     assert len(tokens) == 50
     nats = 0.0
     with torch.no_grad():
         for i in range(1, 50):
-            begin = 0 if i <= 8 else 3 * math.ceil((i - 8) / 3)
-            assert i <= 8 or 8 - 3 < i - begin <= 8  # at least length - stride words of context
-            logits = model(tokens[None, begin:i])[0, -1].double()
+            start = 0 if i <= 8 else 3 * math.ceil((i - 8) / 3)
+            assert i <= 8 or 8 - 3 < i - start <= 8  # at least length - stride words of context
+            logits = model(tokens[None, start:i])[0, -1].double()
             nats -= logits.log_softmax(0)[tokens[i]].item()
     assert cli.trainer.callback_metrics["test/loss"].item() == pytest.approx(nats / 49, rel=1e-6)
     assert cli.trainer.callback_metrics["test/perplexity"].item() == pytest.approx(math.exp(nats / 49), rel=1e-6)
@@ -84,13 +85,13 @@ def predict(run: Any, output: Path, *more: str) -> list[dict[str, str]]:
 def test_text_goes_to_the_terminal_a_file_and_the_board(
     trained: Path, run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (row,) = predict(run, tmp_path / "a.csv", "--data.prompt=word1 word2", "--model.writing.words=30")
+    (row,) = predict(run, tmp_path / "a.csv", "--data.prompt=word1 word2", "--model.generation.max_new_tokens=30")
     assert row["prompt"] == "word1 word2"
     assert row["text"].split()[:2] == ["word1", "word2"]
     assert row["text"] in capsys.readouterr().out
     board = EventAccumulator(str(trained), size_guidance={"tensors": 0}).Reload()
-    written = board.Tensors("predict/text/text_summary")[-1].tensor_proto.string_val[0].decode()
-    assert written.split() == row["text"].split()
+    shown = board.Tensors("predict/text/text_summary")[-1].tensor_proto.string_val[0].decode()
+    assert shown.split() == row["text"].split()
 
 
 def test_file_of_prompts_gives_a_row_for_each_that_does_not_depend_on_the_others(
@@ -103,25 +104,25 @@ def test_file_of_prompts_gives_a_row_for_each_that_does_not_depend_on_the_others
     assert rows[2]["text"].startswith("\n")
     prompts.write_text("word4\nword2 word3\n")
     assert predict(run, tmp_path / "b.csv", f"--data.prompts={prompts}")[1]["text"] == rows[1]["text"]
-    other = predict(run, tmp_path / "c.csv", f"--data.prompts={prompts}", "--model.writing.seed=5")
+    other = predict(run, tmp_path / "c.csv", f"--data.prompts={prompts}", "--model.generation.seed=5")
     assert other[1]["text"] != rows[1]["text"]
 
 
-def test_as_many_words_are_written_as_were_asked_for_and_none_is_unknown(
+def test_as_many_words_are_generated_as_were_asked_for_and_none_is_unknown(
     trained: Path, run: Any, tmp_path: Path
 ) -> None:
-    ask = ("--data.prompt=word1", "--model.writing.words=300", "--model.writing.temperature=3")
+    ask = ("--data.prompt=word1", "--model.generation.max_new_tokens=300", "--model.generation.temperature=3")
     (row,) = predict(run, tmp_path / "a.csv", *ask)
     assert len(row["text"].split()) + row["text"].count("\n") == 301
     assert "<unk>" not in row["text"]
-    (row,) = predict(run, tmp_path / "a.csv", *ask, "--model.writing.unknown=true")
+    (row,) = predict(run, tmp_path / "a.csv", *ask, "--model.generation.allow_unknown=true")
     assert "<unk>" in row["text"]
 
 
-def test_temperature_zero_always_writes_the_same(trained: Path, run: Any, tmp_path: Path) -> None:
+def test_temperature_zero_always_generates_the_same(trained: Path, run: Any, tmp_path: Path) -> None:
     greedy = [
-        predict(run, tmp_path / "a.csv", "--data.prompt=word1", *more, f"--model.writing.seed={seed}")[0]["text"]
-        for seed, more in enumerate((("--model.writing.temperature=0",), ("--model.writing.top_k=1",)))
+        predict(run, tmp_path / "a.csv", "--data.prompt=word1", *more, f"--model.generation.seed={seed}")[0]["text"]
+        for seed, more in enumerate((("--model.generation.temperature=0",), ("--model.generation.top_k=1",)))
     ]
     assert greedy[0] == greedy[1]
 
@@ -137,12 +138,12 @@ def test_word_outside_the_vocabulary_is_read_as_unknown_with_a_warning(trained: 
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("--model.writing.temperature=-0.5", r"model\.writing\.temperature is -0\.5; it must be 0"),
-        ("--model.writing.top_p=0", r"model\.writing\.top_p is 0\.0; it must be above 0"),
-        ("--model.writing.top_k=-1", r"model\.writing\.top_k is -1; it must be 0"),
-        ("--model.writing.words=0", r"model\.writing\.words is 0; it must be 1 or more"),
+        ("--model.generation.temperature=-0.5", r"model\.generation\.temperature is -0\.5; it must be 0"),
+        ("--model.generation.top_p=0", r"model\.generation\.top_p is 0\.0; it must be above 0"),
+        ("--model.generation.top_k=-1", r"model\.generation\.top_k is -1; it must be 0"),
+        ("--model.generation.max_new_tokens=0", r"model\.generation\.max_new_tokens is 0; it must be 1 or more"),
         ("--data.prompt= ", r"The prompt is empty \(data\.prompt\)"),
-        ("--model.num_heads=3", r"model\.embedding_dim is 16; it must be a multiple"),
+        ("--model.architecture.num_heads=3", r"architecture\.embedding_dim is 16; it must be a multiple"),
         ("--model.dropout.words=1.0", r"model\.dropout\.words is 1\.0; it must be"),
         ("--model.loss_chunk=-1", r"model\.loss_chunk is -1; it must be"),
     ],
@@ -153,12 +154,12 @@ def test_what_is_out_of_range_is_named(run: Any, word: str, message: str) -> Non
 
 
 def test_predicting_without_a_checkpoint_is_refused(run: Any) -> None:
-    with pytest.raises(InputError, match=r"knows no words.*--ckpt_path=best"):
+    with pytest.raises(InputError, match=r"was not trained.*--ckpt_path=best"):
         run("predict", "--data.prompt=word1")
 
 
 def test_vocabulary_of_another_size_than_the_models_is_refused(run: Any) -> None:
-    with pytest.raises(InputError, match="vocab_size is 20, but the data has a vocabulary of 14"):
+    with pytest.raises(InputError, match=r"vocab_size is 20, but the data has 14 labels\..*--model\.vocab_size=14"):
         run("fit", "--model.vocab_size=20")
 
 
@@ -166,11 +167,11 @@ def test_checkpoint_of_another_vocabulary_is_refused(trained: Path, run: Any, wi
     for split in ("train", "valid"):
         text = (wikitext2 / f"{split}.txt").read_text()
         (tmp_path / f"{split}.txt").write_text(text.replace("word3 ", "zebra "))
-    with pytest.raises(InputError, match=r"another vocabulary, of 14, than the data has, of 14: .*'zebra' here"):
+    with pytest.raises(InputError, match=r"other data: its labels have 'word3' .*'zebra' \(14 and 14 in all\)"):
         run("validate", "--ckpt_path=best", f"--data.root={tmp_path}")
     (tmp_path / "train.txt").write_text("zebra " + (wikitext2 / "train.txt").read_text())
     more = ("--model.vocab_size=15", "--settings_from=command")
-    with pytest.raises(InputError, match=r"another vocabulary, of 14, than the data has, of 15"):
+    with pytest.raises(InputError, match=r"other data: its labels .* \(14 and 15 in all\)"):
         run("validate", "--ckpt_path=best", f"--data.root={tmp_path}", *more)
 
 
@@ -179,7 +180,7 @@ def test_schedule_that_watches_an_unknown_metric_is_an_error_that_names_those_th
 ) -> None:
     model = WordLanguageModel(
         14,
-        16,
+        TransformerArchitecture(embedding_dim=16),
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
         scheduler=lambda optimizer: ReduceLROnPlateau(optimizer, monitor="val/los"),
     )
@@ -194,7 +195,7 @@ def test_text_of_validations_needs_a_prompt() -> None:
         GeneratedText(prompts=["word1", " "])
 
 
-def test_writing_checks_its_values() -> None:
+def test_settings_of_generation_are_checked() -> None:
     for values in ({"context": 0}, {"temperature": math.inf}, {"temperature": math.nan}, {"top_p": 1.1}):
         with pytest.raises(InputError, match=next(iter(values))):
-            Writing(**values)
+            Generation(**values)

@@ -1,4 +1,4 @@
-"""How next words are chosen, and that cached writing is writing."""
+"""How next tokens are chosen, and that cached generation gives the same text."""
 
 import itertools
 
@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from modules.networks.sampling import choose, context_start, write
+from modules.networks.sampling import Choose, choose, context_start, generate
 from tests.modules.networks.test_transformer import FORMS, network
 
-LOGITS = torch.tensor([0.1, 3.0, -1.0, 2.0, 1.0])  # the words by likelihood: 1, 3, 4, 0, 2
+LOGITS = torch.tensor([0.1, 3.0, -1.0, 2.0, 1.0])  # the tokens by likelihood: 1, 3, 4, 0, 2
 
 
 def drawn(count: int = 300, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0) -> list[int]:
@@ -27,20 +27,20 @@ def test_very_low_temperature_is_nearly_zero_and_no_fault() -> None:
     assert set(drawn(temperature=1e-300)) == {1}
 
 
-def test_words_come_as_often_as_they_are_likely() -> None:
-    words = drawn(8000)
-    for word, probability in enumerate(LOGITS.softmax(0).tolist()):
-        assert words.count(word) / 8000 == pytest.approx(probability, abs=0.02)
+def test_tokens_come_as_often_as_they_are_likely() -> None:
+    tokens = drawn(8000)
+    for token, probability in enumerate(LOGITS.softmax(0).tolist()):
+        assert tokens.count(token) / 8000 == pytest.approx(probability, abs=0.02)
 
 
 def test_low_temperature_prefers_the_likely_and_high_temperature_evens_out() -> None:
-    shares = [drawn(2000, temperature=t).count(1) / 2000 for t in (0.5, 1.0, 5.0)]
-    assert shares[0] > shares[1] + 0.1 > shares[2] + 0.2
+    fractions = [drawn(2000, temperature=t).count(1) / 2000 for t in (0.5, 1.0, 5.0)]
+    assert fractions[0] > fractions[1] + 0.1 > fractions[2] + 0.2
 
 
-@pytest.mark.parametrize(("k", "words"), [(1, {1}), (2, {1, 3}), (3, {1, 3, 4}), (99, {0, 1, 2, 3, 4})])
-def test_top_k_draws_from_the_k_likeliest(k: int, words: set[int]) -> None:
-    assert set(drawn(1000, top_k=k)) == words
+@pytest.mark.parametrize(("k", "tokens"), [(1, {1}), (2, {1, 3}), (3, {1, 3, 4}), (99, {0, 1, 2, 3, 4})])
+def test_top_k_draws_from_the_k_likeliest(k: int, tokens: set[int]) -> None:
+    assert set(drawn(1000, top_k=k)) == tokens
 
 
 @given(
@@ -49,7 +49,7 @@ def test_top_k_draws_from_the_k_likeliest(k: int, words: set[int]) -> None:
     top_k=st.integers(0, 12),
     seed=st.integers(0, 2**31),
 )
-def test_top_p_draws_from_the_fewest_words_that_have_the_probability(
+def test_top_p_draws_from_the_fewest_tokens_that_have_the_probability(
     logits: list[float], top_p: float, top_k: int, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -57,11 +57,11 @@ def test_top_p_draws_from_the_fewest_words_that_have_the_probability(
     order = probabilities.argsort(descending=True, stable=True).tolist()[: top_k or None]
     kept = probabilities[order] / probabilities[order].sum()
     enough = next((n for n in range(1, len(order) + 1) if kept[:n].sum() >= top_p - 1e-12), len(order))
-    word = int(choose(torch.tensor(logits), 1.0, top_k, top_p, generator))
-    assert word in order[:enough]
+    token = int(choose(torch.tensor(logits), 1.0, top_k, top_p, generator))
+    assert token in order[:enough]
 
 
-def test_same_seed_draws_the_same_words() -> None:
+def test_same_seed_draws_the_same_tokens() -> None:
     assert drawn(seed=1) == drawn(seed=1) != drawn(seed=2)
 
 
@@ -74,7 +74,7 @@ def test_context_is_never_longer_than_it_may_be_nor_empty_and_only_moves_on(cont
         assert length - start > context - max(1, context // 2)
 
 
-def sample_choice(seed: int) -> object:
+def sample_choice(seed: int) -> Choose:
     generator = torch.Generator().manual_seed(seed)
 
     def choose_next(logits: Tensor) -> Tensor:
@@ -85,22 +85,22 @@ def sample_choice(seed: int) -> object:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("context", [1, 2, 7, 100])
-def test_cached_and_uncached_writing_give_the_same_words(form: str, context: int) -> None:
+def test_generation_with_and_without_a_cache_gives_the_same_tokens(form: str, context: int) -> None:
     model = network(form).eval()
     prompt = torch.tensor([3, 1, 4, 1, 5])
     texts = [
-        list(itertools.islice(write(model, prompt, context, sample_choice(0), cached=cached), 60))  # type: ignore[arg-type]
+        list(itertools.islice(generate(model, prompt, context, sample_choice(0), use_cache=cached), 60))
         for cached in (True, False)
     ]
     assert texts[0] == texts[1]
     assert len(set(texts[0])) > 10
 
 
-def test_cached_writing_reads_each_word_once_while_the_context_lasts() -> None:
+def test_generation_with_a_cache_reads_each_token_once_while_the_context_lasts() -> None:
     model = network("modern").eval()
     read: list[int] = []
     embed = model.embed
-    model.embed = lambda words: read.append(words.shape[1]) or embed(words)  # type: ignore[method-assign, func-returns-value]
+    model.embed = lambda tokens: read.append(tokens.shape[1]) or embed(tokens)  # type: ignore[method-assign, func-returns-value]
     with torch.no_grad():
-        list(itertools.islice(write(model, torch.tensor([1, 2, 3]), 64, sample_choice(0)), 40))  # type: ignore[arg-type]
+        list(itertools.islice(generate(model, torch.tensor([1, 2, 3]), 64, sample_choice(0)), 40))
     assert read == [3] + [1] * 39

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from modules.networks.positions import rotate, sinusoids
-from modules.networks.transformer import CausalTransformer, Dropout, KeyValueCache
+from modules.networks.transformer import CausalTransformer, Dropout, KeyValueCache, TransformerArchitecture
 
-FORMS: dict[str, dict[str, str | bool]] = {
+SIZES: dict[str, Any] = {"embedding_dim": 16, "num_heads": 2, "num_layers": 3, "feedforward_dim": 24}
+FORMS: dict[str, dict[str, Any]] = {
     "classic": {},
     "modern": {"norm": "pre", "positions": "rotary", "activation": "gelu", "tied": True},
 }
@@ -20,10 +21,10 @@ FORMS: dict[str, dict[str, str | bool]] = {
 
 def network(form: str, dropout: Dropout | None = None) -> CausalTransformer:
     torch.manual_seed(0)
-    return CausalTransformer(50, 16, 2, 3, 24, dropout=dropout, **FORMS[form])  # type: ignore[arg-type]
+    return CausalTransformer(50, TransformerArchitecture(**SIZES, **FORMS[form]), dropout)
 
 
-def words(batch: int = 2, length: int = 9) -> Tensor:
+def tokens(batch: int = 2, length: int = 9) -> Tensor:
     return torch.randint(50, (batch, length), generator=torch.Generator().manual_seed(1))
 
 
@@ -55,46 +56,46 @@ def test_classic_form_computes_what_the_layers_of_torch_compute() -> None:
         for i in range(8):
             angle = position / 10000 ** (2 * i / 16)
             positions[position, 2 * i], positions[position, 2 * i + 1] = math.sin(angle), math.cos(angle)
-    embedded = ours.embedding(words()) * math.sqrt(16) + positions
+    embedded = ours.embedding(tokens()) * math.sqrt(16) + positions
     mask = nn.Transformer.generate_square_subsequent_mask(9)
     expected = reference(embedded, mask=mask, is_causal=True)
-    torch.testing.assert_close(ours(words()), expected)
+    torch.testing.assert_close(ours(tokens()), expected)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_no_word_is_predicted_from_itself_or_from_later_words(form: str) -> None:
+def test_no_token_is_predicted_from_itself_or_from_later_ones(form: str) -> None:
     model = network(form).eval()
-    changed = words()
+    changed = tokens()
     changed[:, 5:] = (changed[:, 5:] + 1) % 50
-    before, after = model(words()), model(changed)
+    before, after = model(tokens()), model(changed)
     torch.testing.assert_close(before[:, :5], after[:, :5])
     assert not torch.isclose(before[:, 5], after[:, 5]).all()
 
 
 @pytest.mark.parametrize("form", FORMS)
 @given(cut=st.integers(1, 8))
-def test_words_read_one_by_one_into_a_cache_give_the_same_features(form: str, cut: int) -> None:
+def test_tokens_read_one_by_one_into_a_cache_give_the_same_features(form: str, cut: int) -> None:
     model = network(form).eval()
     cache = KeyValueCache(3, 9)
-    parts = [model(words()[:, :cut], cache), *(model(words()[:, i : i + 1], cache) for i in range(cut, 9))]
+    parts = [model(tokens()[:, :cut], cache), *(model(tokens()[:, i : i + 1], cache) for i in range(cut, 9))]
     assert cache.length == 9
-    torch.testing.assert_close(torch.cat(parts, 1), model(words()), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.cat(parts, 1), model(tokens()), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_lone_word_gives_what_it_gives_at_the_beginning_of_a_text(form: str) -> None:
+def test_lone_token_gives_what_it_gives_at_the_beginning_of_a_text(form: str) -> None:
     model = network(form).eval()
-    lone = model(words()[:, :1])
-    torch.testing.assert_close(lone, model(words())[:, :1])
-    torch.testing.assert_close(model(words()[:, :1], KeyValueCache(3, 9)), lone)
+    lone = model(tokens()[:, :1])
+    torch.testing.assert_close(lone, model(tokens())[:, :1])
+    torch.testing.assert_close(model(tokens()[:, :1], KeyValueCache(3, 9)), lone)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_order_of_the_words_matters(form: str) -> None:
+def test_order_of_the_tokens_matters(form: str) -> None:
     model = network(form).eval()
-    turned = words().clone()
+    turned = tokens().clone()
     turned[:, :8] = turned[:, :8].flip(1)
-    assert not torch.allclose(model(words())[:, 8], model(turned)[:, 8], atol=1e-3)
+    assert not torch.allclose(model(tokens())[:, 8], model(turned)[:, 8], atol=1e-3)
 
 
 def test_rotary_attention_depends_on_distances_alone() -> None:
@@ -118,7 +119,7 @@ def test_tied_output_is_the_embedding() -> None:
     assert sum(p.numel() for p in model.parameters()) < sum(p.numel() for p in network("classic").parameters())
 
 
-def test_dropped_words_are_the_same_in_a_whole_batch_and_the_others_are_scaled() -> None:
+def test_dropped_tokens_are_the_same_in_a_whole_batch_and_the_others_are_scaled() -> None:
     model = network("classic", Dropout(words=0.5)).train()
     read = torch.arange(50).repeat(2, 2)
     embedded, plain = model.embed(read), model.embedding(read)
@@ -134,8 +135,8 @@ def test_dropped_words_are_the_same_in_a_whole_batch_and_the_others_are_scaled()
 def test_each_dropout_acts_while_training_and_only_then(form: str, rate: str) -> None:
     model = network(form, Dropout(**{rate: 0.5}))
     torch.manual_seed(0)
-    assert torch.equal(model.eval()(words()), network(form).eval()(words()))
-    assert not torch.allclose(model.train()(words(8)), model(words(8)))
+    assert torch.equal(model.eval()(tokens()), network(form).eval()(tokens()))
+    assert not torch.allclose(model.train()(tokens(8)), model(tokens(8)))
 
 
 def test_stochastic_depth_leaves_out_sub_layers_of_whole_sequences_and_more_of_later_layers() -> None:
@@ -151,4 +152,4 @@ def test_stochastic_depth_leaves_out_sub_layers_of_whole_sequences_and_more_of_l
 
 def test_without_dropout_training_and_evaluation_agree() -> None:
     model = network("modern")
-    torch.testing.assert_close(model.train()(words()), model.eval()(words()))
+    torch.testing.assert_close(model.train()(tokens()), model.eval()(tokens()))

@@ -80,7 +80,7 @@ def tried(request: pytest.FixtureRequest, folder: Path, small_data: dict[str, li
     words = [f"--config={ROOT / 'configs' / config}.yaml", *small_data[data], "--data.num_workers=0"]
     format = column
     if workload == "Transformer":
-        words.append("--model.num_layers=1")  # a lowering takes as long as there are operations
+        words.append("--model.architecture.num_layers=1")  # a lowering takes as long as there are operations
     if workload == "DeepLabV3" and column in ("executorch", "int8"):
         words.append("--size=[65,65]")  # for less work than its usual images
     if column == "int8":

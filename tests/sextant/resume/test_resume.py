@@ -11,7 +11,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from modules.networks.transformer import CausalTransformer
+from modules.networks.transformer import CausalTransformer, TransformerArchitecture
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from tests.launch import finish, start, start_ranks
 from tests.recording import read_batches
@@ -276,14 +276,13 @@ def test_perplexity_over_two_processes_and_ragged_batches_is_that_of_all_tokens(
 ) -> None:
     folder = whole_runs.folder(MODERN, 2)
     checkpoint = torch.load(MODERN.last(folder), weights_only=True)
-    numbers = {word: number for number, word in enumerate(checkpoint["vocabulary"])}
+    ids = {word: i for i, word in enumerate(checkpoint["data_spec"]["labels"])}
     text = (wikitext2 / "valid.txt").read_text()
-    tokens = [numbers[word] for line in text.splitlines() for word in [*line.split(), "<eos>"]]
+    tokens = [ids[word] for line in text.splitlines() for word in [*line.split(), "<eos>"]]
     assert len(tokens) == 45
     settings = checkpoint["configuration"]["model"]["init_args"]
-    names = ["vocab_size", "embedding_dim", "num_heads", "num_layers", "feedforward_dim"]
-    names += ["norm", "positions", "activation", "tied"]
-    network = CausalTransformer(**{name: settings[name] for name in names}).eval()
+    architecture = TransformerArchitecture(**settings["architecture"])
+    network = CausalTransformer(settings["vocab_size"], architecture).eval()
     prefix = "network."
     network.load_state_dict(
         {name.removeprefix(prefix): v for name, v in checkpoint["state_dict"].items() if name.startswith(prefix)}
