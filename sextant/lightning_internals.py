@@ -3,10 +3,14 @@
 The versions that have them are held by the upper bounds in ``pyproject.toml``.
 """
 
+from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
-from lightning.pytorch import Callback, LightningDataModule, Trainer
+import torch
+from lightning.fabric.utilities.optimizer import _optimizers_to_device
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
@@ -107,3 +111,15 @@ def is_synced(metric: Metric) -> bool:
 def set_update_count(metric: Metric, count: int) -> None:
     """Set how many updates a metric's state is made of."""
     metric._update_count = count
+
+
+def attach(trainer: Trainer, module: LightningModule, datamodule: LightningDataModule) -> None:
+    """Make a Trainer, a module and a DataModule known to each other, as a run does before it sets them up."""
+    trainer.datamodule = datamodule  # type: ignore[attr-defined]
+    datamodule.trainer = trainer
+    module.trainer = trainer
+
+
+def move_state(optimizers: Iterable[Optimizer], device: torch.device) -> None:
+    """Move the state of optimizers, not their parameters, to a device."""
+    _optimizers_to_device(optimizers, device)

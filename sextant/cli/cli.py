@@ -3,11 +3,13 @@
 import logging
 import re
 import warnings
+from argparse import SUPPRESS
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import ActionSubCommands, Namespace
 from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -16,6 +18,7 @@ from typing_extensions import override
 
 import sextant.strategies  # noqa: F401 makes their names known
 from sextant.checkpoint_files import main_file, take_back
+from sextant.cli.consolidate import consolidate
 from sextant.cli.prediction_writer import PredictionWriter
 from sextant.cli.trainer import SextantTrainer
 from sextant.datamodule import BaseDataModule
@@ -40,9 +43,14 @@ class OneErrorParser(LightningArgumentParser):
         self.shared_config = shared_config
 
     @override
+    def add_subcommands(self, *args: Any, **options: Any) -> ActionSubCommands:
+        self.commands = super().add_subcommands(*args, **options)
+        return self.commands
+
+    @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         message = shorten(message)
-        if message.startswith("the following arguments are required") and self.shared_config is not None:
+        if re.match(r"the following arguments are required: .*\.(data|model)\b", message) and self.shared_config:
             beside = self.shared_config.parent.glob("*.yaml")
             workloads = sorted(file.stem for file in beside if file.name != self.shared_config.name)
             message += f"\nName a workload with --config configs/NAME.yaml, where NAME is {' or '.join(workloads)}."
@@ -91,7 +99,16 @@ class SextantCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         # Checkpoints are always loaded with weights_only=True, so it is no choice.
         commands = {command: skip | {"weights_only"} for command, skip in LightningCLI.subcommands().items()}
-        return commands | {"export": {"model", "datamodule"}}
+        return commands | {command: {"model", "datamodule"} for command in ("export", "plan")}
+
+    @override
+    def setup_parser(self, *args: Any, **options: Any) -> None:
+        super().setup_parser(*args, **options)
+        about, _, more = cleandoc(consolidate.__doc__ or "").partition("\n\nArgs:")[0].partition("\n\n")
+        parser = OneErrorParser(description=f"{about} {more}", allow_abbrev=False)
+        parser.add_function_arguments(consolidate, as_group=False, as_positional=True)
+        parser.add_argument("--seed_everything", default=False, help=SUPPRESS)  # Lightning asks each command for it
+        self.parser.commands.add_subcommand("consolidate", parser, help=about)
 
     @override
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -118,7 +135,7 @@ class SextantCLI(LightningCLI):
         # Lightning's own lets the checkpoint's hyper-parameters silently replace those of the command.
         command = self.config.subcommand
         config = self.config[command]
-        if not config.ckpt_path:
+        if not config.get("ckpt_path"):
             return
         path = self._find_checkpoint(config)
         config.ckpt_path = str(path)
@@ -204,11 +221,16 @@ class SextantCLI(LightningCLI):
             warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided.*")
             alone = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "logger": False}
             self.config.export.trainer.update(Namespace(alone))
+        if command == "plan":  # what is planned for is said by the command; the Trainer is of the machine at hand
+            here = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "logger": False}
+            self.config.plan.trainer.update(Namespace(here))
         self.save_config_kwargs["config_filename"] = "config.yaml" if command == "fit" else f"config_{command}.yaml"
         self.trainer_defaults["callbacks"] = [ConfigurationInCheckpoint(self._plain_config())]
 
     @override
     def instantiate_classes(self) -> None:
+        if self.subcommand == "consolidate":  # which needs none
+            return
         try:
             super().instantiate_classes()
         except ValueError as error:  # jsonargparse wraps what a constructor raises
@@ -216,6 +238,13 @@ class SextantCLI(LightningCLI):
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__ or cause.__context__
             raise cause or error from None
+
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        if subcommand == "consolidate":
+            consolidate(self.config.consolidate.checkpoint, self.config.consolidate.output)
+        else:
+            super()._run_subcommand(subcommand)
 
 
 def log_folder(config: Namespace) -> Path | None:

@@ -1,47 +1,31 @@
-"""Turn a checkpoint of sharded tables, a folder, into one file.
+"""The command that turns a checkpoint of sharded tables, a folder, into one file."""
 
-See ``python -m sextant.cli.consolidate --help``.
-"""
-
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from sextant.checkpoint_files import take_back
-from sextant.cli.command import run_command
 from sextant.errors import InputError
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 
-COMMAND = "python -m sextant.cli.consolidate"
 
+def consolidate(checkpoint: str, output: str) -> None:
+    """Turn a checkpoint of sharded tables, a folder, into one file of plain tensors.
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the file.
+    The file holds what a run without sharding would have written, so any strategy can resume from it. It needs no
+    configuration; all tables have to fit into memory.
 
     Args:
-        arguments: the words of the command line after the command; those of this process if None.
+        checkpoint: the folder that TorchRecStrategy wrote, such as logs/NAME/version_0/checkpoints/last.ckpt.
+        output: the file to write, which must not exist.
 
     Raises:
         InputError: there is no such folder, it is damaged, or the file exists.
     """
-    parser = argparse.ArgumentParser(
-        prog=COMMAND,
-        description="Turn a checkpoint that TorchRecStrategy wrote, a folder, into one file of plain tensors. It holds "
-        "what a run without sharding would have written, and can be gone on with by any strategy. All tables have to "
-        "fit into memory.",
-    )
-    parser.add_argument("folder", type=Path, help="the checkpoint, such as logs/.../checkpoints/last.ckpt")
-    parser.add_argument("file", type=Path, help="the file to write; it must not exist")
-    options = parser.parse_args(arguments)
-    take_back(options.folder)
-    if not options.folder.is_dir():
-        raise InputError(f"{options.folder}: there is no such folder. Checkpoints of TorchRecStrategy are folders.")
-    if options.file.exists():
-        raise InputError(f"{options.file}: it exists. Remove it, or give another name.")
+    folder, file = Path(checkpoint), Path(output)
+    take_back(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder. Checkpoints of TorchRecStrategy are folders.")
+    if file.exists():
+        raise InputError(f"{file}: it exists. Remove it, or give another name.")
     io = AtomicCheckpointIO()
-    io.save_checkpoint(io.load_checkpoint(options.folder), options.file)
-    print(f"{options.file}: {options.file.stat().st_size / 2**20:,.1f} MB")
-
-
-if __name__ == "__main__":
-    run_command(main, "nothing was written")
+    io.save_checkpoint(io.load_checkpoint(folder), file)
+    print(f"{file}: {file.stat().st_size / 2**20:,.1f} MB")

@@ -1,4 +1,4 @@
-"""Lightning's Trainer with one more command: export."""
+"""Lightning's Trainer with more commands."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from sextant.cli.plan import plan
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 
@@ -21,7 +22,9 @@ AGREEMENT = 0.999  # of decisions: rounding alone does not lead below
 
 
 class SextantTrainer(Trainer):
-    """A Trainer that also writes models to files for phones, browsers and servers."""
+    """A Trainer that also plans embedding tables, and writes models to files for phones, browsers and servers."""
+
+    plan = plan
 
     def export(
         self,

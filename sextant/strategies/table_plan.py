@@ -390,7 +390,7 @@ def read_plan(file: Path, model: nn.Module, devices: Devices) -> Plan:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{file}: it is no plan ({type(error).__name__}: {error}). A run writes its plan to table_plan.json in its "
-            "log folder; python -m sextant.cli.plan writes one too."
+            "log folder; train.py plan writes one too."
         ) from error
     if (plan.devices, plan.per_node, plan.kind) != (devices.count, devices.per_node, devices.kind):
         raise InputError(

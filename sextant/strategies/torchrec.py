@@ -8,15 +8,13 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.distributed as dist
-from lightning.fabric.utilities.optimizer import _optimizers_to_device
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
@@ -29,6 +27,7 @@ from typing_extensions import override
 
 from sextant.checkpoint_files import MAIN_FILE, main_file, put_in_place
 from sextant.errors import InputError
+from sextant.lightning_internals import datamodule_of, is_fitting, move_state
 from sextant.strategies.embedding_tables import fill_table
 from sextant.strategies.prefetched_lookups import OneAhead, PrefetchedLookups, begin_lookups
 from sextant.strategies.sharded_checkpoint import TABLES, TableReader, describe, naming, save_tables, state_of_sums
@@ -50,6 +49,13 @@ LOST = re.compile("gloo|nccl|connection|timed out", re.IGNORECASE)  # what torch
 SHARE = 0.85  # of a device's memory that tables may take where nothing is said
 BATCH_SIZE = 2048  # of all processes together, where nothing is said
 PLAN_FILE = "table_plan.json"
+
+
+@runtime_checkable
+class Batched(Protocol):
+    """Data that says how many samples a step has, over all processes."""
+
+    batch_size: int
 
 
 class TorchRecStrategy(DDPStrategy):
@@ -150,7 +156,7 @@ class TorchRecStrategy(DDPStrategy):
         assert self.model is not None
         self._refuse(trainer)
         self.accelerator.setup(trainer)
-        fitting = trainer.state.fn == TrainerFn.FITTING
+        fitting = is_fitting(trainer)
         module = self.lightning_module
         assert module is not None
         if self._sharded is None or self._sharded.module is not module:
@@ -160,7 +166,7 @@ class TorchRecStrategy(DDPStrategy):
             self.setup_optimizers(trainer)
         self.setup_precision_plugin()
         if fitting:
-            _optimizers_to_device(self.optimizers, self.root_device)
+            move_state(self.optimizers, self.root_device)
         if self._reader is not None:
             self._sums_of_copies = self._reader.read(self._local_tables(), self._require_mesh(), fitting)
             self._reader = None
@@ -209,9 +215,7 @@ class TorchRecStrategy(DDPStrategy):
         assert module is not None
         if self.is_global_zero:
             try:
-                data = getattr(self._trainer, "datamodule", None)
-                plan = self.plan_for(module, self.devices(), getattr(data, "batch_size", None))
-                found[0] = plan.to_json()
+                found[0] = self.plan_for(module, self.devices(), datamodule_of(self._trainer)).to_json()
             except InputError as error:
                 found[1] = str(error)
         text, why_not = self.broadcast(found)
@@ -219,13 +223,14 @@ class TorchRecStrategy(DDPStrategy):
             raise InputError(why_not)
         return Plan.from_json(text)
 
-    def plan_for(self, module: torch.nn.Module, devices: Devices, batch_size: int | None) -> Plan:
+    def plan_for(self, module: torch.nn.Module, devices: Devices, data: object) -> Plan:
         """Plan the tables of a module for some devices, whether they are there or not.
 
         Args:
             module: with its tables on the meta device.
             devices: what is planned for.
-            batch_size: samples of all processes per step, for the estimates where the strategy was told none.
+            data: the DataModule. Its ``batch_size``, if it has one, counts the samples of a step over all processes;
+                the estimates are made with it where the strategy has no ``batch_size`` of its own.
 
         Raises:
             InputError: the module has no tables, they do not fit, or the given plan is for others.
@@ -233,7 +238,8 @@ class TorchRecStrategy(DDPStrategy):
         collections(module)
         if self.plan_file is not None:
             return read_plan(self.plan_file, module, devices)
-        own = self.batch_size or max(1, (batch_size or BATCH_SIZE) // devices.count)
+        together = data.batch_size if isinstance(data, Batched) else BATCH_SIZE
+        own = self.batch_size or max(1, together // devices.count)
         return make_plan(module, devices, self.allowed, self.tables, own)
 
     def devices(self) -> Devices:
@@ -255,7 +261,7 @@ class TorchRecStrategy(DDPStrategy):
         if log_dir is not None:
             Path(log_dir).mkdir(parents=True, exist_ok=True)
             (Path(log_dir) / PLAN_FILE).write_text(plan.to_json())
-        if isinstance(trainer.logger, TensorBoardLogger) and trainer.state.fn == TrainerFn.FITTING:
+        if isinstance(trainer.logger, TensorBoardLogger) and is_fitting(trainer):
             trainer.logger.experiment.add_text("tables/plan", "    " + str(plan).replace("\n", "\n    "))
 
     def _require_mesh(self) -> DeviceMesh:

@@ -11,6 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torchmetrics.functional.classification import binary_auroc
 
+import train
 from datamodules.criteo import Criteo
 from modules.dlrm import ClickPredictor
 from sextant.errors import InputError
@@ -109,24 +110,18 @@ def test_sharded_processes_measure_and_predict_what_one_process_does(
 def test_run_of_sharded_processes_goes_on_in_one_and_is_made_one_file(
     words: list[str], run: Any, tmp_path: Path
 ) -> None:
-    from sextant.cli.consolidate import main as to_file
-
     command = ["fit", *words, "--trainer.max_epochs=1", f"--config={CONFIGS / 'strategies' / 'torchrec_row_wise.yaml'}"]
     log = tmp_path / "log"
     strategy = "sextant.strategies.torchrec.TorchRecStrategy"
     finish(start_ranks(command, tmp_path, 2, log, strategy), log)
     folder = tmp_path / "logs" / "dlrm_criteo" / "version_0" / "checkpoints" / "last.ckpt"
     assert {entry.name for entry in folder.iterdir()} == {"checkpoint.ckpt", "tables"}
-    to_file([str(folder), str(tmp_path / "one.ckpt")])
+    train.main(["consolidate", str(folder), str(tmp_path / "one.ckpt")])
     whole, one = (AtomicCheckpointIO().load_checkpoint(path) for path in (folder, tmp_path / "one.ckpt"))
     assert whole["state_dict"].keys() == one["state_dict"].keys()
     for name, value in whole["state_dict"].items():
         assert torch.equal(value, one["state_dict"][name])
     assert one["state_dict"]["tables.embedding_bags.C1.weight"].shape == (50, 8)
-    with pytest.raises(InputError, match=r"it exists\. Remove it"):
-        to_file([str(folder), str(tmp_path / "one.ckpt")])
-    with pytest.raises(InputError, match="there is no such folder"):
-        to_file([str(tmp_path / "nothing"), str(tmp_path / "two.ckpt")])
     same_log = f"--trainer.logger.save_dir={tmp_path / 'logs'}"
     cli = run("fit", f"--ckpt_path={folder}", "--settings_from=command", same_log)
     assert cli.trainer.global_step == 10

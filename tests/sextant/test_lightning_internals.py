@@ -182,3 +182,18 @@ def test_metric_says_whether_it_holds_the_state_of_all_processes() -> None:
 @pytest.mark.parametrize("name", ["_parse_ckpt_path", "_run_subcommand"])
 def test_command_line_has_the_steps_that_ours_replaces(name: str) -> None:
     assert callable(getattr(LightningCLI, name))
+
+
+def test_trainer_module_and_data_know_each_other_before_a_run(tmp_path: Path) -> None:
+    trainer, module, data = bare_trainer(tmp_path), Module(), Data()
+    internals.attach(trainer, module, data)
+    assert internals.datamodule_of(trainer) is data
+    assert module.trainer is data.trainer is trainer
+
+
+def test_state_of_an_optimizer_is_moved() -> None:
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.Adagrad([parameter])
+    internals.move_state([optimizer], torch.device("meta"))
+    assert optimizer.state[parameter]["sum"].device == torch.device("meta")
+    assert parameter.device == torch.device("cpu")

@@ -18,13 +18,11 @@ from torch.distributed.optim import _apply_optimizer_in_backward
 from torchrec.modules.embedding_configs import PoolingType
 from torchrec.modules.embedding_modules import EmbeddingBagCollection
 
-from sextant.cli import plan as plan_tables
 from sextant.errors import InputError
 from sextant.strategies.embedding_tables import table_configs
 from sextant.strategies.table_plan import GB, Allowed, Devices, Plan, ShardingType, make_plan, read_plan
 from sextant.strategies.torchrec import TorchRecStrategy
 
-CONFIG = Path(__file__).resolve().parents[3] / "configs" / "dlrm_criteo.yaml"
 TUTORIAL = {"large_0": 4096, "large_1": 4096, "small_0": 1024, "small_1": 1024}
 TWO = Devices("cuda", 2, 2, 10 * GB)
 
@@ -322,39 +320,3 @@ def test_scaled_gradients_are_refused() -> None:
     strategy.precision_plugin = MixedPrecision("16-mixed", "cuda")
     with pytest.raises(InputError, match=r"16-mixed cannot be used.*scaled gradients would go straight into them"):
         strategy._refuse(Trainer(accelerator="cpu", logger=False))
-
-
-@pytest.fixture(scope="module")
-def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    cache = tmp_path_factory.mktemp("cache")
-    return [f"--config={CONFIG}", "--data.synthetic=true", f"--data.cache={cache}"]
-
-
-def test_command_prints_and_writes_a_plan(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    file = tmp_path / "plan.json"
-    types = "--trainer.strategy.init_args.sharding_types=[row_wise,table_wise]"
-    strategy = ["--trainer.strategy=sextant.strategies.torchrec.TorchRecStrategy", types]
-    plan_tables.main([*words, *strategy, "--devices=16", "--devices_per_node=8", f"--output={file}"])
-    made = Plan.from_json(file.read_text())
-    assert str(made) in capsys.readouterr().out
-    assert (made.devices, made.per_node, made.kind) == (16, 8, "cuda")
-    assert [t.name for t in made.tables] == [f"C{i}" for i in range(1, 27)]
-    assert {t.sharding_type for t in made.tables} <= {"row_wise", "table_wise"}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["plan.json"]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--devices=0"], r"--devices is 0"),
-        (["--devices=6", "--devices_per_node=4"], r"must be a multiple of --devices_per_node \(4\)"),
-        (["--devices=2", "--memory_gb=0"], r"--memory_gb is 0"),
-        (["--devices=2", "--memory_gb=0.001"], r"does not fit|do not fit"),
-    ],
-)
-def test_command_names_what_makes_no_sense(words: list[str], options: list[str], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        plan_tables.main([*words, *options])
