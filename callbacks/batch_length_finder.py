@@ -220,7 +220,7 @@ class PeakMemory:
             raise InputError(
                 f"BatchLengthFinder: resident memory cannot be measured here ({error}): that takes Linux, the GNU C "
                 f"library, and permission to write {CLEAR_REFS}. Take the callback out of trainer.callbacks, and give "
-                "data.max_batch_length."
+                "the data its max_batch_length."
             ) from error
 
     def peak(self) -> float:

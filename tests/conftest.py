@@ -120,9 +120,10 @@ def small_data(
             *("--model.architecture.num_layers=2", "--model.architecture.feedforward_dim=24"),
         ],
         "LibriSpeech": [
-            *(f"--data.root={librispeech}", f"--data.cache={cache}", "--data.train=[train-small]"),
-            *("--data.val=[dev-small]", "--data.test=[test-small]", "--data.max_batch_length=6"),
-            *("--data.num_features=16", "--model.num_features=16", "--model.dim=16", "--model.num_heads=2"),
+            *(f"--data.root={librispeech}", f"--data.cache={cache}", "--data.subsets.train=[train-small]"),
+            *("--data.subsets.val=[dev-small]", "--data.subsets.test=[test-small]"),
+            *("--data.batching.max_batch_length=6", "--data.features.num_features=16"),
+            *("--model.num_features=16", "--model.dim=16", "--model.num_heads=2"),
             *("--model.num_layers=1", "--model.feedforward_dim=16", "--model.kernel_size=3"),
         ],
         "Criteo": [

@@ -74,7 +74,13 @@ def test_speech_recognition_learns_the_tones_of_its_sample_recordings(tmp_path: 
     chapter = next((tmp_path / "cache" / "synthetic-librispeech" / "test-tones").glob("*/*"))
     transcripts = dict(line.split(" ", 1) for line in next(chapter.glob("*.trans.txt")).read_text().splitlines())
     predictions = tmp_path / "predictions.csv"
-    train("predict", *words, "--ckpt_path=best", f"--data.audio={chapter}", f"--predictions.output={predictions}")
+    train(
+        "predict",
+        *words,
+        "--ckpt_path=best",
+        f"--data.prediction.audio={chapter}",
+        f"--predictions.output={predictions}",
+    )
     rows = list(csv.DictReader(predictions.open()))
     assert len(rows) == len(transcripts)
     right = sum(row["text"] == transcripts[Path(row["file"]).stem] for row in rows)

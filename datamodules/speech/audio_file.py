@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-CUT_OFF = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
+TRUNCATED = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
 STREAMED = 0x7FFFFFFF  # from here on, a length stands for one that was not known when the header was written
 SUFFIXES = {".flac", ".wav", ".ogg", ".opus", ".mp3", ".aiff", ".aif"}
 
@@ -32,24 +32,24 @@ def read_audio(file: Path, start: int = 0, stop: int | None = None) -> tuple[np.
     """
     try:
         with soundfile.SoundFile(os.fsencode(file)) as opened:
-            refuse_cut_off(opened.extra_info)
+            refuse_truncated(opened.extra_info)
             expected = (opened.frames if stop is None else stop) - start
             opened.seek(start)
             samples = opened.read(expected, dtype="float32", always_2d=True)
             if len(samples) < expected:
-                raise InvalidAudioError(f"it is cut off: {start + len(samples):,} of {opened.frames:,} samples")
+                raise InvalidAudioError(f"it is truncated: {start + len(samples):,} of {opened.frames:,} samples")
             rate = opened.samplerate
     except (soundfile.SoundFileError, OSError) as error:
         raise InvalidAudioError(reason(error).removeprefix("Error : ")) from error
     except (MemoryError, ValueError) as error:
         raise InvalidAudioError(f"its header is wrong ({error})") from error
     if not np.isfinite(samples).all():
-        raise InvalidAudioError("it has samples that are no numbers")
+        raise InvalidAudioError("it has samples that are not finite")
     return samples, rate
 
 
-def refuse_cut_off(log: str) -> None:
-    """Refuse an uncompressed file that is cut off: libsndfile gives what there is, and says so in its log only.
+def refuse_truncated(log: str) -> None:
+    """Refuse an uncompressed file that is truncated: libsndfile gives what there is, and says so in its log only.
 
     Args:
         log: what libsndfile noted while it opened the file, ``extra_info`` of soundfile.
@@ -57,9 +57,9 @@ def refuse_cut_off(log: str) -> None:
     Raises:
         InvalidAudioError: there are fewer bytes than the header says.
     """
-    for stated, found in CUT_OFF.findall(log):
+    for stated, found in TRUNCATED.findall(log):
         if int(found) < int(stated) < STREAMED:
-            raise InvalidAudioError(f"it is cut off: {int(found):,} of {int(stated):,} bytes")
+            raise InvalidAudioError(f"it is truncated: {int(found):,} of {int(stated):,} bytes")
 
 
 def reason(error: Exception) -> str:

@@ -183,7 +183,7 @@ def _measure(sample_rate: int, shortest: int, file: Path) -> int | str:
     except InvalidAudioError as error:
         return str(error)
     if rate != sample_rate:
-        return f"it has {rate:,} samples a second, not {sample_rate:,}: convert it, or set data.sample_rate"
+        return f"it has {rate:,} samples a second, not {sample_rate:,}: convert it, or set data.features.sample_rate"
     if samples.shape[1] != 1:
         return f"it has {samples.shape[1]} channels, not one: convert it"
     if len(samples) < shortest:

@@ -1,15 +1,16 @@
-"""Utterances as batches: their recordings decoded, their transcripts spelt in labels."""
+"""Utterances as batches: their recordings decoded, their transcripts as label ids."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from datamodules.speech.audio_file import InvalidAudioError, read_audio
 from datamodules.speech.corpus import Utterance
 from datamodules.speech.shards import ShardedUtterance, SpeechShards
-from datamodules.speech.tokenizers import Characters, Pieces
+from datamodules.speech.tokenizers import Tokenizer
 from sextant.errors import InputError
 from sextant.padding import pad_right
 
@@ -22,16 +23,18 @@ class Utterances(Dataset):
 
     Args:
         utterances: each with the folder that its path is in.
-        spelling: how transcripts become labels.
+        sample_rate: of their recordings, per second.
+        tokenizer: makes labels of transcripts.
 
     Raises:
-        InputError: a transcript cannot be spelt.
+        InputError: a transcript has what is not in the vocabulary.
     """
 
-    def __init__(self, utterances: list[tuple[Path, Utterance]], spelling: Characters | Pieces) -> None:
+    def __init__(self, utterances: list[tuple[Path, Utterance]], sample_rate: int, tokenizer: Tokenizer) -> None:
         self.utterances = utterances
+        self.sample_rate = sample_rate
         self.labels = [
-            _spell(spelling, utterance.transcript, folder / utterance.path) for folder, utterance in utterances
+            _encode(tokenizer, utterance.transcript, folder / utterance.path) for folder, utterance in utterances
         ]
 
     def __len__(self) -> int:
@@ -41,6 +44,10 @@ class Utterances(Dataset):
         """The file of an utterance."""
         folder, utterance = self.utterances[index]
         return folder / utterance.path
+
+    def seconds(self) -> np.ndarray:
+        """The lengths of the utterances, float64 (N,)."""
+        return np.array([utterance.samples for _, utterance in self.utterances]) / self.sample_rate
 
     def __getitem__(self, indices: list[int]) -> dict[str, Any]:
         return pad_right([self._read(index) for index in indices])
@@ -70,24 +77,24 @@ class ShardedUtterances:
 
     Args:
         shards: where they are.
-        spelling: how transcripts become labels.
+        tokenizer: makes labels of transcripts.
     """
 
-    def __init__(self, shards: SpeechShards, spelling: Characters | Pieces) -> None:
+    def __init__(self, shards: SpeechShards, tokenizer: Tokenizer) -> None:
         self.shards = shards
-        self.spelling = spelling
+        self.tokenizer = tokenizer
 
     def batch(self, utterances: list[ShardedUtterance]) -> dict[str, Any]:
         """Decode utterances and put them together.
 
         Raises:
-            InputError: a recording is damaged, or a transcript cannot be spelt.
+            InputError: a recording is damaged, or a transcript has what is not in the vocabulary.
         """
         return pad_right(
             [
                 {
                     "audio": torch.from_numpy(utterance.decode()),
-                    "labels": torch.tensor(_spell(self.spelling, utterance.transcript, utterance)),
+                    "labels": torch.tensor(_encode(self.tokenizer, utterance.transcript, utterance)),
                     "text": utterance.transcript,
                     "id": utterance.id,
                     "index": utterance.index,
@@ -97,11 +104,12 @@ class ShardedUtterances:
         )
 
 
-def _spell(spelling: Characters | Pieces, transcript: str, where: object) -> list[int]:
+def _encode(tokenizer: Tokenizer, transcript: str, where: object) -> list[int]:
     try:
-        return spelling.spell(transcript)
+        return tokenizer.encode(transcript)
     except KeyError as error:
         raise InputError(
             f"{where}: its transcript has {error.args[0]!r}, which is not in the vocabulary: {transcript!r}. Correct "
-            "the transcript, or add it to --data.alphabet (labels that are characters become more: --model.vocab_size)."
+            "the transcript, or add it to --data.tokenizer.alphabet (each character more is a label more: "
+            "--model.vocab_size)."
         ) from error

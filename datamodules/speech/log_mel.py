@@ -1,15 +1,41 @@
-"""Log-mel features of speech, and how they are changed at random while training."""
+"""Log-mel features of speech."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchaudio.transforms import MelSpectrogram, SpecAugment, SpeedPerturbation
+from torchaudio.transforms import MelSpectrogram
+
+from sextant.errors import InputError
 
 WINDOW = 0.025  # seconds
 HOP = 0.010
 FLOOR = 1e-10  # of a mel filter's energy, so that silence has a logarithm
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of speech.
+
+    Args:
+        sample_rate: of the recordings, per second; in ``predict``, other rates are resampled to it.
+        num_features: mel filters.
+    """
+
+    sample_rate: int = 16000
+    num_features: int = 80
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            InputError: a value is out of its range.
+        """
+        if not 4000 <= self.sample_rate <= 192_000:
+            raise InputError(f"data.features.sample_rate is {self.sample_rate}; it must be between 4000 and 192000.")
+        if self.num_features < 1:
+            raise InputError(f"data.features.num_features is {self.num_features}; it must be 1 or more.")
 
 
 class LogMel(nn.Module):
@@ -72,48 +98,3 @@ class LogMel(nn.Module):
         centered = (features - mean).where(mask, 0)
         deviation = (centered.square().sum(1, keepdim=True) / count).sqrt()
         return centered / (deviation + 1e-5), frames
-
-
-class SpeechAugmentation(nn.Module):
-    """Change speech at random: its speed before the features are computed, and masks over these.
-
-    Sources: Ko et al. 2015 (https://www.isca-archive.org/interspeech_2015/ko15_interspeech.html) and Park et al. 2019
-    (https://arxiv.org/abs/1904.08779), without its time warping.
-
-    Args:
-        sample_rate: samples per second.
-        speeds: factors of speed, of which each batch draws one; empty for none.
-        time_masks: masks over time, drawn for each utterance.
-        time_mask_width: the most frames in such a mask.
-        time_mask_share: the largest share of the frames of the longest utterance in such a mask.
-        feature_masks: masks over features.
-        feature_mask_width: the most features in such a mask.
-    """
-
-    def __init__(
-        self,
-        sample_rate: int,
-        speeds: Sequence[float],
-        time_masks: int,
-        time_mask_width: int,
-        time_mask_share: float,
-        feature_masks: int,
-        feature_mask_width: int,
-    ) -> None:
-        super().__init__()
-        self.speed = SpeedPerturbation(sample_rate, list(speeds)) if speeds else None
-        self.masks = nn.ModuleList()
-        if time_masks:
-            self.masks.append(SpecAugment(time_masks, time_mask_width, 0, 1, p=time_mask_share, zero_masking=True))
-        if feature_masks:
-            self.masks.append(SpecAugment(0, 1, feature_masks, feature_mask_width, zero_masking=True))
-
-    def change_speed(self, audio: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Audio (B, S) and lengths int64 (B,) to others, at a speed that is drawn."""
-        return (audio, lengths) if self.speed is None else self.speed(audio, lengths)
-
-    def mask(self, features: Tensor) -> Tensor:
-        """Features (B, T, F) to such with parts of them 0, their mean."""
-        for masks in self.masks:
-            features = masks(features.transpose(1, 2)).transpose(1, 2)
-        return features

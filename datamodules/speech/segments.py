@@ -1,4 +1,4 @@
-"""Audio files of any kind, cut into pieces that are short enough to be recognized."""
+"""Audio files of any kind, divided into segments that are short enough to be recognized."""
 
 import math
 import os
@@ -20,7 +20,7 @@ from datamodules.speech.audio_file import SUFFIXES, InvalidAudioError, read_audi
 from sextant.errors import InputError
 from sextant.padding import pad_right
 
-QUIET = 0.1  # seconds over which loudness is compared where a file is cut
+QUIET = 0.1  # seconds over which loudness is compared where a file is divided
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,18 @@ def list_audio(place: Path) -> list[Path]:
     if place.is_file():
         return [place]
     if not place.is_dir():
-        raise InputError(f"{place}: there is no such file or folder (data.audio).")
+        raise InputError(f"{place}: there is no such file or folder (data.prediction.audio).")
     found = sorted(Path(parent, name) for parent, _, names in os.walk(place, followlinks=True) for name in names)
     files = [file for file in found if file.suffix.lower() in SUFFIXES]
     if not files:
-        raise InputError(f"{place}: no audio file was found under it ({', '.join(sorted(SUFFIXES))}; data.audio).")
+        raise InputError(
+            f"{place}: no audio file was found under it ({', '.join(sorted(SUFFIXES))}; data.prediction.audio)."
+        )
     return files
 
 
 def segments(files: Sequence[Path], longest: float, shortest: float) -> list[Segment]:
-    """Cut files into segments: at the quietest place of the last third, where a file is too long.
+    """The segments of files: one that is too long is divided at the quietest place of the last third.
 
     Args:
         files: the audio files.
@@ -69,17 +71,56 @@ def segments(files: Sequence[Path], longest: float, shortest: float) -> list[Seg
         InputError: a file is damaged or too short; the message names all such files.
     """
     with ThreadPoolExecutor() as pool:
-        cut = partial(_cut, longest, shortest)
-        found = list(tqdm(pool.map(cut, files), total=len(files), desc="Reading audio", unit="file", delay=1))
-    faults = [f"\n  {file}: {why}" for file, why in zip(files, found, strict=True) if isinstance(why, str)]
-    if faults:
+        divide = partial(_divide, longest, shortest)
+        found = list(tqdm(pool.map(divide, files), total=len(files), desc="Reading audio", unit="file", delay=1))
+    invalid = [f"\n  {file}: {reason}" for file, reason in zip(files, found, strict=True) if isinstance(reason, str)]
+    if invalid:
         raise InputError(
-            f"{len(faults)} of {len(files)} files cannot be used:{''.join(faults)}\nRemove or replace them."
+            f"{len(invalid)} of {len(files)} files cannot be used:{''.join(invalid)}\nRemove or replace them."
         )
     return [segment for part in found if not isinstance(part, str) for segment in part]
 
 
-def _cut(longest: float, shortest: float, file: Path) -> list[Segment] | str:
+@dataclass(frozen=True)
+class Prediction:
+    """The audio that ``predict`` recognizes.
+
+    Args:
+        audio: an audio file, or a folder of such: any sample rate and number of channels.
+        longest_segment: seconds; longer files are divided where they are quiet.
+    """
+
+    audio: str | None = None
+    longest_segment: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Check the range.
+
+        Raises:
+            InputError: segments are too short or too long.
+        """
+        if not 1 <= self.longest_segment <= 3600:
+            raise InputError(
+                f"data.prediction.longest_segment is {self.longest_segment}; it must be between 1 and 3600."
+            )
+
+    def segments(self, shortest: float) -> list[Segment]:
+        """The segments of the audio.
+
+        Args:
+            shortest: seconds that a file must have.
+
+        Raises:
+            InputError: no audio is given, or it cannot be used.
+        """
+        if self.audio is None:
+            raise InputError(
+                "There is nothing to recognize: give an audio file or a folder with --data.prediction.audio=..."
+            )
+        return segments(list_audio(Path(self.audio)), self.longest_segment, shortest)
+
+
+def _divide(longest: float, shortest: float, file: Path) -> list[Segment] | str:
     """The segments of a file, or why it cannot be used."""
     try:
         header = soundfile.info(file)
@@ -120,11 +161,17 @@ class Segments(Dataset):
     def __init__(self, parts: list[Segment], sample_rate: int) -> None:
         self.parts = parts
         self.sample_rate = sample_rate
-        #: Their lengths in seconds, float64 (N,).
-        self.seconds = np.array([(part.stop - part.start) / part.rate for part in parts])
 
     def __len__(self) -> int:
         return len(self.parts)
+
+    def path(self, index: int) -> Path:
+        """The file of a segment."""
+        return self.parts[index].file
+
+    def seconds(self) -> np.ndarray:
+        """The lengths of the segments, float64 (N,)."""
+        return np.array([(part.stop - part.start) / part.rate for part in self.parts])
 
     def __getitem__(self, indices: list[int]) -> dict[str, Any]:
         return pad_right([self._read(index) for index in indices])

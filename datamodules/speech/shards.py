@@ -1,38 +1,28 @@
-"""Utterances in WebDataset tar shards: written from LibriSpeech's layout, and read one after the other.
+"""Utterances in WebDataset tar shards, read one after the other."""
 
-To write shards: ``python -m datamodules.speech.shards --help``.
-"""
-
-import argparse
 import glob
 import itertools
 import json
 import re
 import sys
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, Literal, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 import soundfile
 from braceexpand import braceexpand
 from tqdm import tqdm
-from webdataset import TarWriter
 from webdataset.tariterators import group_by_keys
 
-from datamodules.speech.audio_file import InvalidAudioError, reason, refuse_cut_off
-from datamodules.speech.corpus import Utterance, read_subset
-from datamodules.speech.log_mel import LogMel
-from sextant.atomic_folder import make_folder
-from sextant.cli.command import run_command
+from datamodules.speech.audio_file import InvalidAudioError, reason, refuse_truncated
 from sextant.errors import InputError
 
-COMMAND = "python -m datamodules.speech.shards"
-SEED = 0  # of the order in which examples are written
+COMMAND = "python -m datamodules.speech.write_shards"
 NUMBERS = 10**9  # of examples in a shard, more than there can be
 Part = tuple[tarfile.TarInfo, IO[bytes]]  # a file of an example: where it is, and its content
 METADATA = re.compile(r"__[^/]*__($|/)")  # members that WebDataset leaves out
@@ -81,7 +71,7 @@ class ShardedUtterance:
             if audio.shape != (self.samples,):
                 raise ValueError(f"the shard has changed: {len(audio):,} samples instead of {self.samples:,}")
             if not np.isfinite(audio).all():
-                raise ValueError("it has samples that are no numbers")
+                raise ValueError("it has samples that are not finite")
         except (soundfile.SoundFileError, OSError, MemoryError, ValueError) as error:
             raise InputError(f"{self}: it cannot be decoded ({reason(error)}). Leave it out, or replace it.") from error
         return audio
@@ -157,7 +147,7 @@ class SpeechShards:
         """The length of a recording, from its header."""
         try:
             header = soundfile.info(content)
-            refuse_cut_off(header.extra_info)
+            refuse_truncated(header.extra_info)
         except soundfile.SoundFileError as error:
             raise InputError(f"{where}: it is no recording ({reason(error)}). Leave it out, or replace it.") from error
         except InvalidAudioError as error:
@@ -165,7 +155,7 @@ class SpeechShards:
         if header.samplerate != self.sample_rate:
             raise InputError(
                 f"{where}: it has {header.samplerate:,} samples a second, not {self.sample_rate:,}. Convert it, or set "
-                "data.sample_rate."
+                "data.features.sample_rate."
             )
         if header.channels != 1:
             raise InputError(f"{where}: it has {header.channels} channels, not one. Convert it.")
@@ -192,7 +182,7 @@ def find_shards(pattern: str) -> list[Path]:
     try:
         paths = list(braceexpand(pattern))
     except ValueError as error:
-        raise InputError(f"data.shards is {pattern!r}; its braces do not match ({error}).") from error
+        raise InputError(f"data.subsets.shards is {pattern!r}; its braces do not match ({error}).") from error
     found: list[str] = []
     for path in paths:
         # pathlib takes no absolute patterns
@@ -200,8 +190,8 @@ def find_shards(pattern: str) -> list[Path]:
         missing = path if not files else next((file for file in files if not Path(file).is_file()), None)
         if missing is not None:
             raise InputError(
-                f"{missing}: there is no such shard (data.shards is {pattern!r}). Correct the path, or write shards "
-                f"with {COMMAND}."
+                f"{missing}: there is no such shard (data.subsets.shards is {pattern!r}). Correct the path, or "
+                f"write shards with {COMMAND}."
             )
         found += files
     return [Path(file) for file in dict.fromkeys(found)]
@@ -220,10 +210,10 @@ def _members(shard: Path) -> Iterator[dict[str, Any]]:
                     yield {"fname": member.name, "data": (member, tar.extractfile(member)), "__url__": str(shard)}
             file.seek(tar.offset)
             if file.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
-                raise InputError(f"{shard}: it is cut off or damaged at byte {tar.offset:,}. {advice}")
+                raise InputError(f"{shard}: it is truncated or damaged at byte {tar.offset:,}. {advice}")
             yield {}  # the last example is whole, and is to be read before the file is closed
     except tarfile.TarError as error:
-        raise InputError(f"{shard}: it is cut off, or no tar file without compression ({error}). {advice}") from error
+        raise InputError(f"{shard}: it is truncated, or no tar file without compression ({error}). {advice}") from error
     except OSError as error:
         raise InputError(f"{shard}: it cannot be read ({error}). {advice}") from error
 
@@ -242,103 +232,3 @@ def _transcript(where: str, parts: Mapping[str, Part]) -> str:
     if not words:
         raise InputError(f"{where}: its transcript is empty. Add the words that are said, or leave the example out.")
     return " ".join(words)
-
-
-def write_shards(
-    folder: Path, output: Path, count: int, sample_rate: int, invalid_samples: Literal["error", "skip"] = "error"
-) -> None:
-    """Write the utterances of a subset in LibriSpeech's layout into shards, in an order that is the same each time.
-
-    The recordings are kept as they are, byte by byte. The folder of shards appears when all of them are whole.
-
-    Args:
-        folder: of the subset.
-        output: the folder to make, with ``<subset>-000000.tar`` and so on.
-        count: number of shards.
-        sample_rate: that the recordings must have, per second.
-        invalid_samples: what to do about recordings that are damaged, too short or of another format: stop
-            (``error``), or leave them out with a warning (``skip``).
-
-    Raises:
-        InputError: ``output`` exists, there are fewer utterances than shards, an id has a dot, the disk is full, or the
-            subset is as :func:`~datamodules.speech.corpus.read_subset` refuses it.
-    """
-
-    def fill(part: Path) -> Path:
-        shortest = 2 * LogMel(sample_rate, 1).window  # a frame at twice the speed
-        utterances = read_subset(folder, part / "manifest", sample_rate, shortest, invalid_samples)
-        if not 1 <= count <= len(utterances):
-            raise InputError(f"--shards is {count}; with {len(utterances)} utterances it must be 1 to that number.")
-        shards = part / "shards"
-        shards.mkdir()
-        order = np.random.default_rng(SEED).permutation(len(utterances))
-        with tqdm(total=len(order), desc=f"Writing {count} shards", unit="utterance", delay=1) as bar:
-            for number, chosen in enumerate(np.array_split(order, count)):
-                shard = shards / f"{folder.name}-{number:06d}.tar"
-                with shard.open("wb") as file, TarWriter(file, encoder=False, mtime=0) as tar:
-                    for i in chosen.tolist():
-                        tar.write(_written(folder, utterances[i]))
-                        bar.update()
-        return shards
-
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder. Check --root and --subset.")
-    if output.exists():
-        raise InputError(f"{output}: it exists. Remove it, or give another folder with --output.")
-    try:
-        make_folder(output, fill)
-    except InputError as error:
-        raise InputError(str(error).replace("--data.", "--")) from error  # a corpus speaks of train.py's options
-    except OSError as error:
-        raise InputError(f"{output}: the shards could not be written ({error}). Nothing was kept.") from error
-
-
-def _written(folder: Path, utterance: Utterance) -> dict[str, Any]:
-    """An utterance as WebDataset writes it."""
-    file = folder / utterance.path
-    if "." in utterance.id:
-        raise InputError(
-            f"{file}: its name has a dot, after which WebDataset takes everything for the suffix. Rename it, and "
-            f"{utterance.id} in the *.trans.txt beside it."
-        )
-    about = {"transcript": utterance.transcript, "speaker": utterance.speaker, "samples": utterance.samples}
-    suffix = file.suffix[1:].lower()
-    return {"__key__": utterance.id, suffix: file.read_bytes(), "json": json.dumps(about, ensure_ascii=False).encode()}
-
-
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog=COMMAND,
-        description="Write recordings in LibriSpeech's layout into WebDataset tar shards, to be trained on with "
-        "--data.shards. The shards appear when all of them are whole.",
-    )
-    parser.add_argument("--root", type=Path, default=Path("data/LibriSpeech"), help="folder that holds the subset")
-    parser.add_argument("--subset", required=True, help="the subset's folder, such as train-clean-5")
-    parser.add_argument("--output", type=Path, required=True, help="folder to make; it must not exist")
-    parser.add_argument("--shards", type=int, default=32, help="number of tar files")
-    parser.add_argument("--sample_rate", type=int, default=16000, help="of the recordings, per second")
-    parser.add_argument(
-        "--invalid_samples",
-        choices=["error", "skip"],
-        default="error",
-        help="stop at recordings that are damaged, too short or of another format, or leave them out",
-    )
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write shards.
-
-    Args:
-        arguments: the words of the command line; those of this process if None.
-    """
-    args = parse(arguments)
-    write_shards(args.root / args.subset, args.output, args.shards, args.sample_rate, args.invalid_samples)
-    last = f"{args.shards - 1:06d}"
-    print(f"To train on them: --data.shards='{args.output}/{args.subset}-{{000000..{last}}}.tar'")
-
-
-if __name__ == "__main__":
-    run_command(main, "no shards were written")

@@ -26,6 +26,7 @@ from modules.conformer import SpeechRecognizer
 from sextant.errors import InputError
 from sextant.memory import STATUS
 from sextant.optimization import Optimization
+from tests.datamodules import speech_data
 from train import main
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "conformer_librispeech.yaml"
@@ -313,7 +314,7 @@ def test_memory_that_cannot_be_measured_is_an_error(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_length_finder, "CLEAR_REFS", tmp_path / place)
-    with pytest.raises(InputError, match=r"cannot be measured here .*give data.max_batch_length"):
+    with pytest.raises(InputError, match=r"cannot be measured here .*give the data its max_batch_length"):
         find(BatchLengthFinder(LIMIT))
 
 
@@ -332,7 +333,9 @@ def make(librispeech: Path, cache: Path) -> Callable[..., LibriSpeech]:
 
     def make(**options: Any) -> LibriSpeech:
         subsets: dict[str, Any] = {"train": ["train-small"], "val": ["dev-small"]}
-        data = LibriSpeech(str(librispeech), cache=str(cache), **{"max_batch_length": 6.0} | subsets | options)
+        data = speech_data.librispeech(
+            root=str(librispeech), cache=str(cache), **{"max_batch_length": 6.0} | subsets | options
+        )
         data.setup("fit")
         return data
 
@@ -358,7 +361,7 @@ def test_range_of_budgets_begins_where_all_utterances_fit_and_ends_where_batches
 
 def test_probes_are_the_batches_that_take_the_most_at_the_slowest_speed(make: Callable[..., LibriSpeech]) -> None:
     data = make(max_batch_length=6.0, padding=0.0)
-    seconds = np.array([utterance.samples for _, utterance in data._sets["train"].utterances]) / 16000  # type: ignore[union-attr]
+    seconds = 0.9 * data.training_seconds()
     batches = [sorted(batch) for batch in data.training_batches(seed=0)]
     probes = list(data.probe_batches(6.0, torch.device("cpu")))
     assert 1 <= len(probes) <= 3
@@ -395,7 +398,7 @@ def test_position_holds_a_budget_that_was_found_until_another_one_is_given(make:
 def run(small_data: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Run ``fit`` in a folder of its own, with drawn speeds, masks and dropout, in batches of up to three."""
     words = [
-        *(f"--config={CONFIG}", *small_data["LibriSpeech"], "--data.num_workers=0", "--data.max_batch_ex=3"),
+        *(f"--config={CONFIG}", *small_data["LibriSpeech"], "--data.num_workers=0", "--data.batching.max_batch_ex=3"),
         *("--trainer.max_epochs=2", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
         *("--trainer.limit_val_batches=1", "--trainer.num_sanity_val_steps=0", "--recovery_checkpoint.every_n_steps=2"),
         "--trainer.callbacks=[callbacks.weight_averaging.EMAWeightAveraging]",
@@ -438,7 +441,7 @@ def test_run_is_that_with_the_found_budget_given_by_hand(found: Any, run: Any) -
     least, most = found.datamodule.batch_length_range
     assert budget == float(f"{0.9 * most:.4g}")  # all of the small set fits into 2,000 MB
     assert budget != 6.0
-    assert_same_training(found, run("by_hand", f"--data.max_batch_length={budget}"))
+    assert_same_training(found, run("by_hand", f"--data.batching.max_batch_length={budget}"))
     (text,) = EventAccumulator(found.trainer.log_dir).Reload().Tensors("max_batch_length/text_summary")
     shown = text.tensor_proto.string_val[0].decode()
     assert f"max_batch_length={budget}: the largest that fitted" in shown

@@ -14,6 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torchmetrics.functional.text import char_error_rate, word_error_rate
 
 from datamodules.librispeech import LibriSpeech
+from datamodules.speech.batching import Batching
+from datamodules.speech.log_mel import Features
+from datamodules.speech.subsets import Subsets
 from modules.conformer import SpeechRecognizer
 from modules.networks.ctc import Spelled, best_path, ctc_losses
 from sextant.errors import InputError
@@ -56,17 +59,24 @@ def test_measured_error_rates_and_loss_are_those_of_all_utterances_one_by_one(
     checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
     model.load_state_dict(checkpoint["state_dict"])
     model.vocabulary = checkpoint["vocabulary"]
-    data = LibriSpeech(str(librispeech), cache=str(cache), test=["test-small"], num_features=16)
+    data = LibriSpeech(
+        str(librispeech),
+        cache=str(cache),
+        subsets=Subsets(test=["test-small"]),
+        features=Features(num_features=16),
+        batching=Batching(max_batch_ex=1),
+    )
     data.setup("test")
     losses, labels, said, heard = 0.0, 0, [], []
     with torch.no_grad():
-        for index in range(4):
-            batch = data.transform(data._sets["test"][[index]], training=False)
+        for read in data.test_dataloader():
+            batch = data.transform(read, training=False)
             log_probs, frames = model(*batch["features"])
             losses += ctc_losses(log_probs, frames, *batch["labels"]).sum().item()
             labels += batch["labels"][1].sum().item()
             said += batch["text"]
             heard.append(model.text(best_path(log_probs, frames)[0].labels))
+    assert len(said) == 4
     assert measured["test/loss"].item() == pytest.approx(losses / labels, rel=1e-4)
     assert measured["test/wer"].item() == pytest.approx(word_error_rate(heard, said).item())
     assert measured["test/cer"].item() == pytest.approx(char_error_rate(heard, said).item())
@@ -81,7 +91,7 @@ def test_any_audio_is_transcribed_into_rows_with_times_and_confidence(
     samples, rate = soundfile.read(next((librispeech / "test-small").rglob("*.flac")))
     soundfile.write(audio / "a.wav", np.stack([samples, samples], 1), rate)
     soundfile.write(audio / "b.ogg", np.tile(samples, 4), 8000)
-    common = ["--ckpt_path=best", f"--data.audio={audio}", "--data.longest_segment=2"]
+    common = ["--ckpt_path=best", f"--data.prediction.audio={audio}", "--data.prediction.longest_segment=2"]
     lines, table = tmp_path / "found.jsonl", tmp_path / "found.csv"
     run("predict", *common, f"--predictions.output={lines}")
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
@@ -164,7 +174,7 @@ def test_batch_of_nothing_but_too_short_utterances_costs_nothing() -> None:
         ("--model.num_layers=0", r"model\.num_layers is 0"),
         ("--model.vocab_size=30", r"model\.vocab_size is 30, but the data has a vocabulary of 29"),
         ("--model.decoding.language_model=x.arpa", "needs a beam"),
-        ("--data.max_batch_length=1", r"longer than the budget of 1: .*max_batch_length.*seconds"),
+        ("--data.batching.max_batch_length=1", r"longer than the budget of 1: .*max_batch_length.*seconds"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(run: Any, word: str, message: str) -> None:
@@ -173,12 +183,12 @@ def test_settings_that_make_no_sense_are_named(run: Any, word: str, message: str
 
 
 def test_predicting_needs_audio_and_a_checkpoint(trained: Path, run: Any, librispeech: Path) -> None:
-    with pytest.raises(InputError, match=r"give an audio file or a folder with --data\.audio"):
+    with pytest.raises(InputError, match=r"give an audio file or a folder with --data\.prediction\.audio="):
         run("predict", "--ckpt_path=best")
     with pytest.raises(InputError, match="Give a checkpoint"):
-        run("predict", f"--data.audio={librispeech / 'test-small'}")
+        run("predict", f"--data.prediction.audio={librispeech / 'test-small'}")
 
 
 def test_checkpoint_of_another_alphabet_is_refused(trained: Path, run: Any) -> None:
     with pytest.raises(InputError, match=r"another vocabulary.*number 3 is 'A' there and 'B' here"):
-        run("validate", "--ckpt_path=best", "--data.alphabet= 'BACDEFGHIJKLMNOPQRSTUVWXYZ")
+        run("validate", "--ckpt_path=best", "--data.tokenizer.alphabet= 'BACDEFGHIJKLMNOPQRSTUVWXYZ")

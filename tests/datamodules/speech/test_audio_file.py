@@ -95,11 +95,11 @@ def test_part_of_a_file_is_the_same_as_that_part_of_the_whole(flac: Path, data: 
 
 def test_part_that_reaches_beyond_the_end_is_an_error_with_the_numbers(flac: Path) -> None:
     count = soundfile.info(flac).frames
-    with pytest.raises(InvalidAudioError, match=f"cut off: {count:,} of {count:,} samples"):
+    with pytest.raises(InvalidAudioError, match=f"truncated: {count:,} of {count:,} samples"):
         read_audio(flac, 10, count + 1)
 
 
-def test_flac_that_is_cut_off_is_invalid_wherever_it_is_cut(flac: Path, damaged: Callable[[bytes], Path]) -> None:
+def test_flac_that_is_truncated_is_invalid_wherever_it_is_cut(flac: Path, damaged: Callable[[bytes], Path]) -> None:
     content = flac.read_bytes()
     points = {*range(120), *range(120, len(content), 53), *range(len(content) - 40, len(content))}
     for length in sorted(points):
@@ -171,7 +171,7 @@ def test_uncompressed_file_that_is_shorter_than_its_header_says_is_invalid(
     file = tmp_path / f"cut.{suffix}"
     soundfile.write(file, speech(), 16000)
     file.write_bytes(file.read_bytes()[:-missing])
-    with pytest.raises(InvalidAudioError, match="cut off"):
+    with pytest.raises(InvalidAudioError, match="truncated"):
         read_audio(file)
 
 
@@ -199,7 +199,7 @@ def test_wav_that_was_written_into_a_pipe_is_read_to_its_end(tmp_path: Path, siz
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
-def test_mp3_that_is_cut_off_is_invalid(tmp_path: Path, share: float) -> None:
+def test_mp3_that_is_truncated_is_invalid(tmp_path: Path, share: float) -> None:
     file = tmp_path / "cut.mp3"
     soundfile.write(file, speech(), 16000)
     content = file.read_bytes()
@@ -209,7 +209,7 @@ def test_mp3_that_is_cut_off_is_invalid(tmp_path: Path, share: float) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_samples_that_are_no_numbers_are_invalid(tmp_path: Path, value: float) -> None:
+def test_samples_that_are_not_finite_are_invalid(tmp_path: Path, value: float) -> None:
     samples = speech()
     samples[1000] = value
     soundfile.write(tmp_path / "float.wav", samples, 16000, subtype="FLOAT")

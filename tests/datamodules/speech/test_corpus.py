@@ -383,8 +383,8 @@ def link_to_nowhere(file: Path) -> None:
         (damage_the_middle, ""),
         (link_to_nowhere, ""),
         (make_stereo, "2 channels"),
-        (make_telephone, "8,000 samples a second, not 16,000.*data.sample_rate"),
-        (make_compact_disc, "44,100 samples a second, not 16,000.*data.sample_rate"),
+        (make_telephone, "8,000 samples a second, not 16,000.*data.features.sample_rate"),
+        (make_compact_disc, "44,100 samples a second, not 16,000.*data.features.sample_rate"),
         (make_short, "511 samples, and must have 512 at least"),
     ],
 )

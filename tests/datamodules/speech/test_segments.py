@@ -76,7 +76,7 @@ def test_missing_place_and_folder_without_audio_are_named_with_the_setting(tmp_p
         with pytest.raises(InputError, match=reason) as error:
             list_audio(tmp_path / name)
         assert str(error.value).startswith(f"{tmp_path / name}: ")
-        assert "data.audio" in str(error.value)
+        assert "data.prediction.audio" in str(error.value)
 
 
 # Where files are cut
@@ -239,15 +239,15 @@ def test_batch_has_audio_places_and_numbers(tmp_path: Path) -> None:
     parts = cut(long, short, longest=2)
     data = Segments(parts, RATE)
     assert len(data) == len(parts) >= 4
-    np.testing.assert_allclose(data.seconds, [(part.stop - part.start) / part.rate for part in parts])
-    assert data.seconds.sum() == pytest.approx(5.7)
+    np.testing.assert_allclose(data.seconds(), [(part.stop - part.start) / part.rate for part in parts])
+    assert data.seconds().sum() == pytest.approx(5.7)
     order = [len(parts) - 1, 1, 0]
     batch = data[order]
     assert batch.keys() == {"audio", "start", "end", "index"}
     audio, lengths = batch["audio"]
     assert audio.dtype == torch.float32
     assert audio.shape == (3, max(lengths))
-    assert lengths.tolist() == [math.ceil(data.seconds[k] * RATE) for k in order]
+    assert lengths.tolist() == [math.ceil(data.seconds()[k] * RATE) for k in order]
     for row, length in zip(audio, lengths, strict=True):
         assert (row[length:] == 0).all()
     assert batch["index"].dtype == torch.int64

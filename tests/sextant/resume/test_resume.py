@@ -73,8 +73,8 @@ SPEECH = Workload(
     "conformer_librispeech",
     "LibriSpeech",
     ("loss", "unalignable"),
-    alone=("--data.max_batch_length=6",),
-    together=("--data.max_batch_length=3.5",),
+    alone=("--data.batching.max_batch_length=6",),
+    together=("--data.batching.max_batch_length=3.5",),
 )
 QUESTIONS = Workload(
     "flava_textvqa", "TextVQA", ("loss", "accuracy", "vqa_accuracy", "vqa_ceiling"), ("--model.head_dropout=0.5",)
