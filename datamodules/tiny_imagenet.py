@@ -1,6 +1,5 @@
 """Tiny-ImageNet-200 as it was published: 64x64 photos in 200 classes."""
 
-import math
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +11,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import normalize, to_dtype
 from typing_extensions import override
 
-from datamodules.images.augmentation import random_color, random_crop, random_flip
-from datamodules.images.image_cache import ImageArray
+from datamodules.images.augmentation import Augmentation
+from datamodules.images.image_cache import ImageCache
 from datamodules.images.image_file import list_images
 from datamodules.images.normalization import IMAGENET_MEAN as MEAN
 from datamodules.images.normalization import IMAGENET_STD as STD
@@ -36,9 +35,9 @@ SIZE = 64
 class LabeledImages(Dataset):
     """Batches of ``image`` uint8 (B, 3, 64, 64), ``index`` int64 (B,) and, if labeled, ``label`` int64 (B,)."""
 
-    def __init__(self, images: ImageArray, labels: list[int] | None) -> None:
+    def __init__(self, images: ImageCache, labels: list[int] | None) -> None:
         self.images = images
-        self.labels = None if labels is None else torch.tensor(labels)[torch.from_numpy(images.positions)]
+        self.labels = None if labels is None else torch.tensor(labels)[torch.from_numpy(images.indices)]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -64,25 +63,18 @@ class TinyImageNet(BaseDataModule):
         synthetic: use a small generated set of the same layout instead of ``root``: colored shapes in 10 classes
             that can be told apart without error. Figures from it say nothing about Tiny-ImageNet.
         cache: folder for the decoded images (1.4 GB for the whole set) and the synthetic set.
-        unreadable: what to do about files that are no whole image: stop (``error``) or leave them out
-            (``skip``).
+        invalid_samples: what to do about damaged images: stop (``error``) or leave them out (``skip``).
         images: for ``predict``, a folder of images of any size and mode instead of the test split.
         batch_size: images per step over all processes.
         num_workers: processes that gather batches ahead, per training process; 0 gathers in the training process.
         seed: seed of order and augmentation; set by ``seed_everything``.
-        crop_padding: training images are shifted by up to this many pixels each way.
-        flip: mirror training images at random.
-        color_jitter: training images change in brightness, contrast and saturation by up to this share.
-        mixup_alpha: blend pairs of training images and labels by a share from Beta(alpha, alpha) (Zhang et al.
-            2018); 0 does not.
-        cutmix_alpha: paste a rectangle of one training image into another, its area from Beta(alpha, alpha)
-            (Yun et al. 2019); 0 does not. With both, each batch gets one of the two at random.
+        augmentation: random changes of training images.
 
-    Batch: ``image`` float (B, 3, 64, 64), normalized by ImageNet's mean and deviation; ``label`` int64 (B,), or
-    float (B, classes) after MixUp or CutMix, absent in ``predict``; ``index`` int64 (B,).
+    Batch: ``image`` float (B, 3, 64, 64), normalized by ImageNet's mean and standard deviation; ``label`` int64 (B,),
+    or float (B, classes) after MixUp or CutMix, absent in ``predict``; ``index`` int64 (B,).
     """
 
-    free_settings = BaseDataModule.free_settings | {"root", "download", "cache", "unreadable", "images"}
+    free_settings = BaseDataModule.free_settings | {"root", "download", "cache", "invalid_samples", "images"}
     normalization = (MEAN, STD)
 
     def __init__(
@@ -91,16 +83,12 @@ class TinyImageNet(BaseDataModule):
         download: bool = False,
         synthetic: bool = False,
         cache: str = "data/cache",
-        unreadable: Literal["error", "skip"] = "error",
+        invalid_samples: Literal["error", "skip"] = "error",
         images: str | None = None,
         batch_size: int = 256,
         num_workers: int = 0,
         seed: int = 0,
-        crop_padding: int = 8,
-        flip: bool = True,
-        color_jitter: float = 0.0,
-        mixup_alpha: float = 0.0,
-        cutmix_alpha: float = 0.0,
+        augmentation: Augmentation = Augmentation(),
     ) -> None:
         super().__init__(num_workers, seed)
         self.batch_size = batch_size
@@ -108,25 +96,18 @@ class TinyImageNet(BaseDataModule):
         self.root = self.cache / synthetic_set.FOLDER if synthetic else Path(root)
         self.download = download
         self.synthetic = synthetic
-        self.unreadable = unreadable
+        self.invalid_samples = invalid_samples
         self.images = None if images is None else Path(images)
-        self.crop_padding = crop_padding
-        self.flip = flip
-        self.color_jitter = color_jitter
-        self.mixup_alpha = mixup_alpha
-        self.cutmix_alpha = cutmix_alpha
-        for key, value, top in (
-            ("crop_padding", crop_padding, SIZE - 1),
-            ("color_jitter", color_jitter, 1),
-            ("mixup_alpha", mixup_alpha, math.inf),
-            ("cutmix_alpha", cutmix_alpha, math.inf),
-        ):
-            if not 0 <= value <= top:
-                raise InputError(f"data.{key} is {value}; it must be between 0 and {top}.")
+        self.augmentation = augmentation
+        if augmentation.crop_padding >= SIZE:
+            raise InputError(
+                f"data.augmentation.crop_padding is {augmentation.crop_padding}; it must be below {SIZE}, the size of "
+                "the images."
+            )
         #: WordNet id -> name of each class, in the order of the labels; empty while there is no data set.
         self.classes: dict[str, str] = {}
         self._sets: dict[str, LabeledImages] = {}
-        self._mix: v2.Transform | None = None
+        self._mixing: v2.Transform = v2.Identity()
 
     @override
     def prepare_data(self) -> None:
@@ -145,7 +126,7 @@ class TinyImageNet(BaseDataModule):
         """Read the splits that ``stage`` needs.
 
         Raises:
-            InputError: a file or folder of the data set is missing, malformed or unreadable.
+            InputError: a file or folder of the data set is missing, malformed or damaged.
         """
         if self.root.exists():
             self.classes = read_classes(self.root)
@@ -157,12 +138,7 @@ class TinyImageNet(BaseDataModule):
             )
         if stage == "fit":
             self._sets["train"] = self._load("train", *read_train(self.root, list(self.classes)))
-            if self.mixup_alpha or self.cutmix_alpha:
-                mixes = [v2.MixUp(alpha=self.mixup_alpha, num_classes=len(self.classes))] if self.mixup_alpha else []
-                mixes += (
-                    [v2.CutMix(alpha=self.cutmix_alpha, num_classes=len(self.classes))] if self.cutmix_alpha else []
-                )
-                self._mix = v2.RandomChoice(mixes)
+            self._mixing = self.augmentation.mixing(len(self.classes))
         if stage in ("fit", "validate"):
             self._sets["val"] = self._load("val", *read_val(self.root, list(self.classes)))
         if stage == "test":
@@ -175,7 +151,7 @@ class TinyImageNet(BaseDataModule):
             self._sets["predict"] = self._load("predict", list_images(folder), None)
 
     def _load(self, split: str, files: list[Path], labels: list[int] | None) -> LabeledImages:
-        images = ImageArray(files, SIZE, self.cache, f"tiny-imagenet-{split}", self.unreadable)
+        images = ImageCache(files, SIZE, self.cache, f"tiny-imagenet-{split}", self.invalid_samples)
         return LabeledImages(images, labels)
 
     @override
@@ -193,18 +169,10 @@ class TinyImageNet(BaseDataModule):
     @override
     def transform(self, batch: dict[str, Tensor], training: bool) -> dict[str, Tensor]:
         image = batch["image"]
+        image = self.augmentation(image) if training else to_dtype(image, torch.float32, scale=True)
+        batch = batch | {"image": normalize(image, MEAN, STD)}
         if training:
-            if self.flip:
-                image = random_flip(image)
-            if self.crop_padding:
-                image = random_crop(image, self.crop_padding)
-        image = to_dtype(image, torch.float32, scale=True)
-        if training and self.color_jitter:
-            image = random_color(image, self.color_jitter)
-        image = normalize(image, MEAN, STD)
-        batch = batch | {"image": image}
-        if training and self._mix is not None:
-            batch["image"], batch["label"] = self._mix(image, batch["label"])
+            batch["image"], batch["label"] = self._mixing(batch["image"], batch["label"])
         return batch
 
     @override
@@ -235,7 +203,7 @@ def read_lines(file: Path) -> list[str]:
 
 
 def read_classes(root: Path) -> dict[str, str]:
-    """Read the classes: WordNet id -> name, in the order of ``wnids.txt``, which is that of the labels."""
+    """The classes, WordNet id -> name, in the order of ``wnids.txt``, which is that of the labels."""
     wnids: list[str] = []
     for number, line in enumerate(read_lines(root / "wnids.txt"), 1):
         wnid = line.strip()
@@ -250,7 +218,7 @@ def read_classes(root: Path) -> dict[str, str]:
 
 
 def read_train(root: Path, wnids: list[str]) -> tuple[list[Path], list[int]]:
-    """List the training images, by class and then by name, with their labels."""
+    """The training images with their labels, sorted by class and then by name."""
     files: list[Path] = []
     labels: list[int] = []
     for label, wnid in enumerate(wnids):
@@ -261,7 +229,7 @@ def read_train(root: Path, wnids: list[str]) -> tuple[list[Path], list[int]]:
 
 
 def read_val(root: Path, wnids: list[str]) -> tuple[list[Path], list[int]]:
-    """List the validation images with their labels, in the order of ``val_annotations.txt``."""
+    """The validation images with their labels, in the order of ``val_annotations.txt``."""
     annotations = root / "val" / "val_annotations.txt"
     images = root / "val" / "images"
     present = set(os.listdir(images)) if images.is_dir() else set()

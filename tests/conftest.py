@@ -144,7 +144,12 @@ def small_data(
             *("--model.architecture.text_layers=1", "--model.architecture.multimodal_layers=1"),
         ],
         "PascalVOC": [
-            *(f"--data.root={pascal_voc}", f"--data.cache={cache}", "--data.batch_size=4", "--data.crop_size=33"),
+            *(
+                f"--data.root={pascal_voc}",
+                f"--data.cache={cache}",
+                "--data.batch_size=4",
+                "--data.augmentation.crop_size=33",
+            ),
             *("--model.backbone=mobilenet_v3_large", "--model.backbone_weights=null", "--model.num_classes=5"),
         ],
     }

@@ -1,4 +1,4 @@
-"""Images decoded once into a memory-mapped array, from which batches are gathered without decoding."""
+"""Images that are decoded once and then read from a memory-mapped array."""
 
 import hashlib
 import json
@@ -16,21 +16,22 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from datamodules.images.image_file import UnreadableImageError, read_image
+from datamodules.images.image_file import InvalidImageError, read_image
 from datamodules.sources.invalid_samples import report_invalid_samples
 from sextant.atomic_folder import fingerprint, make_current
 from sextant.errors import InputError
 
 CHUNK = 1024  # images decoded between two writes: 12 MB at 64x64
+FORMAT = 2  # of the folder; another number makes it anew
 
 
-class ImageArray(Dataset):
-    """Images of one size as a memory-mapped uint8 array (N, 3, size, size).
+class ImageCache(Dataset):
+    """Decoded images of one size in a memory-mapped uint8 array (N, 3, size, size).
 
-    The array is built in parallel on first use and kept in the folder
-    ``<cache>/<name>-<place>-<fingerprint>``. ``place`` stands for the folder of the source; ``fingerprint`` is
-    a hash of the files' names, lengths and times of change, so that a changed source is decoded anew, and the
-    outdated array is then deleted. A folder that exists is complete: it is renamed into place at the end.
+    The array is built in parallel on first use and kept in the folder ``<cache>/<name>-<source>-<fingerprint>``.
+    ``source`` is a hash of the path of the images' folder; ``fingerprint`` is a hash of the files' names, sizes and
+    modification times. If the files change, they are decoded anew and the outdated array is deleted. A folder that
+    exists is complete, since it gets its name last.
 
     Images of any mode become RGB and are turned as their EXIF orientation says; those of another size are
     resized (bicubic, antialiased) until the shorter side fits, and cropped to the center.
@@ -39,36 +40,34 @@ class ImageArray(Dataset):
         files: the images.
         size: height and width in pixels.
         cache: folder for the arrays of all data sets.
-        name: what the images are, for people who look into ``cache``.
-        unreadable: ``error`` stops at files that are no whole image and names them; ``skip`` leaves them
-            out and warns.
+        name: the first part of the folder's name.
+        invalid_samples: ``error`` stops at damaged files and names them; ``skip`` leaves them out and warns.
 
     Raises:
-        InputError: a file is unreadable, or there is no room for the array.
+        InputError: a file is damaged, no image is left, or there is no room for the array.
     """
 
     def __init__(
-        self, files: Sequence[Path], size: int, cache: Path, name: str, unreadable: Literal["error", "skip"]
+        self, files: Sequence[Path], size: int, cache: Path, name: str, invalid_samples: Literal["error", "skip"]
     ) -> None:
         source = os.path.commonpath([os.path.dirname(file) for file in files])
-        place = hashlib.sha256(os.fsencode(os.path.abspath(source))).hexdigest()[:8]
+        key = hashlib.sha256(os.fsencode(os.path.abspath(source))).hexdigest()[:8]
+        current = fingerprint(files, source, f"{FORMAT}, {size}")
         try:
-            self.folder = make_current(
-                cache / f"{name}-{place}", fingerprint(files, source, str(size)), partial(_build, files, size)
-            )
+            self.folder = make_current(cache / f"{name}-{key}", current, partial(_build, files, size))
         except OSError as error:
             raise InputError(
                 f"{cache}: {len(files) * 3 * size * size / 1e6:.0f} MB of decoded images could not be written "
-                f"({error}). Nothing was kept; free some space or choose another place with --data.cache."
+                f"({error}). Nothing was kept; free some space or choose another folder with --data.cache."
             ) from error
         contents = json.loads((self.folder / "contents.json").read_text())
-        skipped: dict[str, str] = contents["unreadable"]
-        faults = {files[int(i)]: why for i, why in skipped.items()}
-        report_invalid_samples(faults, len(files), "images", unreadable)
-        #: The files that could be read, in the order of the array.
-        self.files = [f for i, f in enumerate(files) if str(i) not in skipped]
-        #: For each image of the array, its position in the ``files`` that were given, int64 (N,).
-        self.positions = np.array([i for i in range(len(files)) if str(i) not in skipped], dtype=np.int64)
+        invalid: dict[str, str] = contents["invalid"]
+        reasons = {files[int(i)]: reason for i, reason in invalid.items()}
+        report_invalid_samples(reasons, len(files), "images", invalid_samples)
+        #: The valid files, in the order of the array.
+        self.files = [f for i, f in enumerate(files) if str(i) not in invalid]
+        #: For each image of the array, its index in the ``files`` that were given, int64 (N,).
+        self.indices = np.array([i for i in range(len(files)) if str(i) not in invalid], dtype=np.int64)
         self._shape = (len(self.files), 3, size, size)
         if not self.files:
             raise InputError(f"None of {len(files)} images under {files[0].parent} can be read.")
@@ -84,15 +83,15 @@ class ImageArray(Dataset):
         return len(self.files)
 
     def __getitem__(self, indices: Sequence[int]) -> Tensor:
-        """Gather a batch, uint8 (B, 3, size, size)."""
+        """The images of a batch, uint8 (B, 3, size, size)."""
         return torch.from_numpy(np.take(self._array, indices, axis=0))
 
 
 def _decode(size: int, file: Path) -> np.ndarray | str:
-    """Decode one image to uint8 (3, size, size), or say why it cannot be read."""
+    """An image as uint8 (3, size, size), or why it is invalid."""
     try:
         image = read_image(file)
-    except UnreadableImageError as error:
+    except InvalidImageError as error:
         return str(error)
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
@@ -100,7 +99,8 @@ def _decode(size: int, file: Path) -> np.ndarray | str:
 
 
 def _build(files: Sequence[Path], size: int, folder: Path) -> Path:
-    unreadable: dict[int, str] = {}
+    """Decode the images into ``folder``."""
+    invalid: dict[int, str] = {}
     with (
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
         (folder / "images.u8").open("wb") as out,
@@ -110,9 +110,9 @@ def _build(files: Sequence[Path], size: int, folder: Path) -> Path:
             chunk = files[start : start + CHUNK]
             for i, image in enumerate(pool.map(partial(_decode, size), chunk), start):
                 if isinstance(image, str):
-                    unreadable[i] = image
+                    invalid[i] = image
                 else:
                     out.write(image.tobytes())
             bar.update(len(chunk))
-    (folder / "contents.json").write_text(json.dumps({"unreadable": unreadable}))
+    (folder / "contents.json").write_text(json.dumps({"invalid": invalid}))
     return folder

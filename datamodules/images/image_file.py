@@ -13,18 +13,18 @@ from sextant.errors import InputError
 SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
-class UnreadableImageError(Exception):
-    """The data is no whole image; the message says why."""
+class InvalidImageError(Exception):
+    """An image that is damaged, not whole or of a format that is not supported; the message says why."""
 
 
 def read_image(source: Path | bytes) -> Image.Image:
-    """Read an image of any mode as RGB, turned as its EXIF orientation says.
+    """An image of any mode, read as RGB and turned as its EXIF orientation says.
 
     Args:
         source: a file, or its contents.
 
     Raises:
-        UnreadableImageError: it is no whole image.
+        InvalidImageError: the image is damaged, or it is none.
     """
     file = BytesIO(source) if isinstance(source, bytes) else source
     try:
@@ -35,21 +35,21 @@ def read_image(source: Path | bytes) -> Image.Image:
         name, instead = (f" {file}", "") if isinstance(source, bytes) else (str(source), "file")
         message = str(error).replace(name, instead)
         if isinstance(error, Image.DecompressionBombError):
-            message += " Make the image smaller, or cut it"
-        raise UnreadableImageError(f"{type(error).__name__}: {message}") from error
+            message += " Make the image smaller, or crop it"
+        raise InvalidImageError(f"{type(error).__name__}: {message}") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
         image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     return image.convert("RGB")
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images in a folder, by name.
+    """The image files of a folder, sorted by name.
 
     Raises:
-        InputError: there is no such folder, or there is no image in it.
+        InputError: the folder does not exist or has no image.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder. Check --data.root (or --data.images).")

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from datamodules.images.image_file import UnreadableImageError, read_image
+from datamodules.images.image_file import InvalidImageError, read_image
 from datamodules.vqa.answer_vocabulary import AnswerVocabulary
 from datamodules.vqa.questions import QuestionSet
 from sextant.errors import InputError
@@ -67,7 +67,7 @@ class VisualQuestions(Dataset):
     def _image(self, index: int) -> Tensor:
         try:
             return pil_to_tensor(read_image(self.rows.images[index]))
-        except UnreadableImageError as error:
+        except InvalidImageError as error:
             raise InputError(
                 f"{self.rows.places[index]}: the image has changed since it was checked: {error}."
             ) from error

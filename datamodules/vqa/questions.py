@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import torch
 from tqdm import tqdm
 
-from datamodules.images.image_file import UnreadableImageError, read_image
+from datamodules.images.image_file import InvalidImageError, read_image
 from datamodules.sources.invalid_samples import cached_reasons, report_invalid_samples
 from sextant.atomic_folder import fingerprint
 from sextant.errors import InputError
@@ -192,6 +192,6 @@ def _why_unreadable(images: Images, row: int) -> str | None:
         return "there is no image"
     try:
         read_image(image)
-    except UnreadableImageError as error:
+    except InvalidImageError as error:
         return f"the image {image} cannot be read: {error}" if isinstance(image, Path) else f"image: {error}"
     return None

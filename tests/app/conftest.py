@@ -189,7 +189,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, pascal_voc: Path) -> Path
     folder = tmp_path_factory.mktemp("exported")
     configs = [word for name in ("", "sample/") for word in ("--config", str(ROOT / f"configs/{name}deeplab_voc.yaml"))]
     words = [*configs, "--data.synthetic=false", f"--data.root={pascal_voc}", f"--data.cache={folder / 'cache'}"]
-    words += ["--data.crop_size=33", "--trainer.enable_progress_bar=false"]
+    words += ["--data.augmentation.crop_size=33", "--trainer.enable_progress_bar=false"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.py"])
         short = ["--trainer.limit_train_batches=1", "--trainer.max_epochs=1"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.images.image_file import UnreadableImageError, list_images, read_image
+from datamodules.images.image_file import InvalidImageError, list_images, read_image
 from sextant.errors import InputError
 from tests.datamodules.faults import noise
 
@@ -66,14 +66,14 @@ def test_what_is_no_whole_image_is_an_error_that_says_why(
     tmp_path: Path, content: bytes, why: str, from_file: bool
 ) -> None:
     (tmp_path / "image.png").write_bytes(content)
-    with pytest.raises(UnreadableImageError, match=why) as error:
+    with pytest.raises(InvalidImageError, match=why) as error:
         read_image(tmp_path / "image.png" if from_file else content)
     assert " at 0x" not in str(error.value)
     assert str(tmp_path) not in str(error.value)  # who reports it names the file
 
 
 def test_missing_file_is_unreadable(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableImageError, match="FileNotFoundError"):
+    with pytest.raises(InvalidImageError, match="FileNotFoundError"):
         read_image(tmp_path / "missing.png")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.images.image_file import UnreadableImageError
+from datamodules.images.image_file import InvalidImageError
 from datamodules.images.segmentation import Pair, RandomCrop, TrainingCrops, WholeImages, fault, known_faults, read_mask
 from datamodules.images.voc_palette import voc_palette
 from sextant.errors import InputError
@@ -64,7 +64,7 @@ def test_message_on_masks_in_colors_tells_how_to_get_the_labels_back(tmp_path: P
     labels = np.array([[*range(21), 255]] * 3, np.uint8)
     save_mask(tmp_path / "a good mask.png", labels)
     Image.open(tmp_path / "a good mask.png").convert("RGB").save(tmp_path / "mask.png")
-    with pytest.raises(UnreadableImageError, match="in Python, by: ") as error:
+    with pytest.raises(InvalidImageError, match="in Python, by: ") as error:
         read_mask(tmp_path / "mask.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)

@@ -112,12 +112,12 @@ def test_changed_settings_are_listed_with_both_values(trained: Path, words: list
     with pytest.raises(InputError) as error:
         run(
             *("fit", *words, "--ckpt_path=last", "--model.num_classes=10", "--trainer.max_epochs=3"),
-            *("--model.label_smoothing=0.3", "--data.flip=false", "--seed_everything=5"),
+            *("--model.label_smoothing=0.3", "--data.augmentation.flip=false", "--seed_everything=5"),
         )
     message = str(error.value)
     assert "\n  trainer.max_epochs: checkpoint 2, command 3" in message
     assert "\n  model.label_smoothing: checkpoint 0.1, command 0.3" in message
-    assert "\n  data.flip: checkpoint True, command False" in message
+    assert "\n  data.augmentation.flip: checkpoint True, command False" in message
     assert "\n  seed_everything: checkpoint 0, command 5" in message
     assert "--settings_from" in message
 
