@@ -35,6 +35,7 @@ from benchmarks.runner import (
     take_turns,
 )
 from benchmarks.steps import CONFIGS, Clock, StepClock, fit, make, shared_trainer
+from datamodules.images import random_crop
 from datamodules.images.segmentation import Pair
 from datamodules.pascal_voc import MEAN, STD, PascalVOC
 from datamodules.synthetic import pascal_voc as synthetic_set
@@ -126,7 +127,7 @@ def measure_steps(args: argparse.Namespace, folder: Path) -> None:
     """Print the median step of both, and their ratio."""
     images = 2 * steps_of_a_block(args)
     settings = step_settings(args)
-    data = make_data(args, folder, images, batch_size=2, crop_size=STEP_SIZE, seed=0)
+    data = make_data(args, folder, images, batch_size=2, augmentation=random_crop.RandomCrop(STEP_SIZE), seed=0)
     settings["init_args"]["num_classes"] = len(data.classes)
 
     def block(variant: str) -> np.ndarray:
@@ -168,11 +169,12 @@ def images_per_second(loader: DataLoader, finish: Callable[[Any], Any]) -> float
 
 def measure_reading(args: argparse.Namespace, folder: Path) -> None:
     """Print the crops per second of both, and their ratio."""
-    settings = {"batch_size": args.batch_size, "crop_size": args.crop_size, "num_workers": args.num_workers}
+    settings = {"batch_size": args.batch_size, "num_workers": args.num_workers}
     data = make_data(args, folder, args.images, **settings)
-    pairs = data._sets["train"].pairs
+    pairs = data.train_dataloader().dataset.pairs  # type: ignore[attr-defined]
     shorter = np.median([min(Image.open(pair.image).size) for pair in pairs])
-    data = make_data(args, folder, args.images, **settings, scales=(BASE / 2 / shorter, 2 * BASE / shorter))
+    crop = random_crop.RandomCrop(args.crop_size, scales=(BASE / 2 / shorter, 2 * BASE / shorter))
+    data = make_data(args, folder, args.images, **settings, augmentation=crop)
     reference = DataLoader(
         ReferenceCrops(pairs, args.crop_size),
         args.batch_size,

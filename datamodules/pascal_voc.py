@@ -15,7 +15,6 @@ from datamodules.images.augmentation import change_color
 from datamodules.images.mask_checks import cached_invalid, find_invalid
 from datamodules.images.normalization import IMAGENET_MEAN as MEAN
 from datamodules.images.normalization import IMAGENET_STD as STD
-from datamodules.images.normalization import denormalize
 from datamodules.images.random_crop import RandomCrop
 from datamodules.images.segmentation import Pair, TrainingCrops, WholeImages
 from datamodules.images.voc_folder import find_images, read_classes, read_list
@@ -26,6 +25,7 @@ from datamodules.synthetic import pascal_voc as synthetic_set
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
+from sextant.normalization import denormalize
 from sextant.samplers.even import EvenBatches
 from sextant.samplers.numbered_epochs import NumberedEpochs
 from sextant.samplers.shuffled import ShuffledBatches

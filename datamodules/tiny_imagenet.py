@@ -1,6 +1,5 @@
 """Tiny-ImageNet-200 as it was published: 64x64 photos in 200 classes."""
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from datamodules.images.image_cache import ImageCache
 from datamodules.images.image_file import list_images
 from datamodules.images.normalization import IMAGENET_MEAN as MEAN
 from datamodules.images.normalization import IMAGENET_STD as STD
+from datamodules.images.tiny_imagenet_folder import read_classes, read_train, read_val
 from datamodules.sources.archive import Archive, get_folder
 from datamodules.synthetic import tiny_imagenet as synthetic_set
 from sextant.datamodule import BaseDataModule
@@ -183,75 +183,3 @@ class TinyImageNet(BaseDataModule):
     def to_images(self, image: Tensor) -> Tensor:
         """Undo the normalization: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
         return denormalize(image, MEAN, STD)
-
-
-def read_lines(file: Path) -> list[str]:
-    """The lines of a text file of the data set.
-
-    Raises:
-        InputError: the file is missing or not UTF-8.
-    """
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(
-            f"{file}: there is no such file, so {file.parent} is not a whole Tiny-ImageNet folder (data.root). "
-            "Delete the folder and run again with --data.download=true, or give another one."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not UTF-8 at byte {error.start}. The file may be damaged; get it anew.") from error
-
-
-def read_classes(root: Path) -> dict[str, str]:
-    """The classes, WordNet id -> name, in the order of ``wnids.txt``, which is that of the labels."""
-    wnids: list[str] = []
-    for number, line in enumerate(read_lines(root / "wnids.txt"), 1):
-        wnid = line.strip()
-        if wnid in wnids:
-            raise InputError(f"{root / 'wnids.txt'}:{number}: class {wnid!r} is listed twice. Remove one of the lines.")
-        if wnid:
-            wnids.append(wnid)
-    if not wnids:
-        raise InputError(f"{root / 'wnids.txt'}: the file is empty; it should list one class a line. Get it anew.")
-    names = dict(line.split("\t", 1) for line in read_lines(root / "words.txt") if "\t" in line)
-    return {wnid: names.get(wnid, wnid) for wnid in wnids}
-
-
-def read_train(root: Path, wnids: list[str]) -> tuple[list[Path], list[int]]:
-    """The training images with their labels, sorted by class and then by name."""
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, wnid in enumerate(wnids):
-        found = list_images(root / "train" / wnid / "images")
-        files += found
-        labels += [label] * len(found)
-    return files, labels
-
-
-def read_val(root: Path, wnids: list[str]) -> tuple[list[Path], list[int]]:
-    """The validation images with their labels, in the order of ``val_annotations.txt``."""
-    annotations = root / "val" / "val_annotations.txt"
-    images = root / "val" / "images"
-    present = set(os.listdir(images)) if images.is_dir() else set()
-    label_of = {wnid: label for label, wnid in enumerate(wnids)}
-    advice = "The file may be damaged; delete the folder and run again with --data.download=true."
-    files: list[Path] = []
-    labels: list[int] = []
-    for number, line in enumerate(read_lines(annotations), 1):
-        fields = line.split("\t")
-        where = f"{annotations}:{number}"
-        if len(fields) != 6:
-            raise InputError(
-                f"{where}: {len(fields)} fields instead of 6 (file, class, and the four sides of a box, separated by "
-                f"tabs). The line reads: {line!r}. {advice}"
-            )
-        name, wnid = fields[:2]
-        if wnid not in label_of:
-            raise InputError(f"{where}: class {wnid!r} is not in wnids.txt. The line reads: {line!r}. {advice}")
-        if name not in present:
-            raise InputError(f"{where}: there is no image {images / name}. The line reads: {line!r}. {advice}")
-        files.append(images / name)
-        labels.append(label_of[wnid])
-    if not files:
-        raise InputError(f"{annotations}: the file is empty. {advice}")
-    return files, labels

@@ -1,6 +1,7 @@
 """Images of a batch change at random, each in its own way."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2.functional import adjust_brightness, adjust_contrast, adjust_saturation
 
-from datamodules.images.augmentation import random_color, random_crop, random_flip
+from datamodules.images.augmentation import Augmentation, random_color, random_crop, random_flip
+from sextant.errors import InputError
 
 AUGMENTATIONS = [
     pytest.param(random_flip, id="flip"),
@@ -124,3 +126,92 @@ def test_color_is_brightness_then_contrast_then_saturation_of_torchvision() -> N
 def test_color_leaves_gray_images_gray() -> None:
     changed = random_color(torch.rand(16, 1, 8, 8).expand(-1, 3, -1, -1), 0.8)
     torch.testing.assert_close(changed.amax(1), changed.amin(1), rtol=0, atol=1e-3)
+
+
+# The settings
+
+
+PLAIN: dict[str, Any] = {"crop_padding": 0, "flip": False, "color_jitter": 0.0}
+LABELS = torch.tensor([3, 1, 4, 5, 9, 2, 6, 8])
+
+
+@pytest.mark.parametrize("setting", [{"crop_padding": 8}, {"flip": True}, {"color_jitter": 0.4}])
+def test_every_augmentation_changes_images(setting: dict[str, Any]) -> None:
+    images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
+    augmentation = Augmentation(**PLAIN | setting)
+    plain = Augmentation(**PLAIN)(images)
+    torch.testing.assert_close(plain, images / 255, rtol=0, atol=1e-6)
+    augmented = [augmentation(images) for _ in range(3)]
+    assert not any(torch.equal(changed, plain) for changed in augmented)
+    assert not torch.equal(augmented[0], augmented[1])
+    assert all((changed.dtype, changed.shape) == (torch.float32, plain.shape) for changed in augmented)
+
+
+def test_nothing_is_mixed_unless_it_is_asked_for() -> None:
+    images = torch.rand(8, 3, 16, 16)
+    same, labels = Augmentation().mixing(10)(images, LABELS)
+    assert torch.equal(same, images)
+    assert torch.equal(labels, LABELS)
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.2, 0.0), (0.0, 1.0), (0.2, 1.0)])
+def test_rows_of_mixed_labels_sum_to_one(mixup: float, cutmix: float) -> None:
+    images = torch.rand(8, 3, 64, 64)
+    mixing = Augmentation(mixup_alpha=mixup, cutmix_alpha=cutmix).mixing(10)
+    for _ in range(20):
+        mixed, label = mixing(images, LABELS)
+        assert (label.shape, label.dtype) == ((8, 10), torch.float32)
+        assert (label >= 0).all()
+        torch.testing.assert_close(label.sum(1), torch.ones(8))
+        own = label.gather(1, LABELS[:, None])
+        others = label.gather(1, LABELS.roll(1)[:, None])
+        torch.testing.assert_close(own + others, torch.ones(8, 1))
+        assert (mixed.shape, mixed.dtype) == (images.shape, torch.float32)
+
+
+def test_mixup_blends_images_by_the_fractions_of_their_labels() -> None:
+    images = torch.rand(8, 3, 64, 64)
+    mixing = Augmentation(mixup_alpha=1.0).mixing(10)
+    for _ in range(10):
+        mixed, label = mixing(images, LABELS)
+        fraction = label.gather(1, LABELS[:, None])[:, :, None, None]
+        torch.testing.assert_close(mixed, fraction * images + (1 - fraction) * images.roll(1, 0))
+
+
+def test_cutmix_takes_as_much_of_each_image_as_its_label_says() -> None:
+    images = torch.rand(8, 3, 64, 64)
+    mixing = Augmentation(cutmix_alpha=1.0).mixing(10)
+    fractions = []
+    for _ in range(10):
+        mixed, label = mixing(images, LABELS)
+        own = (mixed == images).all(1)
+        other = (mixed == images.roll(1, 0)).all(1)
+        assert (own | other).all()
+        fraction = label.gather(1, LABELS[:, None])[:, 0]
+        torch.testing.assert_close(own.float().mean((1, 2)), fraction, rtol=0, atol=1e-3)
+        fractions.append(fraction[0].item())
+    assert len(set(fractions)) > 5, "the rectangles did not differ"
+
+
+def test_both_mixup_and_cutmix_are_drawn_when_both_are_set() -> None:
+    images = torch.rand(8, 3, 64, 64)
+    mixing = Augmentation(mixup_alpha=1.0, cutmix_alpha=1.0).mixing(10)
+    pasted = []
+    for _ in range(40):
+        mixed, _ = mixing(images, LABELS)
+        pasted.append(bool(((mixed == images) | (mixed == images.roll(1, 0))).all()))
+    assert 5 < sum(pasted) < 35
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"crop_padding": -1}, r"data\.augmentation\.crop_padding is -1; it must be between 0 and"),
+        ({"color_jitter": 1.1}, r"data\.augmentation\.color_jitter is 1\.1; it must be between 0 and 1"),
+        ({"mixup_alpha": -0.1}, r"data\.augmentation\.mixup_alpha is -0\.1"),
+        ({"cutmix_alpha": -0.1}, r"data\.augmentation\.cutmix_alpha is -0\.1"),
+    ],
+)
+def test_setting_out_of_range_is_an_input_error_that_names_it(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Augmentation(**settings)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.images.image_cache import ImageArray
+from datamodules.images.image_cache import ImageCache
 from datamodules.sources.invalid_samples import NAMED
 from sextant.errors import InputError
 from tests.datamodules.faults import cut_in_half, in_fork, listing, noise, save_images, snapshot
@@ -18,8 +18,8 @@ from tests.datamodules.faults import cut_in_half, in_fork, listing, noise, save_
 Edit = Callable[[list[Path]], list[Path]]
 
 
-def array_of(files: list[Path], cache: Path, size: int = 64, name: str = "test", skip: bool = False) -> ImageArray:
-    return ImageArray(files, size, cache, name, "skip" if skip else "error")
+def array_of(files: list[Path], cache: Path, size: int = 64, name: str = "test", skip: bool = False) -> ImageCache:
+    return ImageCache(files, size, cache, name, "skip" if skip else "error")
 
 
 def decode(file: Path, size: int = 64) -> np.ndarray:
@@ -30,7 +30,7 @@ def decode(file: Path, size: int = 64) -> np.ndarray:
     return batch[0].numpy()
 
 
-def read_array(array: ImageArray) -> np.ndarray:
+def read_array(array: ImageCache) -> np.ndarray:
     return array[range(len(array))].numpy()
 
 
@@ -59,7 +59,7 @@ def test_rgb_jpeg_of_the_right_size_is_decoded_exactly_as_by_pillow(files: list[
     array = array_of(files, cache)
     assert len(array) == 6
     assert array.files == files
-    assert array.positions.tolist() == list(range(6))
+    assert array.indices.tolist() == list(range(6))
     np.testing.assert_array_equal(read_array(array), np.stack([pixels(file) for file in files]))
 
 
@@ -171,13 +171,13 @@ def test_image_is_turned_as_its_exif_orientation_says(
 
 
 def damage(files: list[Path]) -> None:
-    """Cut off image 1, put text in the place of image 3, and nothing in that of image 4."""
+    """Truncate image 1, replace image 3 by text and image 4 by nothing."""
     cut_in_half(files[1])
     files[3].write_text("not an image")
     files[4].write_bytes(b"")
 
 
-def test_unreadable_images_are_counted_and_named_in_the_error(files: list[Path], cache: Path) -> None:
+def test_invalid_images_are_counted_and_named_in_the_error(files: list[Path], cache: Path) -> None:
     damage(files)
     with pytest.raises(InputError, match="3 of 6 images cannot be used") as error:
         array_of(files, cache)
@@ -187,7 +187,7 @@ def test_unreadable_images_are_counted_and_named_in_the_error(files: list[Path],
     assert "--data.invalid_samples=skip" in message
 
 
-def test_many_unreadable_images_are_counted_and_the_first_ones_named(tmp_path: Path, cache: Path) -> None:
+def test_many_invalid_images_are_counted_and_the_first_ones_named(tmp_path: Path, cache: Path) -> None:
     files = save_images(tmp_path / "images", NAMED + 3)
     for file in files[:-1]:
         file.write_text("not an image")
@@ -199,7 +199,7 @@ def test_many_unreadable_images_are_counted_and_the_first_ones_named(tmp_path: P
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_unreadable_images_can_be_left_out_with_a_warning(files: list[Path], cache: Path, again: bool) -> None:
+def test_invalid_images_can_be_left_out_with_a_warning(files: list[Path], cache: Path, again: bool) -> None:
     damage(files)
     if again:  # the second run finds the array and must warn all the same
         with pytest.warns(UserWarning, match="3 of 6 images"):
@@ -207,11 +207,11 @@ def test_unreadable_images_can_be_left_out_with_a_warning(files: list[Path], cac
     with pytest.warns(UserWarning, match="3 of 6 images cannot be used") as warned:
         array = array_of(files, cache, skip=True)
     assert str(files[3]) in str(warned[0].message)
-    readable = [files[0], files[2], files[5]]
+    valid = [files[0], files[2], files[5]]
     assert len(array) == 3
-    assert array.files == readable
-    assert array.positions.tolist() == [0, 2, 5]
-    np.testing.assert_array_equal(read_array(array), np.stack([pixels(file) for file in readable]))
+    assert array.files == valid
+    assert array.indices.tolist() == [0, 2, 5]
+    np.testing.assert_array_equal(read_array(array), np.stack([pixels(file) for file in valid]))
 
 
 def test_array_that_was_built_while_skipping_is_an_error_when_not_skipping(files: list[Path], cache: Path) -> None:
@@ -239,7 +239,7 @@ def test_error_when_no_image_can_be_read_even_if_they_may_be_left_out(files: lis
     assert str(files[0].parent) in str(error.value)
 
 
-def test_link_that_leads_nowhere_is_named_as_unreadable(files: list[Path], cache: Path) -> None:
+def test_link_that_leads_nowhere_is_named_as_invalid(files: list[Path], cache: Path) -> None:
     files[2].unlink()
     files[2].symlink_to("moved-away.JPEG")
     with pytest.raises(InputError, match="1 of 6 images cannot be used") as error:

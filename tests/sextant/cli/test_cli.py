@@ -133,7 +133,7 @@ def test_flag_says_which_settings_hold(trained: Path, words: list[str], settings
 
 
 def test_free_settings_may_differ_between_a_run_and_its_continuation(trained: Path, words: list[str]) -> None:
-    run("fit", *words, "--ckpt_path=last", "--model.num_classes=10", "--data.unreadable=skip")
+    run("fit", *words, "--ckpt_path=last", "--model.num_classes=10", "--data.invalid_samples=skip")
 
 
 def test_continued_run_writes_into_the_log_of_the_run(trained: Path, words: list[str]) -> None:
