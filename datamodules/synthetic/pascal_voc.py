@@ -1,4 +1,4 @@
-"""A synthetic set in Pascal VOC's layout: colored shapes on a textured ground, with masks.
+"""A synthetic set in Pascal VOC's layout: colored shapes on a textured background, with masks.
 
 Each of four shapes has a color of its own, up to some variation, so a perfect model has a mean IoU of 1.
 """
@@ -15,7 +15,7 @@ from datamodules.images.voc_palette import IGNORED, voc_palette
 from sextant.atomic_folder import make_folder
 
 FOLDER = "synthetic-pascal-voc"
-BORDER = 5  # pixels around a shape that do not count
+BORDER = 5  # ignored pixels around a shape
 Point = tuple[float, float]
 
 
@@ -71,8 +71,8 @@ def _write(random: np.random.Generator, counts: dict[str, int], sides: tuple[int
 
 
 def draw(random: np.random.Generator, width: int, height: int) -> tuple[Image.Image, Image.Image]:
-    """Draw an image of one or two shapes, and its mask with a border around each shape that does not count."""
-    image, mask = _ground(random, width, height), Image.new("P", (width, height), 0)
+    """Draw an image of one or two shapes, and its mask with a border around each shape that is ignored."""
+    image, mask = _background(random, width, height), Image.new("P", (width, height), 0)
     mask.putpalette(voc_palette().tobytes())
     for _ in range(random.integers(1, 3)):
         label = int(random.integers(1, len(SHAPES) + 1))
@@ -96,8 +96,8 @@ def draw(random: np.random.Generator, width: int, height: int) -> tuple[Image.Im
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), mask
 
 
-def _ground(random: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Blotches of dull colors with stripes across."""
+def _background(random: np.random.Generator, width: int, height: int) -> Image.Image:
+    """A texture of dull colors with stripes across."""
     blotches = Image.fromarray(random.integers(70, 180, (5, 5, 3)).astype(np.uint8))
     gray = np.asarray(blotches.resize((width, height), Image.Resampling.BICUBIC), np.float32)
     gray = 0.6 * gray.mean(-1, keepdims=True) + 0.4 * gray

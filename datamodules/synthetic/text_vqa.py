@@ -1,6 +1,6 @@
 """A synthetic set of questions about drawn shapes, whose answers follow from the image and from nothing else.
 
-Each image shows one to four shapes of one kind and one color on a noisy gray ground. Questions ask for the color,
+Each image shows one to four shapes of one kind and one color on a noisy gray background. Questions ask for the color,
 the kind and the number, and whether it is a certain color or kind. For each wording of a question, every possible
 answer is right equally often in each split: who does not look at the image is right with :func:`chance` and not more;
 who does look can answer everything.
@@ -34,7 +34,7 @@ WORDINGS: dict[tuple[str, ...], tuple[str, ...]] = {
     **{(f"Is it {color}?",): ("yes", "no") for color in COLORS},
     **{(f"Is there a {kind}?",): ("yes", "no") for kind in KINDS},
 }
-ERRORS = 0.1  # share of annotators that err
+ERRORS = 0.1  # fraction of the annotators who err
 PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "?")
 
 
@@ -103,12 +103,12 @@ def _scene(random: np.random.Generator, wording: str, right: str) -> tuple[str, 
 
 def _draw(random: np.random.Generator, color: str, kind: str, number: int) -> bytes:
     """A PNG file with shapes in different quarters of the image."""
-    ground = int(random.integers(20, 90))
-    image = Image.new("RGB", (SIZE, SIZE), (ground,) * 3)
+    background = int(random.integers(20, 90))
+    image = Image.new("RGB", (SIZE, SIZE), (background,) * 3)
     draw = ImageDraw.Draw(image)
     for quarter in random.permutation(4)[:number]:
         radius = random.uniform(9, 13)
-        x, y = (SIZE / 2 * (0.5 + place) + random.uniform(-2, 2) for place in (quarter % 2, quarter // 2))
+        x, y = (SIZE / 2 * (0.5 + part) + random.uniform(-2, 2) for part in (quarter % 2, quarter // 2))
         box, inside = ((x - r, y - r, x + r, y + r) for r in (radius, 0.55 * radius))
         if kind == "cross":
             draw.rectangle((box[0], y - radius / 4, box[2], y + radius / 4), COLORS[color])
@@ -116,7 +116,7 @@ def _draw(random: np.random.Generator, color: str, kind: str, number: int) -> by
         else:
             draw.ellipse(box, COLORS[color])
         if kind == "ring":
-            draw.ellipse(inside, (ground,) * 3)
+            draw.ellipse(inside, (background,) * 3)
     noisy = np.asarray(image, np.float32) + random.normal(0, 8, (SIZE, SIZE, 3))
     file = BytesIO()
     Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, "PNG")

@@ -1,6 +1,6 @@
 """A synthetic set in Tiny-ImageNet's layout: ten shapes that can be told apart without error.
 
-Each image shows one shape, of random color, size and place, on a noisy ground of a contrasting color. The
+Each image shows one shape, of random color, size and position, on a noisy background of a contrasting color. The
 shape alone gives the class, so a perfect classifier has an accuracy of 1.
 """
 
@@ -15,7 +15,7 @@ from sextant.atomic_folder import make_folder
 
 FOLDER = "synthetic-tiny-imagenet"
 SIZE = 64
-GRAYSCALE = 0.05  # share of grayscale files; some of the real set's are
+GRAYSCALE = 0.05  # fraction of grayscale files; some of the real set's are
 Point = tuple[float, float]
 
 
@@ -72,26 +72,26 @@ def _write(random: np.random.Generator, train: int, val: int, test: int, folder:
         images.mkdir(parents=True)
         boxes = ""
         for k in range(train):
-            box = _draw(random, name, images / f"{wnid}_{k}.JPEG")
+            box = draw(random, name, images / f"{wnid}_{k}.JPEG")
             boxes += "\t".join([f"{wnid}_{k}.JPEG", *map(str, box)]) + "\n"
         (images.parent / f"{wnid}_boxes.txt").write_text(boxes)
     annotations = ""
     for k, label in enumerate(random.permutation(len(wnids) * val) % len(wnids)):
-        box = _draw(random, list(OUTLINES)[label], folder / "val" / "images" / f"val_{k}.JPEG")
+        box = draw(random, list(OUTLINES)[label], folder / "val" / "images" / f"val_{k}.JPEG")
         annotations += "\t".join([f"val_{k}.JPEG", wnids[label], *map(str, box)]) + "\n"
     (folder / "val" / "val_annotations.txt").write_text(annotations)
     for k, label in enumerate(random.permutation(len(wnids) * test) % len(wnids)):
-        _draw(random, list(OUTLINES)[label], folder / "test" / "images" / f"test_{k}.JPEG")
+        draw(random, list(OUTLINES)[label], folder / "test" / "images" / f"test_{k}.JPEG")
     return folder
 
 
-def _draw(random: np.random.Generator, shape: str, file: Path) -> tuple[int, int, int, int]:
+def draw(random: np.random.Generator, shape: str, file: Path) -> tuple[int, int, int, int]:
     """Write one image and return the box of its shape (x0, y0, x1, y1) in pixels."""
-    ground = random.integers(0, 256, 3)
-    color = (ground + random.integers(80, 176, 3)) % 256  # differs by 80 or more in every channel
-    if abs(int(color.mean()) - int(ground.mean())) < 50:  # a grayscale copy must show it too
-        color = np.full(3, 235 if ground.mean() < 128 else 20)
-    image = Image.new("RGB", (SIZE, SIZE), tuple(map(int, ground)))
+    background = random.integers(0, 256, 3)
+    color = (background + random.integers(80, 176, 3)) % 256  # differs by 80 or more in every channel
+    if abs(int(color.mean()) - int(background.mean())) < 50:  # a grayscale copy must show it too
+        color = np.full(3, 235 if background.mean() < 128 else 20)
+    image = Image.new("RGB", (SIZE, SIZE), tuple(map(int, background)))
     draw = ImageDraw.Draw(image)
     radius = random.uniform(14, 24)
     x, y = random.uniform(radius + 2, SIZE - radius - 2, 2)
@@ -99,7 +99,7 @@ def _draw(random: np.random.Generator, shape: str, file: Path) -> tuple[int, int
         draw.polygon([(x + radius * px, y + radius * py) for px, py in outline], fill=tuple(map(int, color)))
     if shape == "ring":
         hole = 0.55 * radius
-        draw.ellipse((x - hole, y - hole, x + hole, y + hole), fill=tuple(map(int, ground)))
+        draw.ellipse((x - hole, y - hole, x + hole, y + hole), fill=tuple(map(int, background)))
     noisy = np.asarray(image, np.float32) + random.normal(0, 12, (SIZE, SIZE, 3))
     image = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
     if random.random() < GRAYSCALE:

@@ -6,18 +6,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datamodules.images.segmentation import Pair, fault
+from datamodules.images.mask_checks import why_invalid
+from datamodules.images.segmentation import Pair
 from datamodules.images.voc_palette import voc_palette
 from datamodules.synthetic.pascal_voc import SHAPES, make
 
 
-def test_every_name_of_a_list_has_a_image_and_a_palette_mask(pascal_voc: Path) -> None:
+def test_every_name_of_a_list_has_an_image_and_a_palette_mask(pascal_voc: Path) -> None:
     for split, count in {"train": 20, "val": 3}.items():
         names = (pascal_voc / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()
         assert len(names) == count
         for name in names:
             mask = pascal_voc / "SegmentationClass" / f"{name}.png"
-            assert fault(Pair(pascal_voc / "JPEGImages" / f"{name}.jpg", mask), len(SHAPES) + 1) is None
+            assert why_invalid(Pair(pascal_voc / "JPEGImages" / f"{name}.jpg", mask), len(SHAPES) + 1) is None
             with Image.open(mask) as opened:
                 assert opened.mode == "P"
                 palette = opened.getpalette()
@@ -25,13 +26,13 @@ def test_every_name_of_a_list_has_a_image_and_a_palette_mask(pascal_voc: Path) -
                 assert palette[: 3 * 5] == voc_palette()[:5].ravel().tolist()
 
 
-def test_all_classes_occur_and_shapes_have_borders_that_do_not_count(pascal_voc: Path) -> None:
+def test_all_classes_occur_and_shapes_have_borders_that_are_ignored(pascal_voc: Path) -> None:
     masks = [np.asarray(Image.open(file)) for file in (pascal_voc / "SegmentationClass").iterdir()]
     assert set(np.concatenate([mask.ravel() for mask in masks]).tolist()) == {*range(len(SHAPES) + 1), 255}
     for mask in masks:
-        ground, shape = mask == 0, (mask != 0) & (mask != 255)
-        assert not (ground[:, 1:] & shape[:, :-1]).any()
-        assert not (ground[1:] & shape[:-1]).any()
+        background, shape = mask == 0, (mask != 0) & (mask != 255)
+        assert not (background[:, 1:] & shape[:, :-1]).any()
+        assert not (background[1:] & shape[:-1]).any()
 
 
 def test_color_tells_the_shapes(pascal_voc: Path) -> None:
