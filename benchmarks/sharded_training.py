@@ -48,7 +48,7 @@ from modules.row_wise_adagrad import RowWiseAdagrad
 from sextant.cli.command import run_command
 from sextant.memory import peak_memory
 from sextant.strategies.embedding_tables import table_configs
-from sextant.strategies.table_plan import AnyTypeSharder
+from sextant.strategies.table_planner import AnyTypeSharder
 from sextant.strategies.torchrec import TorchRecStrategy
 
 VARIANTS = ("trainer", "plain", "trainer+pipeline", "plain+pipeline")
@@ -91,7 +91,7 @@ def run_plain(args: argparse.Namespace, data: Criteo, clock: Clock, pipelined: b
     settings = {"lr": SPARSE_RATE, "eps": 1e-8}
     _apply_optimizer_in_backward(TorchRecRowWiseAdagrad, tables.parameters(), settings, register_hook=False)
     strategy = TorchRecStrategy(sharding_types=[args.sharding_type])
-    plan = strategy.plan_for(model, args.devices, args.batch_size)
+    plan = strategy.planning.plan(model, args.devices, data)
     sharded = DistributedModelParallel(model, device=clock.device, plan=plan.to_torchrec(), sharders=[AnyTypeSharder()])
     dense = KeyedOptimizerWrapper(
         dict(in_backward_optimizer_filter(sharded.named_parameters())),
@@ -161,7 +161,7 @@ def run_rank(args: argparse.Namespace, folder: Path) -> None:
     strategy = TorchRecStrategy()
     first = Trainer(accelerator="cpu", devices=world_size, strategy=strategy, logger=False)
     strategy.setup_environment()
-    args.devices = strategy.devices()
+    args.devices = strategy.planning.devices(strategy.root_device, world_size, world_size)
     data.trainer = first
     data.setup("fit")
     with redirect_stdout(None) if rank else nullcontext():  # all take the turns, and the first one reports them

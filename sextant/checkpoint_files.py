@@ -1,4 +1,4 @@
-"""The files of a checkpoint: which they are, what they may hold, and how one takes the place of another."""
+"""The files of a checkpoint: which they are, what they may hold, and how one replaces another atomically."""
 
 import shutil
 from contextlib import suppress
@@ -42,21 +42,21 @@ def main_file(path: Path) -> Path:
     return path / MAIN_FILE if path.is_dir() else path
 
 
-def take_back(path: Path) -> None:
-    """Give a checkpoint its name back where a kill came just when a new one was to take its place."""
+def restore_interrupted(path: Path) -> None:
+    """Give a checkpoint its name back, where its replacement was killed halfway."""
     old = path.with_name(f".{path.name}.old")
     if old.exists() and not path.exists():
         with suppress(FileNotFoundError):  # another process of the run was faster
             old.rename(path)
 
 
-def put_in_place(part: Path, path: Path) -> None:
-    """Give a whole checkpoint its name, in place of a folder or file that has it.
+def replace_atomically(part: Path, path: Path) -> None:
+    """Give a whole checkpoint its name, and remove the folder or file that had it.
 
-    A kill in between leaves the previous one as ``.<name>.old``, which :func:`take_back` finds.
+    A kill in between leaves the previous one as ``.<name>.old``, which :func:`restore_interrupted` finds.
     """
     old = path.with_name(f".{path.name}.old")
-    take_back(path)  # of a run that was killed in here: it is removed only where there is another one
+    restore_interrupted(path)  # of a run that was killed in here: it is removed only where there is another one
     remove(old)
     if path.exists():
         path.rename(old)

@@ -17,7 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
 import sextant.strategies  # noqa: F401 makes their names known
-from sextant.checkpoint_files import main_file, take_back
+from sextant.checkpoint_files import main_file, restore_interrupted
 from sextant.cli.consolidate import consolidate
 from sextant.cli.prediction_writer import PredictionWriter
 from sextant.cli.trainer import SextantTrainer
@@ -146,11 +146,11 @@ class SextantCLI(LightningCLI):
     def _find_checkpoint(self, config: Namespace) -> Path:
         """The path that ``--ckpt_path`` means: ``last`` and ``best`` are those of the newest run of the workload."""
         if config.ckpt_path not in ("last", "best"):
-            take_back(Path(config.ckpt_path))
+            restore_interrupted(Path(config.ckpt_path))
             return Path(config.ckpt_path)
         folder = log_folder(config)
         for run in folder.glob("*/checkpoints") if folder is not None else ():
-            take_back(run / f"{config.ckpt_path}.ckpt")
+            restore_interrupted(run / f"{config.ckpt_path}.ckpt")
         found = [] if folder is None else list(folder.glob(f"*/checkpoints/{config.ckpt_path}.ckpt"))
         if not found:
             raise InputError(

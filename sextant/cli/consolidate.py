@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sextant.checkpoint_files import take_back
+from sextant.checkpoint_files import restore_interrupted
 from sextant.errors import InputError
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 
@@ -21,7 +21,7 @@ def consolidate(checkpoint: str, output: str) -> None:
         InputError: there is no such folder, it is damaged, or the file exists.
     """
     folder, file = Path(checkpoint), Path(output)
-    take_back(folder)
+    restore_interrupted(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder. Checkpoints of TorchRecStrategy are folders.")
     if file.exists():

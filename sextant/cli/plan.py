@@ -39,14 +39,15 @@ def plan(
     Raises:
         InputError: the options make no sense, the model has no tables, or they do not fit.
     """
-    from sextant.strategies.table_plan import GB, Devices, collections
+    from sextant.strategies.embedding_tables import find_collections
+    from sextant.strategies.table_constraints import GB, Devices
     from sextant.strategies.torchrec import TorchRecStrategy
 
     per_node = devices_per_node or devices
     if devices % per_node:
         raise InputError(f"--devices is {devices}; it must be a multiple of --devices_per_node ({per_node}).")
     if type(model).configure_model is LightningModule.configure_model:
-        collections(model)  # raises where there are none, before data is read
+        find_collections(model)  # raises where there are none, before data is read
     strategy = trainer.strategy if isinstance(trainer.strategy, TorchRecStrategy) else TorchRecStrategy()
     attach(trainer, model, datamodule)
     datamodule.prepare_data()
@@ -55,7 +56,7 @@ def plan(
     with strategy.model_sharded_context():
         model.configure_model()
     there = Devices(kind, devices, per_node, round(memory_gb * GB))
-    planned = strategy.plan_for(model, there, datamodule)
+    planned = strategy.planning.plan(model, there, datamodule)
     print(planned)
     if output is not None:
         try:

@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
-from sextant.checkpoint_files import MAIN_FILE, find_not_plain, put_in_place, remove
+from sextant.checkpoint_files import MAIN_FILE, find_not_plain, remove, replace_atomically
 from sextant.errors import InputError
 
 
@@ -54,7 +54,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             os.umask(umask)
             part.chmod(0o666 & ~umask)  # mkstemp makes a private file
             if path.is_dir():  # of a run with sharded tables
-                put_in_place(part, path)
+                replace_atomically(part, path)
             else:
                 part.replace(path)
         except (OSError, RuntimeError) as error:  # torch wraps a failed write into a RuntimeError

@@ -1,11 +1,14 @@
-"""Embedding tables, whose initial values do not depend on how they are cut into shards."""
+"""Embedding tables of a model, and their initial values, which do not depend on how they are sharded."""
 
 import zlib
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchrec.modules.embedding_configs import EmbeddingBagConfig, PoolingType
+from torchrec.modules.embedding_modules import EmbeddingBagCollection
+
+from sextant.errors import InputError
 
 BLOCK = 4096  # rows that are drawn together
 
@@ -37,8 +40,8 @@ def fill_table(weight: Tensor, config: EmbeddingBagConfig, seed: int, row: int =
         weight: what to fill, (rows of the shard, columns of the shard).
         config: the table's. Its ``init_fn`` must fill each row in the same way.
         seed: of the model.
-        row: where the shard begins in the table.
-        column: where the shard begins in the table.
+        row: first row of the shard in the table.
+        column: first column of the shard in the table.
     """
     rows, columns = weight.shape
     name = zlib.crc32(config.name.encode())
@@ -54,3 +57,18 @@ def fill_table(weight: Tensor, config: EmbeddingBagConfig, seed: int, row: int =
             config.init_fn(whole)
             begin, end = max(row, first), min(row + rows, first + BLOCK)
             weight[begin - row : end - row] = whole[begin - first : end - first, column : column + columns]
+
+
+def find_collections(model: nn.Module) -> dict[str, EmbeddingBagCollection]:
+    """The collections of tables in a model, by their paths.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = {path: module for path, module in model.named_modules() if isinstance(module, EmbeddingBagCollection)}
+    if not found:
+        raise InputError(
+            f"TorchRecStrategy: {type(model).__name__} has no EmbeddingBagCollection, so there is nothing to shard. "
+            "Use --trainer.strategy=ddp."
+        )
+    return found

@@ -1,7 +1,7 @@
 """Send the ids of the next batch to the processes that hold their rows while the present one is computed.
 
 TorchRec does so in its ``TrainPipelineSparseDist``, which takes the whole step over: forward, backward and optimizer.
-Here the Trainer keeps the step. What is begun early is the exchange of ids alone, one batch ahead in the loader.
+Here the Trainer keeps the step. Only the exchange of ids is prefetched, one batch ahead in the loader.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 
 class PrefetchedLookups:
-    """The forward pass of sharded tables, which goes on with a lookup where it was begun before.
+    """The forward pass of sharded tables, which finishes a lookup that was prefetched, and makes any other as usual.
 
     Args:
         tables: whose forward pass it is.
@@ -21,25 +21,25 @@ class PrefetchedLookups:
 
     def __init__(self, tables: ShardedEmbeddingBagCollection) -> None:
         self._tables = tables
-        # Of each lookup its ids, TorchRec's context, and what is waited for: first for the numbers of ids that each
-        # process gets, then for the ids. The key is that of a tensor which is kept here, and so stays unique.
-        self._begun: dict[int, tuple[KeyedJaggedTensor, Any, Any]] = {}
+        # Of each lookup its ids, TorchRec's context, and what is waited for: first the lengths, by which each process
+        # knows how many ids it gets, then the ids. The key is that of a tensor which is kept here, so it stays unique.
+        self._announced: dict[int, tuple[KeyedJaggedTensor, Any, Any]] = {}
         self._sent: dict[int, tuple[KeyedJaggedTensor, Any, Any]] = {}
 
-    def begin(self, ids: KeyedJaggedTensor) -> None:
-        """Begin to look up ids; all processes do so in the same order."""
+    def prefetch(self, ids: KeyedJaggedTensor) -> None:
+        """Start to look up ids; all processes do so in the same order."""
         context = self._tables.create_context()
-        self._begun[id(ids.values())] = ids, context, self._tables.input_dist(context, ids)
+        self._announced[id(ids.values())] = ids, context, self._tables.input_dist(context, ids)
 
     def send(self) -> None:
-        """Send the ids of the lookups that were begun, as soon as their numbers are there."""
-        for key, (ids, context, counted) in self._begun.items():
-            self._sent[key] = ids, context, counted.wait()
-        self._begun.clear()
+        """Send the ids of the prefetched lookups, as soon as their lengths are known."""
+        for key, (ids, context, lengths) in self._announced.items():
+            self._sent[key] = ids, context, lengths.wait()
+        self._announced.clear()
 
-    def forget(self) -> None:
-        """Forget the lookups that were begun; their ids are looked up anew if they come after all."""
-        self._begun.clear()
+    def discard(self) -> None:
+        """Discard the prefetched lookups; their ids are looked up anew if they come after all."""
+        self._announced.clear()
         self._sent.clear()
 
     def __call__(self, ids: KeyedJaggedTensor) -> Any:
@@ -57,17 +57,17 @@ class OneAhead:
 
     Args:
         loader: gives the batches.
-        look: what is done with each batch, and gives it back.
-        begin: what is done when a pass over the loader begins.
+        look: takes each batch, and gives it back.
+        on_start: is called when a pass over the loader starts.
     """
 
-    def __init__(self, loader: Any, look: Callable[[Any], Any], begin: Callable[[], None]) -> None:
+    def __init__(self, loader: Any, look: Callable[[Any], Any], on_start: Callable[[], None]) -> None:
         self._loader = loader
         self._look = look
-        self._begin = begin
+        self._on_start = on_start
 
     def __iter__(self) -> Iterator[Any]:
-        self._begin()
+        self._on_start()
         present = None
         for batch in self._loader:
             following = self._look(batch)
@@ -84,8 +84,8 @@ class OneAhead:
         return getattr(self._loader, name)
 
 
-def begin_lookups(model: nn.Module) -> list[PrefetchedLookups]:
-    """Let all sharded tables of a model go on with lookups that were begun."""
+def prefetched_lookups(model: nn.Module) -> list[PrefetchedLookups]:
+    """Replace the forward pass of all sharded tables of a model by one whose lookups can be prefetched."""
     lookups = []
     for module in model.modules():
         if isinstance(module, ShardedEmbeddingBagCollection):

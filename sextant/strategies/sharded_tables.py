@@ -2,13 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torchrec.distributed.embeddingbag import ShardedEmbeddingBagCollection
 from torchrec.modules.embedding_configs import EmbeddingBagConfig
 
-from sextant.strategies.table_plan import Plan, TablePlan, collections
+from sextant.strategies.embedding_tables import find_collections
+from sextant.strategies.table_plan import Plan, TablePlan
+
+#: What an optimizer in the backward pass keeps: a number for each cell of a table (Adagrad), one for each row
+#: (row-wise Adagrad), or nothing.
+StateKind = Literal["cells", "rows", "none"]
+STATE_KINDS: dict[str, StateKind] = {"Adagrad": "cells", "RowWiseAdagrad": "rows"}
 
 
 @dataclass(frozen=True)
@@ -19,13 +25,13 @@ class LocalShard:
         row: its first row in the table.
         column: its first column in the table.
         weight: its values, (rows, columns).
-        sums: what Adagrad has summed up: (rows, columns), or (rows, 1) for the row-wise one; None without such a state.
+        state: of its optimizer: (rows, columns) for Adagrad, (rows, 1) for the row-wise one; None for others.
     """
 
     row: int
     column: int
     weight: Tensor
-    sums: Tensor | None
+    state: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -35,13 +41,13 @@ class Table:
     Args:
         name: of its parameter, as in the model without sharding.
         config: its size, and how it is initialized.
-        sums: what its optimizer sums up: ``cells`` for Adagrad, ``rows`` for the row-wise one, ``none`` for others.
+        state_kind: what its optimizer keeps.
         empty: whether it was on the meta device, and so has no values yet.
     """
 
     name: str
     config: EmbeddingBagConfig
-    sums: str
+    state_kind: StateKind
     empty: bool
 
 
@@ -51,8 +57,8 @@ class LocalTable:
 
     Args:
         whole: the table.
-        plan: how it is cut.
-        shards: those of this process; a copy of the table if it is ``data_parallel``.
+        plan: how it is sharded.
+        shards: those of this process; the whole table if it is ``data_parallel``.
     """
 
     whole: Table
@@ -60,27 +66,22 @@ class LocalTable:
     shards: list[LocalShard]
 
     @property
-    def copied(self) -> bool:
-        """Whether each process has a copy, which an optimizer outside of the backward pass updates."""
-        return self.plan.sharding_type == "data_parallel"
-
-    @property
     def columns(self) -> list[int]:
-        """Where the columns are cut: the first column of each part, ascending."""
+        """Where the columns are split: the first column of each part, ascending."""
         return sorted({shard.column for shard in self.plan.shards})
 
 
 def find_tables(model: nn.Module) -> dict[str, Table]:
     """The tables of a model that is not sharded yet, by the names of their parameters."""
-    kinds = {"Adagrad": "cells", "RowWiseAdagrad": "rows"}
     found = {}
-    for path, collection in collections(model).items():
+    for path, collection in find_collections(model).items():
         for config in collection.embedding_bag_configs():
             weight = collection.embedding_bags[config.name].weight
-            optimizers = [kinds.get(kind.__name__, "none") for kind in getattr(weight, "_optimizer_classes", [])]
+            # A private name of torch: _apply_optimizer_in_backward leaves there what TorchRec reads too.
+            optimizers = getattr(weight, "_optimizer_classes", [])
+            kind = STATE_KINDS.get(optimizers[0].__name__, "none") if optimizers else "none"
             name = f"{path}.embedding_bags.{config.name}.weight"
-            sums = optimizers[0] if optimizers else "none"
-            found[name] = Table(name, config, sums, weight.device.type == "meta")
+            found[name] = Table(name, config, kind, weight.device.type == "meta")
     return found
 
 
@@ -98,22 +99,22 @@ def local_tables(model: nn.Module, plan: Plan, tables: Mapping[str, Table]) -> I
         if isinstance(collection, ShardedEmbeddingBagCollection):
             weights[path] = collection.state_dict()
             states[path] = collection.fused_optimizer.state_dict()["state"]
-    for cut in plan.tables:
-        key = f"embedding_bags.{cut.name}.weight"
-        table = tables[f"{cut.module}.{key}"]
-        weight = weights[cut.module][key]
-        if cut.sharding_type == "data_parallel":
-            yield LocalTable(table, cut, [LocalShard(0, 0, weight, None)])
+    for planned in plan.tables:
+        key = f"embedding_bags.{planned.name}.weight"
+        table = tables[f"{planned.module}.{key}"]
+        weight = weights[planned.module][key]
+        if planned.replicated:
+            yield LocalTable(table, planned, [LocalShard(0, 0, weight, None)])
             continue
-        sums = states[cut.module].get(key, {}).get(f"{cut.name}.momentum1")
-        pieces = weight.to_local()
+        state = states[planned.module].get(key, {}).get(f"{planned.name}.momentum1")
+        local = weight.to_local()
         shards = []
-        for i, (piece, offsets) in enumerate(zip(pieces.local_shards(), pieces.local_offsets(), strict=False)):
-            summed = None if sums is None else sums.to_local().local_shards()[i]
-            if summed is not None and summed.ndim == 1:
-                summed = summed.unsqueeze(1)
-            shards.append(LocalShard(offsets[0], offsets[1], piece, summed))
-        yield LocalTable(table, cut, shards)
+        for i, (part, (row, column)) in enumerate(zip(local.local_shards(), local.local_offsets(), strict=False)):
+            kept = None if state is None else state.to_local().local_shards()[i]
+            shards.append(
+                LocalShard(row, column, part, kept.unsqueeze(1) if kept is not None and kept.ndim == 1 else kept)
+            )
+        yield LocalTable(table, planned, shards)
 
 
 def set_learning_rate(model: nn.Module, rate: float) -> None:

@@ -2,20 +2,16 @@
 
 import os
 import re
-import shutil
 from collections.abc import Generator, Mapping
-from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -25,41 +21,25 @@ from torchrec.distributed.types import BoundsCheckMode, ShardingEnv
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
 
-from sextant.checkpoint_files import MAIN_FILE, main_file, put_in_place
+from sextant.checkpoint_files import main_file
 from sextant.errors import InputError
 from sextant.lightning_internals import datamodule_of, is_fitting, move_state
+from sextant.strategies.checkpoint_writer import CheckpointWriter
 from sextant.strategies.embedding_tables import fill_table
-from sextant.strategies.prefetched_lookups import OneAhead, PrefetchedLookups, begin_lookups
-from sextant.strategies.sharded_checkpoint import TABLES, TableReader, describe, naming, save_tables, state_of_sums
+from sextant.strategies.planning import Planning, report_plan
+from sextant.strategies.prefetched_lookups import OneAhead, PrefetchedLookups, prefetched_lookups
+from sextant.strategies.sharded_checkpoint import adagrad_state
 from sextant.strategies.sharded_tables import LocalTable, Table, find_tables, local_tables, set_learning_rate
-from sextant.strategies.table_plan import (
-    GB,
-    Allowed,
-    AnyTypeSharder,
-    ComputeKernel,
-    Devices,
-    Plan,
-    ShardingType,
-    collections,
-    make_plan,
-    read_plan,
-)
+from sextant.strategies.table_constraints import ComputeKernel, ShardingType, TableConstraints
+from sextant.strategies.table_plan import Plan
+from sextant.strategies.table_planner import AnyTypeSharder
+from sextant.strategies.table_reader import TableReader
 
 LOST = re.compile("gloo|nccl|connection|timed out", re.IGNORECASE)  # what torch says where a process is missing
-SHARE = 0.85  # of a device's memory that tables may take where nothing is said
-BATCH_SIZE = 2048  # of all processes together, where nothing is said
-PLAN_FILE = "table_plan.json"
-
-
-@runtime_checkable
-class Batched(Protocol):
-    """Data that says how many samples a step has, over all processes."""
-
-    batch_size: int
 
 
 class TorchRecStrategy(DDPStrategy):
-    """Shard embedding tables over the processes; everything else is copied to each and kept the same, as ddp does.
+    """Shard embedding tables over the processes; everything else is replicated, as ddp does.
 
     Every ``EmbeddingBagCollection`` that the module makes in ``configure_model`` is sharded. Its parameters are on the
     meta device there; ``_apply_optimizer_in_backward`` says which optimizer updates them, within the backward pass.
@@ -72,14 +52,14 @@ class TorchRecStrategy(DDPStrategy):
     others end with a message with gloo; with nccl, torch ends them after the timeout.
 
     Args:
-        sharding_types: how tables may be cut; the planner chooses what it estimates to be fastest. All if not given:
-            ``table_wise`` keeps tables whole, ``row_wise`` and ``column_wise`` cut them over all devices,
-            ``table_row_wise`` over those of one node, ``grid_shard`` both ways, ``table_column_wise`` cuts columns and
-            keeps the parts on one node, ``data_parallel`` copies tables to all devices.
+        sharding_types: how tables may be sharded; the planner chooses what it estimates to be fastest. All if not
+            given: ``table_wise`` keeps tables whole, ``row_wise`` and ``column_wise`` split them over all devices,
+            ``table_row_wise`` over those of one node, ``grid_shard`` both ways, ``table_column_wise`` splits columns
+            and keeps the parts on one node, ``data_parallel`` replicates tables on all devices.
         compute_kernels: where tables may be kept: ``fused``, also if nothing is given, in the device's memory;
             ``fused_uvm`` and ``fused_uvm_caching`` (CUDA only) in the host's.
-        min_columns: the fewest columns of a shard where columns are cut, a multiple of 4.
-        tables: for single tables, by name, what takes the place of all three settings above.
+        min_columns: the fewest columns of a shard where columns are split, a multiple of 4.
+        tables: for single tables, by name, what replaces all three settings above.
         memory_gb: GB (2^30 bytes) on each device for tables, with their optimizer's state and buffers. If not given,
             85 % of the device's; of the host's by the number of processes on the CPU.
         plan: a file with a plan, as a run writes it, to be used as it is.
@@ -87,11 +67,12 @@ class TorchRecStrategy(DDPStrategy):
         pipelined: send the ids of the next batch while the present one is computed. A batch holds one
             ``KeyedJaggedTensor``, which the module gives to its one collection of tables as it is.
         async_checkpoints: write checkpoints in the background, from a copy of the tables in the host's memory.
-        reset_sums: where a checkpoint's sums of Adagrad do not fit to this run's plan or optimizer, begin with 0.
+        reset_optimizer_state: where a checkpoint's state of Adagrad does not fit this run's plan or optimizer, start
+            with zeros.
         timeout_minutes: how long a process waits for the others.
 
     Raises:
-        InputError: a setting makes no sense; at the start of a run, something is asked for that would go wrong silently
+        InputError: a setting makes no sense; at the start of a run, something is asked for that would silently go wrong
             with tables that are updated in the backward pass.
     """
 
@@ -100,45 +81,38 @@ class TorchRecStrategy(DDPStrategy):
         sharding_types: list[ShardingType] | None = None,
         compute_kernels: list[ComputeKernel] | None = None,
         min_columns: int = 32,
-        tables: dict[str, Allowed] | None = None,
+        tables: dict[str, TableConstraints] | None = None,
         memory_gb: float | None = None,
         plan: str | None = None,
         batch_size: int | None = None,
         pipelined: bool = False,
         async_checkpoints: bool = False,
-        reset_sums: bool = False,
+        reset_optimizer_state: bool = False,
         timeout_minutes: float = 30.0,
     ) -> None:
-        if memory_gb is not None and memory_gb <= 0:
-            raise InputError(f"TorchRecStrategy.memory_gb is {memory_gb:g}; it must be above 0.")
-        if batch_size is not None and batch_size < 1:
-            raise InputError(f"TorchRecStrategy.batch_size is {batch_size}; it must be 1 or more.")
         if timeout_minutes <= 0:
             raise InputError(f"TorchRecStrategy.timeout_minutes is {timeout_minutes:g}; it must be above 0.")
-        super().__init__(timeout=timedelta(minutes=timeout_minutes))
-        self.allowed = Allowed(sharding_types, compute_kernels, min_columns)
-        self.tables = tables or {}
-        self.memory_gb = memory_gb
-        self.plan_file = None if plan is None else Path(plan)
-        self.batch_size = batch_size
+        timeout = timedelta(minutes=timeout_minutes)
+        super().__init__(timeout=timeout)
+        self.timeout = timeout
+        constraints = TableConstraints(sharding_types, compute_kernels, min_columns)
+        self.planning = Planning(constraints, tables or {}, memory_gb, None if plan is None else Path(plan), batch_size)
         self.pipelined = pipelined
-        self.async_checkpoints = async_checkpoints
-        self.reset_sums = reset_sums
-        self._plan: Plan | None = None
+        self.reset_optimizer_state = reset_optimizer_state
+        self.plan: Plan | None = None  # once the tables are sharded
         self._sharded: DistributedModelParallel | None = None
         self._mesh: DeviceMesh | None = None
         self._tables: dict[str, Table] = {}  # as they were before they were sharded
         self._reader: TableReader | None = None
-        self._sums_of_copies: dict[str, Tensor] = {}
+        self._replicated_state: dict[str, Tensor] = {}  # of a checkpoint, until the optimizers are given it
         self._lookups: list[PrefetchedLookups] = []
-        self._background: Any = None
-        self._writing: tuple[Future[Any], Path, Path] | None = None  # what is waited for, where it is, its name
+        self.checkpoint_writer = CheckpointWriter(self, async_checkpoints, timeout)
 
     # --- the processes -----------------------------------------------------------------------------------------------
 
     @override
     def setup_distributed(self) -> None:
-        # TorchRec takes 8, or all, for the processes of a node where nothing is said, and cuts tables by that.
+        # TorchRec takes 8, or all, for the processes of a node where nothing is said, and shards tables by that.
         os.environ["LOCAL_WORLD_SIZE"] = str(self.num_processes)
         super().setup_distributed()
         self._mesh = init_device_mesh(self.root_device.type, (self.world_size,))
@@ -152,9 +126,9 @@ class TorchRecStrategy(DDPStrategy):
 
     @override
     def setup(self, trainer: Trainer) -> None:
+        self._refuse(trainer)
         assert self.accelerator is not None
         assert self.model is not None
-        self._refuse(trainer)
         self.accelerator.setup(trainer)
         fitting = is_fitting(trainer)
         module = self.lightning_module
@@ -168,7 +142,7 @@ class TorchRecStrategy(DDPStrategy):
         if fitting:
             move_state(self.optimizers, self.root_device)
         if self._reader is not None:
-            self._sums_of_copies = self._reader.read(self._local_tables(), self._require_mesh(), fitting)
+            self._replicated_state = self._reader.read(self._local_tables(), self._require_mesh(), fitting)
             self._reader = None
 
     def _refuse(self, trainer: Trainer) -> None:
@@ -189,10 +163,10 @@ class TorchRecStrategy(DDPStrategy):
     def _shard(self, trainer: Trainer) -> DistributedModelParallel:
         module: Any = self.lightning_module
         plan = self._make_plan()
-        self._plan = plan
+        self.plan = plan
         self._tables = find_tables(module)
-        self._report(trainer, plan)
-        seed = self.broadcast(torch.initial_seed())  # copies of a table must be the same, also in a run without seed
+        report_plan(trainer, plan)
+        seed = self.broadcast(torch.initial_seed())  # replicas must be the same, also in a run without seed
         environment = ShardingEnv(self.world_size, self.global_rank, dist.group.WORLD, output_dtensor=True)
         sharded = DistributedModelParallel(
             module,
@@ -205,7 +179,7 @@ class TorchRecStrategy(DDPStrategy):
         for table in self._local_tables():
             for shard in table.shards if table.whole.empty else ():
                 fill_table(shard.weight, table.whole.config, seed, shard.row, shard.column)
-        self._lookups = begin_lookups(module) if self.pipelined else []
+        self._lookups = prefetched_lookups(module) if self.pipelined else []
         return sharded
 
     def _make_plan(self) -> Plan:
@@ -215,54 +189,14 @@ class TorchRecStrategy(DDPStrategy):
         assert module is not None
         if self.is_global_zero:
             try:
-                found[0] = self.plan_for(module, self.devices(), datamodule_of(self._trainer)).to_json()
+                devices = self.planning.devices(self.root_device, self.world_size, self.num_processes)
+                found[0] = self.planning.plan(module, devices, datamodule_of(self._trainer)).to_json()
             except InputError as error:
                 found[1] = str(error)
         text, why_not = self.broadcast(found)
         if why_not is not None:
             raise InputError(why_not)
         return Plan.from_json(text)
-
-    def plan_for(self, module: torch.nn.Module, devices: Devices, data: object) -> Plan:
-        """Plan the tables of a module for some devices, whether they are there or not.
-
-        Args:
-            module: with its tables on the meta device.
-            devices: what is planned for.
-            data: the DataModule. Its ``batch_size``, if it has one, counts the samples of a step over all processes;
-                the estimates are made with it where the strategy has no ``batch_size`` of its own.
-
-        Raises:
-            InputError: the module has no tables, they do not fit, or the given plan is for others.
-        """
-        collections(module)
-        if self.plan_file is not None:
-            return read_plan(self.plan_file, module, devices)
-        together = data.batch_size if isinstance(data, Batched) else BATCH_SIZE
-        own = self.batch_size or max(1, together // devices.count)
-        return make_plan(module, devices, self.allowed, self.tables, own)
-
-    def devices(self) -> Devices:
-        """The devices of this run."""
-        kind = self.root_device.type
-        if self.memory_gb is not None:
-            memory = round(self.memory_gb * GB)
-        elif kind == "cuda":
-            memory = round(SHARE * torch.cuda.get_device_properties(self.root_device).total_memory)
-        else:
-            memory = round(SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / self.num_processes)
-        return Devices(kind, self.world_size, self.num_processes, memory)
-
-    def _report(self, trainer: Trainer, plan: Plan) -> None:
-        rank_zero_info(f"Embedding tables:\n{plan}")
-        log_dir = trainer.log_dir  # all processes take part in finding it
-        if not self.is_global_zero or trainer.logger is None:
-            return
-        if log_dir is not None:
-            Path(log_dir).mkdir(parents=True, exist_ok=True)
-            (Path(log_dir) / PLAN_FILE).write_text(plan.to_json())
-        if isinstance(trainer.logger, TensorBoardLogger) and is_fitting(trainer):
-            trainer.logger.experiment.add_text("tables/plan", "    " + str(plan).replace("\n", "\n    "))
 
     def _require_mesh(self) -> DeviceMesh:
         assert self._mesh is not None
@@ -304,7 +238,7 @@ class TorchRecStrategy(DDPStrategy):
         self._same_steps("prediction", self._trainer.num_predict_batches)
 
     def _same_steps(self, what: str, steps: Any) -> None:
-        """Require as many steps on all processes: those that had more would wait for the others for ever."""
+        """Require the same number of steps on all processes: one that had more would wait for the others for ever."""
         everyone: list[Any] = [None] * self.world_size
         dist.all_gather_object(everyone, steps)
         if any(count != steps for count in everyone):
@@ -315,35 +249,35 @@ class TorchRecStrategy(DDPStrategy):
 
     @override
     def process_dataloader(self, dataloader: object) -> object:
-        return OneAhead(dataloader, self._begin, self._forget) if self.pipelined else dataloader
+        return OneAhead(dataloader, self._prefetch, self._discard_prefetched) if self.pipelined else dataloader
 
-    def _forget(self) -> None:
-        """Forget what was begun for batches that may never come: an epoch may be cut short."""
+    def _discard_prefetched(self) -> None:
+        """Discard what was prefetched for batches that may never come: an epoch may have ended early."""
         for lookups in self._lookups:
-            lookups.forget()
+            lookups.discard()
 
-    def _begin(self, batch: Any) -> Any:
+    def _prefetch(self, batch: Any) -> Any:
         """Send the ids of a batch on their way."""
 
-        def begin(ids: KeyedJaggedTensor) -> KeyedJaggedTensor:
+        def prefetch(ids: KeyedJaggedTensor) -> KeyedJaggedTensor:
             ids = _with_small_ids(ids).to(self.root_device)
             for lookups in self._lookups:
-                lookups.begin(ids)
+                lookups.prefetch(ids)
             return ids
 
-        return apply_to_collection(batch, KeyedJaggedTensor, begin)
+        return apply_to_collection(batch, KeyedJaggedTensor, prefetch)
 
     @property
-    def _trainer(self) -> Any:
+    def _trainer(self) -> Trainer:
         return self._require_module().trainer
 
-    def _require_module(self) -> torch.nn.Module:
+    def _require_module(self) -> LightningModule:
         assert self.lightning_module is not None
         return self.lightning_module
 
     @override
     def teardown(self) -> None:
-        self._finish_writing()
+        self.checkpoint_writer.finish()
         # The tables stay where they are: what is sharded cannot be moved.
         assert self.cluster_environment is not None
         assert self.accelerator is not None
@@ -354,12 +288,12 @@ class TorchRecStrategy(DDPStrategy):
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
     def _local_tables(self) -> list[LocalTable]:
-        assert self._plan is not None
-        return list(local_tables(self._require_module(), self._plan, self._tables))
+        assert self.plan is not None
+        return list(local_tables(self._require_module(), self.plan, self._tables))
 
-    def _sums_beside(self, tables: list[LocalTable]) -> dict[str, Tensor]:
-        """The sums of the tables of which each process has a copy, from the module's own optimizer, by their names."""
-        names = [table.whole.name for table in tables if table.copied]
+    def _state_of_replicated(self, tables: list[LocalTable]) -> dict[str, Tensor]:
+        """The state of replicated tables, by name, which the module's own optimizer has."""
+        names = [table.whole.name for table in tables if table.plan.replicated]
         states = [optimizer.state_dict()["state"] for optimizer in self.optimizers]
         return {name: state[name]["sum"] for state in states for name in names if "sum" in state.get(name, {})}
 
@@ -379,74 +313,27 @@ class TorchRecStrategy(DDPStrategy):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any | None = None
     ) -> None:
-        """Write a checkpoint; all processes call it together.
-
-        It is written into a hidden folder, which gets its name when it is whole.
-        """
-        self._finish_writing()
+        """Write a checkpoint, a folder; all processes call it together."""
+        assert self.plan is not None
         path = Path(self.broadcast(str(filepath)))
-        part = path.with_name(f".{path.name}.part")
         tables = self._local_tables()
-        if self.is_global_zero:
-            shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
-            part.mkdir(parents=True)
-            assert self._plan is not None
-            about = {
-                TABLES: {table.whole.name: describe(table) for table in tables},
-                "table_plan": self._plan.to_json(),
-            }
-            self.checkpoint_io.save_checkpoint(checkpoint | about, part / MAIN_FILE, storage_options=storage_options)
-        self.barrier("checkpoint folder")
-        if not self.reduce_boolean_decision((part / MAIN_FILE).is_file(), all=True):
-            raise InputError(
-                f"{path}: not every process sees this folder, and what it writes would be lost. On several nodes give "
-                "a folder that all share, with --trainer.logger.save_dir."
-            )
-        if self.async_checkpoints and self._background is None:
-            self._background = dist.new_group(backend="gloo", timeout=self._timeout)
-        background = self._background if self.async_checkpoints else None
-        with naming(path):
-            written = save_tables(part / TABLES, tables, self._sums_beside(tables), self._require_mesh(), background)
-        if written is not None:
-            self._writing = written, part, path
-            return
-        if self.is_global_zero:
-            put_in_place(part, path)
-        self.barrier("checkpoint in place")
-
-    def _finish_writing(self) -> None:
-        """Wait until the checkpoint that is written in the background is whole, and give it its name."""
-        if self._writing is not None:
-            self._name_written()
-            self.barrier("checkpoint in place")
-
-    def _name_written(self) -> None:
-        assert self._writing is not None
-        (written, part, path), self._writing = self._writing, None
-        with naming(path):
-            written.result()  # on the first process, that is when all have written
-        if self.is_global_zero:
-            put_in_place(part, path)
+        checkpoint = checkpoint | {"table_plan": self.plan.to_json()}
+        state = self._state_of_replicated(tables)
+        self.checkpoint_writer.write(path, checkpoint, tables, state, self._require_mesh(), storage_options)
 
     @override
     def on_exception(self, exception: BaseException) -> None:
-        # The other processes may be gone, so nothing is done together any more.
-        if self._writing is not None:
-            path = self._writing[2]
-            try:
-                self._name_written()
-            except Exception as error:
-                print(f"{path}: the checkpoint could not be finished ({error}). The one before it is as it was.")
+        self.checkpoint_writer.rescue()
         if isinstance(exception, RuntimeError) and self.world_size > 1 and LOST.search(str(exception)):
             raise InputError(
                 f"Process {self.global_rank} stops: another process of the run was lost, or did not answer within "
-                f"{self._timeout} (hours:minutes:seconds). If it had the time, it said why itself. To go on: the same "
+                f"{self.timeout} (hours:minutes:seconds). If it had the time, it said why itself. To go on: the same "
                 f"command with --ckpt_path=last ({str(exception).strip().splitlines()[0]})"
             ) from exception
 
     @override
     def remove_checkpoint(self, filepath: str | Path) -> None:
-        self._finish_writing()
+        self.checkpoint_writer.finish()
         super().remove_checkpoint(filepath)
 
     @override
@@ -454,7 +341,7 @@ class TorchRecStrategy(DDPStrategy):
         """Read a checkpoint but its tables, which are read when they are sharded."""
         path = Path(self.broadcast(str(checkpoint_path)))
         checkpoint = self.checkpoint_io.load_checkpoint(main_file(path))
-        self._reader = TableReader(path, checkpoint, list(self._known_tables()), self.reset_sums)
+        self._reader = TableReader(path, checkpoint, list(self._known_tables()), self.reset_optimizer_state)
         return checkpoint
 
     def _known_tables(self) -> dict[str, Table]:
@@ -477,14 +364,14 @@ class TorchRecStrategy(DDPStrategy):
     @override
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         for state in checkpoint["optimizer_states"]:
-            for name, sums in self._sums_of_copies.items():
-                state["state"][name] = state_of_sums(sums, checkpoint["global_step"])
-        self._sums_of_copies = {}
+            for name, kept in self._replicated_state.items():
+                state["state"][name] = adagrad_state(kept, checkpoint["global_step"])
+        self._replicated_state = {}
         super().load_optimizer_state_dict(checkpoint)
 
 
 def _with_small_ids(ids: KeyedJaggedTensor) -> KeyedJaggedTensor:
-    """The same with int32: tables cut by rows look up other rows than those asked for with int64 (FBGEMM 1.9, CPU)."""
+    """The same with int32: row-wise tables look up other rows than those asked for with int64 (FBGEMM 1.9, CPU)."""
     if ids.values().dtype == torch.int32 and ids.lengths().dtype == torch.int32:
         return ids
     return KeyedJaggedTensor(ids.keys(), ids.values().int(), ids.weights_or_none(), ids.lengths().int())

@@ -1,15 +1,10 @@
-"""Short training runs of a small DLRM, many of them in one group of processes that find each other once."""
+"""Short training runs of a small DLRM, which several processes make one after the other."""
 
 import json
-import multiprocessing
 import os
 import resource
-import signal
-import socket
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +14,6 @@ from lightning.pytorch import seed_everything
 from lightning.pytorch.demos.boring_classes import BoringModel
 from torch import Tensor
 from torch.optim.lr_scheduler import ExponentialLR
-from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
 
 from modules.dlrm import ClickPredictor
@@ -27,12 +21,10 @@ from modules.row_wise_adagrad import RowWiseAdagrad
 from sextant.errors import InputError
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from sextant.strategies.torchrec import TorchRecStrategy
+from tests.ranks import Ranks
+from tests.sextant.strategies.generated_clicks import DENSE, TABLES, Clicks
 
-#: More rows than are drawn together; none that the number of processes divides; fewer rows than processes.
-TABLES = {"large": 4500, "odd": 301, "small": 40, "tiny": 3}
 DIM = 64
-BATCH = 48  # divides by 2, 3 and 4
-DENSE = 4
 # Adagrad makes steps of any gradient that is not exactly 0, also of rounding errors where eps is small.
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "sgd": lambda p: torch.optim.SGD(p, lr=20.0),
@@ -48,11 +40,11 @@ class Case:
 
     Args:
         name: its results are written to ``<name>.pt``.
-        strategy: settings of the strategy; an ordinary one if None.
+        strategy: settings of the strategy; an ordinary one, in this process, if None.
         optimizer: of the tables.
         steps: of the run, in epochs of ten.
         save_at: a checkpoint is written to ``<name>/last.ckpt`` after each of these steps.
-        resume: the checkpoint to go on from, a path in the folder of the runs.
+        resume: the run whose checkpoint this one resumes from.
         decay: of the sparse learning rate, each step.
         validate_every: steps between validations; none if 0.
         trainer: other settings of the Trainer.
@@ -61,8 +53,10 @@ class Case:
         keep_steps: record the tables after each step.
         other_model: a model without tables.
         extra_table: the model has one more.
-        full_at: no file can have more than a megabyte from this step on, as where the disk is full.
         own_seeds: each process has a seed of its own, as where none is given.
+        full_at: no file can have more than a megabyte from this step on, as where the disk is full.
+        processes: of a node.
+        num_nodes: nodes.
     """
 
     name: str
@@ -70,7 +64,7 @@ class Case:
     optimizer: str = "sgd"
     steps: int = 20
     save_at: Sequence[int] = ()
-    resume: str | None = None
+    resume: "Case | None" = None
     decay: float = 0.9
     validate_every: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)
@@ -81,84 +75,34 @@ class Case:
     extra_table: bool = False
     own_seeds: bool = False
     full_at: int | None = None
+    processes: int = 2
+    num_nodes: int = 1
+
+    @property
+    def checkpoint(self) -> Path:
+        """Its checkpoint, in the folder of the runs."""
+        return Path(self.name) / LAST
 
 
-class Batches(torch.utils.data.Dataset[Any]):
-    """Batches that are the same for any number of processes, each of which takes every so many samples.
-
-    Features have none to three values, also the same one twice.
-
-    Args:
-        count: how many.
-        seed: of what is drawn.
-        trainer: whose step says which batch is next; if None, they come in order.
-        ranks: this process and the number of all.
-        tables: rows of each.
-    """
-
-    def __init__(
-        self, count: int, seed: int, trainer: pl.Trainer | None, ranks: tuple[int, int], tables: dict[str, int]
-    ) -> None:
-        self.trainer = trainer
-        self.batches: list[dict[str, Any]] = []
-        first, step = ranks
-        draw = torch.Generator().manual_seed(seed)
-        for _ in range(count):
-            dense = torch.randn(BATCH, DENSE, generator=draw)
-            label = torch.randint(0, 2, (BATCH,), generator=draw).float()
-            values, lengths = [], []
-            for rows in tables.values():
-                # Half of the values are among few rows, so that rows come twice, in one sample and in several.
-                counts = torch.randint(0, 4 if rows > 5 else 2, (BATCH,), generator=draw).tolist()
-                few = [rows if i % 2 else min(rows, 5) for i in range(BATCH)]
-                bags = [torch.randint(0, r, (n,), generator=draw) for r, n in zip(few, counts, strict=True)]
-                values += bags[first::step]
-                lengths += counts[first::step]
-            ids = KeyedJaggedTensor(list(tables), torch.cat(values), lengths=torch.tensor(lengths))
-            batch = {"dense": dense, "label": label, "weight": torch.ones(BATCH), "index": torch.arange(BATCH)}
-            self.batches.append({key: value[first::step] for key, value in batch.items()} | {"sparse": ids})
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.batches[index if self.trainer is None else self.trainer.global_step % len(self)]
+def alone(optimizer: str = "sgd", **more: Any) -> Case:
+    """The same model without sharding, in one process."""
+    return Case(**{"name": optimizer, "optimizer": optimizer, "processes": 1, **more})
 
 
-class Clicks(pl.LightningDataModule):
-    """Ten batches an epoch, and three to validate with.
+def sharded(kind: str, optimizer: str = "sgd", name: str | None = None, **more: Any) -> Case:
+    """A run whose tables are all sharded in one way."""
+    return Case(name or f"{optimizer}-{kind}", {"sharding_types": [kind]}, optimizer, **more)
 
-    Args:
-        extra_table: one more table.
-        in_order: give batches in order, as a strategy wants them that takes them ahead of their steps.
-    """
 
-    def __init__(self, extra_table: bool, in_order: bool) -> None:
-        super().__init__()
-        self.in_order = in_order
-        self.table_sizes = {**TABLES, **({"extra": 7} if extra_table else {})}
-        self.dense_features = [f"x{i}" for i in range(DENSE)]
-
-    def loader(self, count: int, seed: int, by_step: bool) -> torch.utils.data.DataLoader[Any]:
-        trainer = self.trainer
-        assert trainer is not None
-        ranks = (trainer.global_rank, trainer.world_size)
-        batches = Batches(count, seed, trainer if by_step else None, ranks, self.table_sizes)
-        return torch.utils.data.DataLoader(batches, batch_size=None)
-
-    @override
-    def train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
-        return self.loader(10, 0, not self.in_order)
-
-    @override
-    def val_dataloader(self) -> torch.utils.data.DataLoader[Any]:
-        return self.loader(3, 1, False)
+def saved(kind: str, optimizer: str = "adagrad") -> Case:
+    """A run that keeps a checkpoint of its seventh step."""
+    return sharded(kind, optimizer, f"{optimizer}-save-{kind}", save_at=(7,))
 
 
 def whole_tables(module: ClickPredictor, trainer: pl.Trainer) -> dict[str, Tensor]:
     """Put the tables together from the shards of all processes.
 
-    Each number must be in exactly one shard; copies must be the same.
+    Each number must be in exactly one shard; replicas must be the same.
     """
     assert module.tables is not None
     state = {name: value.detach() for name, value in module.tables.state_dict().items()}
@@ -169,7 +113,7 @@ def whole_tables(module: ClickPredictor, trainer: pl.Trainer) -> dict[str, Tenso
             found[name] = value.clone()
             if trainer.world_size > 1:
                 torch.distributed.all_gather_object(everywhere, found[name])
-                assert all(torch.equal(copy, found[name]) for copy in everywhere), name
+                assert all(torch.equal(replica, found[name]) for replica in everywhere), name
             continue
         local = value.to_local()
         pieces = list(zip(local.local_offsets(), local.local_shards(), strict=False))
@@ -206,7 +150,7 @@ class Record(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if trainer.global_step + 1 == self.case.full_at:
             if isinstance(trainer.strategy, TorchRecStrategy):
-                trainer.strategy._finish_writing()  # what was begun before is not what meets the full disk
+                trainer.strategy.checkpoint_writer.finish()  # what is being written is not to meet the full disk
             resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         self.rates.append([group["lr"] for group in trainer.optimizers[0].param_groups])
 
@@ -220,8 +164,7 @@ class Record(pl.Callback):
         if self.case.keep_steps:
             self.tables[trainer.global_step] = whole_tables(pl_module, trainer)
         if trainer.global_step in self.case.save_at:
-            path = self.folder / self.case.name / LAST
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(self.folder / self.case.checkpoint)
             if trainer.is_global_zero:
                 with (self.folder / f"{self.case.name}.saved").open("a") as file:
                     file.write(f"{trainer.global_step}\n")
@@ -231,146 +174,147 @@ class Record(pl.Callback):
         self.val_losses.append(float(trainer.callback_metrics["val/loss"]))
 
 
-def train(case: Case, folder: Path, devices: int, num_nodes: int = 1) -> None:
+def small_model(case: Case) -> pl.LightningModule:
+    """The model that a case trains."""
+    if case.other_model:
+        return BoringModel()
+    return ClickPredictor(
+        DENSE,
+        len(TABLES) + case.extra_table,
+        DIM,
+        [16],
+        [16],
+        pooling=case.pooling,
+        sparse_optimizer=OPTIMIZERS[case.optimizer],
+        sparse_scheduler=lambda o: ExponentialLR(o, case.decay),
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5),
+        scheduler=lambda o: ExponentialLR(o, 0.95),
+    )
+
+
+def train(case: Case, folder: Path) -> None:
     """Run a case; the first process writes its results, ``error`` if it was refused."""
-    seed_everything(1 + case.own_seeds * int(os.environ.get("LOCAL_RANK", "0")), verbose=False)
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    seed_everything(1 + case.own_seeds * rank, verbose=False)
     results: dict[str, Any] = {}
     record = Record(case, folder)
-    is_first = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     try:
-        strategy: Any = "auto" if case.strategy is None else TorchRecStrategy(**case.strategy)
-        module: pl.LightningModule = (
-            BoringModel()
-            if case.other_model
-            else ClickPredictor(
-                DENSE,
-                len(TABLES) + case.extra_table,
-                DIM,
-                [16],
-                [16],
-                pooling=case.pooling,
-                sparse_optimizer=OPTIMIZERS[case.optimizer],
-                sparse_scheduler=lambda o: ExponentialLR(o, case.decay),
-                optimizer=lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5),
-                scheduler=lambda o: ExponentialLR(o, 0.95),
-            )
-        )
-        validations = {"val_check_interval": case.validate_every} if case.validate_every else {"limit_val_batches": 0}
-        trainer = pl.Trainer(
-            **{
-                "max_steps": case.steps,
-                "accelerator": "cpu",
-                "devices": devices,
-                "num_nodes": num_nodes,
-                "strategy": strategy,
-                "logger": False,
-                "default_root_dir": str(folder / "root"),
-                "enable_checkpointing": False,
-                "enable_progress_bar": False,
-                "enable_model_summary": False,
-                "num_sanity_val_steps": 0,
-                "use_distributed_sampler": False,
-                "plugins": [AtomicCheckpointIO()],
-                "callbacks": [record],
-                **({} if case.only_validate else validations),
-                **case.trainer,
-            }
-        )
-        resume = None if case.resume is None else folder / case.resume
-        data = Clicks(case.extra_table, in_order=bool(case.strategy and case.strategy.get("pipelined")))
-        if case.only_validate:
-            trainer.validate(module, data, ckpt_path=resume, verbose=False, weights_only=True)
-        else:
-            trainer.fit(module, data, ckpt_path=resume, weights_only=True)
-        assert isinstance(module, ClickPredictor)
-        results |= {
-            "losses": record.losses,
-            "val_losses": record.val_losses,
-            "rates": record.rates,
-            "initial": record.initial,
-            "steps": record.tables,
-            "tables": whole_tables(module, trainer),
-            "network": {name: value.clone() for name, value in module.network.state_dict().items()},
-            "plan": getattr(trainer.strategy, "_plan", None) and trainer.strategy._plan.to_json(),  # type: ignore[attr-defined]
-        }
+        results = run(case, folder, record)
     except InputError as error:
         results["error"] = str(error)
     finally:
-        most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    if is_first:
+    if rank == 0 and os.environ.get("NODE_RANK", "0") == "0":
         torch.save(results, folder / f"{case.name}.pt")
 
 
-def _rank(
-    cases: Sequence[Case], folder: Path, devices: int, num_nodes: int, environment: dict[str, str], log: Path
-) -> None:
-    os.environ.update(environment)
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    torch.set_num_threads(1)
-    try:
-        for case in cases:
-            train(case, folder, devices, num_nodes)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)  # not to wait for the others
+def run(case: Case, folder: Path, record: Record) -> dict[str, Any]:
+    """Run a case in this process, together with the others."""
+    validations = {"val_check_interval": case.validate_every} if case.validate_every else {"limit_val_batches": 0}
+    strategy = None if case.strategy is None else TorchRecStrategy(**case.strategy)
+    trainer = pl.Trainer(
+        **{
+            "max_steps": case.steps,
+            "accelerator": "cpu",
+            "devices": case.processes,
+            "num_nodes": case.num_nodes,
+            "strategy": strategy or "auto",
+            "logger": False,
+            "default_root_dir": str(folder / "root"),
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "use_distributed_sampler": False,
+            "plugins": [AtomicCheckpointIO()],
+            "callbacks": [record],
+            **({} if case.only_validate else validations),
+            **case.trainer,
+        }
+    )
+    resume = None if case.resume is None else folder / case.resume.checkpoint
+    data = Clicks(case.extra_table, in_order=bool(case.strategy and case.strategy.get("pipelined")))
+    module = small_model(case)
+    if case.only_validate:
+        trainer.validate(module, data, ckpt_path=resume, verbose=False, weights_only=True)
+    else:
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    assert isinstance(module, ClickPredictor)
+    return {
+        "losses": record.losses,
+        "val_losses": record.val_losses,
+        "rates": record.rates,
+        "initial": record.initial,
+        "steps": record.tables,
+        "tables": whole_tables(module, trainer),
+        "network": {name: value.clone() for name, value in module.network.state_dict().items()},
+        "plan": strategy.plan.to_json() if strategy and strategy.plan else None,
+    }
 
 
-def start(cases: Sequence[Case], folder: Path, devices: int, num_nodes: int = 1) -> list[ForkServerProcess]:
-    """Start processes that run cases one after the other."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = []
-    context = multiprocessing.get_context("forkserver")
-    for node in range(num_nodes):
-        for rank in range(devices):
-            environment = {
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-                "NODE_RANK": str(node),
-                "LOCAL_RANK": str(rank),
-            }
-            process = context.Process(
-                target=_rank, args=(cases, folder, devices, num_nodes, environment, folder / "log")
-            )
-            process.start()
-            processes.append(process)
-    return processes
+class Runs:
+    """Runs in a folder, each made when it is first asked for, after those whose checkpoints it needs.
 
-
-def kill(processes: Sequence[ForkServerProcess]) -> None:
-    """Kill processes without a word: none can tidy up."""
-    for process in processes:
-        if process.pid is not None and process.is_alive():
-            os.kill(process.pid, signal.SIGKILL)
-    for process in processes:
-        process.join()
-
-
-class Results:
-    """What runs in a folder found, and the same run of the model in this process without sharding."""
+    Args:
+        folder: for results, checkpoints and the output of the processes.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._made: dict[str, Case] = {}
+        self._ranks: dict[tuple[int, int], Ranks] = {}
 
-    def __getitem__(self, name: str) -> dict[str, Any]:
-        file = self.folder / f"{name}.pt"
-        results: dict[str, Any] = torch.load(file, weights_only=True)
+    def __call__(self, case: Case) -> dict[str, Any]:
+        """The results of a run."""
+        if case.name not in self._made:
+            if case.resume is not None:
+                self(case.resume)
+            if case.strategy is None:
+                threads = torch.get_num_threads()
+                torch.set_num_threads(1)
+                train(case, self.folder)
+                torch.set_num_threads(threads)
+            else:
+                self.ranks(case.processes, case.num_nodes).run(train, case, self.folder)
+            self._made[case.name] = case
+        assert self._made[case.name] == case, f"there are two runs by the name of {case.name}"
+        results: dict[str, Any] = torch.load(self.folder / f"{case.name}.pt", weights_only=True)
         return results
 
-    def alone(self, case: Case) -> dict[str, Any]:
-        """Run a case in this process, once."""
-        if not (self.folder / f"{case.name}.pt").exists():
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)
-            train(case, self.folder, 1)
-            torch.set_num_threads(threads)
-        return self[case.name]
+    def checkpoint(self, case: Case) -> Path:
+        """The last checkpoint of a run."""
+        self(case)
+        return self.folder / case.checkpoint
 
-    def saved(self, name: str) -> list[int]:
-        """The steps whose checkpoints were written, as far as is known."""
-        file = self.folder / f"{name}.saved"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    def ranks(self, processes: int, num_nodes: int = 1) -> Ranks:
+        """The processes that make runs."""
+        key = (processes * num_nodes, num_nodes)
+        if key not in self._ranks or not self._ranks[key].alive:
+            self._ranks[key] = Ranks(key[0], self.folder / "log", num_nodes)
+        return self._ranks[key]
+
+    def close(self) -> None:
+        """End all processes."""
+        for ranks in self._ranks.values():
+            ranks.close()
+
+
+def saved_steps(folder: Path, case: Case) -> list[int]:
+    """The steps whose checkpoints were written, as far as is known."""
+    file = folder / f"{case.name}.saved"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def assert_same(found: dict[str, Any], expected: dict[str, Any], tolerance: float = 1e-6, begin: int = 0) -> None:
+    """The losses, rates, tables and the dense part are the same; those of the steps from the given one on."""
+    assert "error" not in found, found["error"]
+    assert len(found["losses"]) == len(expected["losses"]) - begin
+    for name in ("losses", "rates"):
+        assert torch.allclose(
+            torch.tensor(found[name]), torch.tensor(expected[name][begin:]), rtol=0, atol=tolerance
+        ), name
+    for part in ("tables", "network"):
+        assert found[part].keys() == expected[part].keys()
+        for name, value in found[part].items():
+            assert torch.allclose(value, expected[part][name], rtol=0, atol=tolerance), name

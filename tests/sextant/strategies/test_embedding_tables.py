@@ -1,4 +1,4 @@
-"""Tables begin with the same values however they are cut."""
+"""Tables start with the same values however they are sharded."""
 
 import math
 from functools import partial
@@ -45,7 +45,7 @@ def test_values_are_uniform_within_the_root_of_the_rows() -> None:
     assert len(torch.unique(WHOLE, dim=0)) == len(WHOLE)  # no block is drawn like another
 
 
-def test_other_seeds_and_other_tables_begin_differently() -> None:
+def test_other_seeds_and_other_tables_start_differently() -> None:
     assert torch.equal(whole(rows=50), whole(rows=50))
     assert not torch.isclose(whole(rows=50), whole(rows=50, seed=1)).any()
     assert not torch.isclose(whole(rows=50), whole("u", rows=50)).any()

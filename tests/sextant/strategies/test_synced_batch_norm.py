@@ -1,6 +1,6 @@
 """Batch normalization of two processes is that of one process with the images of both."""
 
-import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -8,10 +8,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-import tests.launch  # noqa: F401 its fork server has imported torch
 from sextant.strategies.synced_batch_norm import SyncedBatchNorm
+from tests.ranks import Ranks
 
-SHARES = (slice(0, 3), slice(3, 4))  # the processes have three images and one
+IMAGES = (slice(0, 3), slice(3, 4))  # the processes have three images and one
 
 
 def make() -> tuple[nn.Sequential, Tensor]:
@@ -29,20 +29,21 @@ def pass_through(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
     return values | dict(network.named_buffers()) | {"output": output.detach(), "grad of image": image.grad}
 
 
-def work(rank: int, path: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{path}/meeting", rank=rank, world_size=2)
+def work(path: Path) -> None:
+    rank = int(os.environ["LOCAL_RANK"])
+    if not dist.is_initialized():
+        dist.init_process_group("gloo", rank=rank, world_size=2)
     network, image = make()
     SyncedBatchNorm().apply(network)
     assert type(network[1]) is not nn.BatchNorm2d
-    values = pass_through(network, image[SHARES[rank]].clone())
+    values = pass_through(network, image[IMAGES[rank]].clone())
     for name, value in values.items():
         if name.startswith("grad of ") and name != "grad of image":
             dist.all_reduce(value)
-    torch.save(values, f"{path}/{rank}.pt")
+    torch.save(values, path / f"{rank}.pt")
     network.eval()(image)  # with the running statistics, without the other process
     SyncedBatchNorm().revert(network)
     assert type(network[1]) is nn.BatchNorm2d
-    dist.destroy_process_group()
 
 
 def test_layers_on_gpus_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,19 +56,13 @@ def test_layers_on_gpus_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> N
     assert network.state_dict().keys() == names
 
 
-def test_statistics_and_gradients_are_those_of_all_images(tmp_path: Path) -> None:
+def test_statistics_and_gradients_are_those_of_all_images(two_ranks: Ranks, tmp_path: Path) -> None:
     network, image = make()
     whole = pass_through(network, image.clone())
-    context = multiprocessing.get_context("forkserver")
-    processes = [context.Process(target=work, args=(rank, str(tmp_path))) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
-    for rank, share in enumerate(SHARES):
-        values = torch.load(f"{tmp_path}/{rank}.pt", weights_only=True)
+    two_ranks.run(work, tmp_path)
+    for rank, images in enumerate(IMAGES):
+        values = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert values.keys() == whole.keys()
         for name, value in values.items():
-            expected = whole[name][share] if name in ("output", "grad of image") else whole[name]
+            expected = whole[name][images] if name in ("output", "grad of image") else whole[name]
             assert torch.allclose(value, expected, rtol=1e-5, atol=1e-6), name
