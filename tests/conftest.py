@@ -3,7 +3,7 @@
 import os
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from datamodules.synthetic import librispeech as librispeech_sample
 from datamodules.synthetic import pascal_voc as pascal_voc_sample
 from datamodules.synthetic import text_vqa as text_vqa_sample
 from datamodules.synthetic import tiny_imagenet as tiny_imagenet_sample
+from tests.workloads.workload import CONFIGS, Workload
 
 # CI tries the same examples each time; on a developer's machine Hypothesis goes on looking for new ones. No example
 # fails because the machine is busy.
@@ -98,58 +99,14 @@ def pascal_voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_data(
-    tiny_imagenet: Path,
-    wikitext2: Path,
-    librispeech: Path,
-    criteo: Path,
-    text_vqa: Path,
-    pascal_voc: Path,
-    cache: Path,
-) -> dict[str, list[str]]:
-    """For each DataModule, the words of a command that fit its configurations to the small data above."""
-    return {
-        "TinyImageNet": [
-            *(f"--data.root={tiny_imagenet}", f"--data.cache={cache}", "--data.batch_size=16"),
-            *("--model.num_classes=10", "--model.stem=imagenet"),
-        ],
-        "WikiText2": [
-            *(f"--data.root={wikitext2}", f"--data.cache={cache}", "--data.batch_size=4", "--data.sequence_length=8"),
-            *("--data.eval_length=8", "--data.eval_batch_size=2", "--data.eval_stride=8", "--model.vocab_size=14"),
-            *("--model.architecture.embedding_dim=16", "--model.architecture.num_heads=2"),
-            *("--model.architecture.num_layers=2", "--model.architecture.feedforward_dim=24"),
-        ],
-        "LibriSpeech": [
-            *(f"--data.root={librispeech}", f"--data.cache={cache}", "--data.subsets.train=[train-small]"),
-            *("--data.subsets.val=[dev-small]", "--data.subsets.test=[test-small]"),
-            *("--data.batching.max_batch_length=6", "--data.features.num_features=16"),
-            *("--model.num_features=16", "--model.dim=16", "--model.num_heads=2"),
-            *("--model.num_layers=1", "--model.feedforward_dim=16", "--model.kernel_size=3"),
-        ],
-        "Criteo": [
-            *(f"--data.root={criteo}", f"--data.cache={cache}", "--data.batch_size=8", "--data.eval_batch_size=6"),
-            *("--data.fractions=[0.6,0.2,0.2]", "--data.table_sizes=50", "--data.num_workers=0"),
-            *("--data.train=[train.txt]", "--data.val=[]"),
-            *("--model.embedding_dim=8", "--model.bottom=[8]", "--model.top=[8]", "--model.cross_rank=4"),
-            "--trainer.val_check_interval=1.0",
-        ],
-        "TextVQA": [
-            *(f"--data.dataset={text_vqa / 'data'}", f"--data.cache={cache}", f"--data.tokenizer={text_vqa}"),
-            *("--data.batch_size=32", "--data.max_question_length=16", "--data.image_size=16"),
-            *("--model.vocab_size=14", "--model.weights=null", "--model.hidden_dim=16"),
-            *("--model.architecture.image_size=16", "--model.architecture.patch_size=8"),
-            *("--model.architecture.question_tokens=38", "--model.architecture.max_question_length=16"),
-            *("--model.architecture.dim=16", "--model.architecture.feedforward_dim=16"),
-            *("--model.architecture.num_heads=2", "--model.architecture.image_layers=1"),
-            *("--model.architecture.text_layers=1", "--model.architecture.multimodal_layers=1"),
-        ],
-        "PascalVOC": [
-            *(
-                f"--data.root={pascal_voc}",
-                f"--data.cache={cache}",
-                "--data.batch_size=4",
-                "--data.augmentation.crop_size=33",
-            ),
-            *("--model.backbone=mobilenet_v3_large", "--model.backbone_weights=null", "--model.num_classes=5"),
-        ],
-    }
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
+    """The arguments by which a command runs a configuration on small data, by the name of its file in ``configs``."""
+    folder = tmp_path_factory.mktemp("small")
+
+    def arguments(name: str) -> list[str]:
+        workload = Workload(CONFIGS / f"{name}.yaml")
+        overlay = folder / f"{name}.yaml"
+        overlay.write_text(workload.small(request.getfixturevalue)[0], encoding="utf-8")
+        return [f"--config={workload.config}", f"--config={overlay}"]
+
+    return arguments

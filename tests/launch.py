@@ -1,31 +1,28 @@
 """Run commands of train.py in processes of their own, without the ten seconds that importing Lightning takes.
 
-A fork server imports what the commands need once; each command runs in a fork of it.
+Each is a fork of the process of the tests, which has imported everything, and computes in one thread.
 """
 
+import importlib
 import multiprocessing
 import os
 import socket
 import sys
 from collections.abc import Sequence
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(
-    ["sextant.cli.cli", "torchvision", "torch._dynamo", "sextant.strategies.torchrec", "modules.dlrm"]
-)
+_context = multiprocessing.get_context("fork")
 
 
 def _command(args: list[str], environment: dict[str, str], folder: str, log: str | None) -> None:
-    # A process of the fork server would start loader workers by a server of its own; train.py's are plain forks.
-    multiprocessing.set_start_method("fork", force=True)
     os.chdir(folder)
     os.environ.update(environment)
     if log is not None:
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(out, 1)
         os.dup2(out, 2)
+        sys.stdout = sys.stderr = os.fdopen(out, "w", buffering=1)  # in place of pytest's
     sys.argv = ["train.py"]
     from train import main
 
@@ -34,8 +31,10 @@ def _command(args: list[str], environment: dict[str, str], folder: str, log: str
 
 def start(
     args: Sequence[str | Path], folder: Path, environment: dict[str, str] | None = None, log: Path | None = None
-) -> ForkServerProcess:
+) -> ForkProcess:
     """Start a command in ``folder``; its output goes to the file ``log``."""
+    for name in ("train", "torchvision", "torch._dynamo"):  # imported here, no fork has to
+        importlib.import_module(name)
     process = _context.Process(
         target=_command, args=([str(arg) for arg in args], environment or {}, str(folder), str(log) if log else None)
     )
@@ -45,7 +44,7 @@ def start(
 
 def start_ranks(
     args: Sequence[str | Path], folder: Path, world_size: int, log: Path, strategy: str = "ddp"
-) -> list[ForkServerProcess]:
+) -> list[ForkProcess]:
     """Start a command as ``world_size`` processes that find each other as under torchrun."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -55,6 +54,8 @@ def start_ranks(
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(world_size),
     }
+    if strategy == "TorchRecStrategy":
+        importlib.import_module("sextant.strategies.torchrec")
     ranks = [f"--trainer.strategy={strategy}", f"--trainer.devices={world_size}"]
     return [
         start([*args, *ranks], folder, shared | {"LOCAL_RANK": str(rank), "NODE_RANK": "0"}, log)
@@ -62,7 +63,7 @@ def start_ranks(
     ]
 
 
-def finish(processes: Sequence[ForkServerProcess], log: Path, timeout: float = 300) -> None:
+def finish(processes: Sequence[ForkProcess], log: Path, timeout: float = 300) -> None:
     """Wait for processes and fail, with their output, unless all end well."""
     for process in processes:
         process.join(timeout)

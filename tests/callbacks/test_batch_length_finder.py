@@ -29,7 +29,6 @@ from sextant.optimization import Optimization
 from tests.datamodules import speech_data
 from train import main
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "conformer_librispeech.yaml"
 LEAST, MOST = 64.0, 10_000.0
 LIMIT = 300.0
 NOISE = 12.0  # MB that the libraries take besides
@@ -395,10 +394,10 @@ def test_position_holds_a_budget_that_was_found_until_another_one_is_given(make:
 
 
 @pytest.fixture(scope="module")
-def run(small_data: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def run(small: Callable[[str], list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Run ``fit`` in a folder of its own, with drawn speeds, masks and dropout, in batches of up to three."""
     words = [
-        *(f"--config={CONFIG}", *small_data["LibriSpeech"], "--data.num_workers=0", "--data.batching.max_batch_ex=3"),
+        *(*small("conformer_librispeech"), "--data.num_workers=0", "--data.batching.max_batch_ex=3"),
         *("--trainer.max_epochs=2", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
         *("--trainer.limit_val_batches=1", "--trainer.num_sanity_val_steps=0", "--recovery_checkpoint.every_n_steps=2"),
         "--trainer.callbacks=[callbacks.weight_averaging.EMAWeightAveraging]",

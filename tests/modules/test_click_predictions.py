@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,13 @@ from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from tests.launch import finish, start_ranks
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-CONFIG = CONFIGS / "dlrm_criteo.yaml"
 
 
 @pytest.fixture(scope="module")
-def words(small_data: dict[str, list[str]]) -> list[str]:
+def words(small: Callable[[str], list[str]]) -> list[str]:
     """What all commands have in common."""
     quiet = ["--trainer.log_every_n_steps=2", "--trainer.enable_progress_bar=false"]
-    return [f"--config={CONFIG}", *small_data["Criteo"], "--trainer.max_epochs=2", *quiet]
+    return [*small("dlrm_criteo"), "--trainer.max_epochs=2", *quiet]
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,15 @@ from modules.conformer import SpeechRecognizer
 from modules.networks.ctc import Spelled, best_path, ctc_losses
 from sextant.errors import InputError
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "conformer_librispeech.yaml"
 TINY: dict[str, Any] = {"num_features": 16, "dim": 16, "num_heads": 2, "num_layers": 1}
 TINY |= {"feedforward_dim": 16, "kernel_size": 3, "dropout": 0.0}
 
 
 @pytest.fixture(scope="module")
-def words(small_data: dict[str, list[str]]) -> list[str]:
+def words(small: Callable[[str], list[str]]) -> list[str]:
     """What all commands have in common."""
     return [
-        *(f"--config={CONFIG}", *small_data["LibriSpeech"], "--data.num_workers=0"),
+        *(*small("conformer_librispeech"), "--data.num_workers=0"),
         *("--trainer.max_epochs=2", "--trainer.log_every_n_steps=2", "--trainer.enable_progress_bar=false"),
     ]
 

@@ -1,6 +1,7 @@
 """Segmentation's commands, end to end on a few small images."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,14 @@ from modules.deeplab import SemanticSegmenter
 from sextant.errors import InputError
 from tests.launch import finish, start_ranks
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "deeplab_voc.yaml"
 CLASSES = ["background", *synthetic_set.SHAPES]
 
 
 @pytest.fixture(scope="module")
-def words(small_data: dict[str, list[str]]) -> list[str]:
+def words(small: Callable[[str], list[str]]) -> list[str]:
     """What all commands have in common."""
     return [
-        *(f"--config={CONFIG}", *small_data["PascalVOC"], "--data.num_workers=0"),
+        *(*small("deeplab_voc"), "--data.num_workers=0"),
         *("--trainer.max_epochs=2", "--trainer.log_every_n_steps=2", "--trainer.enable_progress_bar=false"),
     ]
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from modules.flava import VisualQuestionAnswerer, best_answers
 from modules.networks.flava import FlavaArchitecture
 from sextant.errors import InputError
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "flava_textvqa.yaml"
 TINY = FlavaArchitecture(
     image_size=16,
     patch_size=8,
@@ -204,9 +204,9 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], messa
 
 
 @pytest.fixture(scope="module")
-def words(small_data: dict[str, list[str]]) -> list[str]:
+def words(small: Callable[[str], list[str]]) -> list[str]:
     return [
-        *(f"--config={CONFIG}", *small_data["TextVQA"], "--data.num_workers=0"),
+        *(*small("flava_textvqa"), "--data.num_workers=0"),
         *("--trainer.max_epochs=2", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
     ]
 

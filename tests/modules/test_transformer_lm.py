@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,11 @@ from modules.networks.transformer import TransformerArchitecture
 from modules.transformer_lm import Generation, WordLanguageModel
 from sextant.errors import InputError
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "transformer_wikitext2.yaml"
-
 
 @pytest.fixture(scope="module")
-def words(small_data: dict[str, list[str]]) -> list[str]:
+def words(small: Callable[[str], list[str]]) -> list[str]:
     """What all commands have in common."""
-    return [f"--config={CONFIG}", *small_data["WikiText2"], "--trainer.max_epochs=2", "--trainer.log_every_n_steps=2"]
+    return [*small("transformer_wikitext2"), "--trainer.max_epochs=2", "--trainer.log_every_n_steps=2"]
 
 
 def test_board_has_loss_perplexity_bits_speed_rate_norm_and_text(trained: Path) -> None:

@@ -27,8 +27,6 @@ from tests.datamodules.speech_data import librispeech as small_librispeech
 from tests.recording import read_batches
 from train import main as train
 
-CONFIG = Path(__file__).resolve().parents[3] / "configs" / "conformer_librispeech.yaml"
-
 
 @pytest.fixture(scope="module")
 def make(shards: Path, librispeech: Path, cache: Path) -> Callable[..., LibriSpeech]:
@@ -306,10 +304,10 @@ def test_run_that_is_resumed_anywhere_is_the_undisturbed_one(
 
 @pytest.fixture(scope="module")
 def run(
-    shards: Path, small_data: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory
+    shards: Path, small: Callable[[str], list[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Any]]:
     """Run commands in one folder, one after the other, as a user does."""
-    words = [f"--config={CONFIG}", *small_data["LibriSpeech"], f"--data.subsets.shards={pattern(shards)}"]
+    words = [*small("conformer_librispeech"), f"--data.subsets.shards={pattern(shards)}"]
     words += ["--data.subsets.train=[nowhere]", "--data.num_workers=0", "--trainer.log_every_n_steps=2"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("runs"))

@@ -3,11 +3,11 @@
 import csv
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -205,13 +205,12 @@ def test_command_without_a_workload_names_those_there_are(folder: Path) -> None:
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_trains_for_some_steps(
-    config: Path, small_data: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Path, small: Callable[[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    data = yaml.safe_load(config.read_text())["data"]["class_path"].rsplit(".", 1)[-1]
     run(
-        *("fit", f"--config={config}", *small_data[data]),
+        *("fit", *small(config.stem)),
         *("--data.num_workers=0", "--trainer.max_epochs=1"),
         *("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--trainer.enable_progress_bar=false"),
     )

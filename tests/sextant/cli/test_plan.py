@@ -1,6 +1,7 @@
 """``train.py plan``: tables planned for devices that are not there, of our module and of others."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,11 @@ class Tableless(LightningModule):
 
 
 @pytest.fixture
-def here(small_data: dict[str, list[str]], folder: Path) -> list[str]:
+def here(small: Callable[[str], list[str]], folder: Path) -> list[str]:
     """Click prediction on a few rows of data."""
     where = ["--devices=4", "--devices_per_node=2", "--kind=cpu", "--memory_gb=1"]
     sizes = "--data.table_sizes=1000000"
-    return ["plan", f"--config={CONFIGS / 'dlrm_criteo.yaml'}", *small_data["Criteo"], sizes, *where]
+    return ["plan", *small("dlrm_criteo"), sizes, *where]
 
 
 def of_this_file(model: type) -> list[str]:

@@ -21,20 +21,19 @@ from sextant.export.formats.torch_export import TorchExport
 from sextant.export.graph import ExportGraph
 from train import main
 
-CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 QUIET = ["--data.num_workers=0", "--trainer.enable_progress_bar=false"]
 
 
 @pytest.fixture(scope="module")
-def deeplab(small_data: dict[str, list[str]], folder: Path) -> list[str]:
+def deeplab(small: Callable[[str], list[str]], folder: Path) -> list[str]:
     """What commands on the small images have in common."""
-    return [f"--config={CONFIGS / 'deeplab_voc.yaml'}", *small_data["PascalVOC"], *QUIET]
+    return [*small("deeplab_voc"), *QUIET]
 
 
 @pytest.fixture(scope="module")
-def transformer(small_data: dict[str, list[str]], folder: Path) -> list[str]:
+def transformer(small: Callable[[str], list[str]], folder: Path) -> list[str]:
     """What commands on the small text have in common."""
-    return [f"--config={CONFIGS / 'transformer_wikitext2.yaml'}", *small_data["WikiText2"], *QUIET]
+    return [*small("transformer_wikitext2"), *QUIET]
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import itertools
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -15,8 +16,6 @@ from modules.networks.transformer import CausalTransformer, TransformerArchitect
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from tests.launch import finish, start, start_ranks
 from tests.recording import read_batches
-
-CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,9 @@ class Workload:
     together: tuple[str, ...] = ()
     strategy: str = "ddp"
 
-    def command(self, small_data: dict[str, list[str]], processes: int = 1) -> list[str]:
+    def command(self, small: Callable[[str], list[str]], processes: int = 1) -> list[str]:
         return [
-            *("fit", f"--config={CONFIGS / self.config}.yaml", *small_data[self.data], *self.words),
+            *("fit", *small(self.config), *self.words),
             *(self.alone if processes == 1 else self.together),
             "--trainer.max_epochs=3",
             "--trainer.enable_progress_bar=false",
@@ -128,8 +127,8 @@ def assert_same_training(workload: Workload, a: Path, b: Path) -> None:
 class Runs:
     """Undisturbed runs, each made once."""
 
-    def __init__(self, small_data: dict[str, list[str]], factory: pytest.TempPathFactory) -> None:
-        self._small_data = small_data
+    def __init__(self, small: Callable[[str], list[str]], factory: pytest.TempPathFactory) -> None:
+        self._small = small
         self._factory = factory
         self._folders: dict[tuple[Workload, int], Path] = {}
 
@@ -137,7 +136,7 @@ class Runs:
         """Where a workload was run with so many processes."""
         if (workload, processes) not in self._folders:
             folder = self._factory.mktemp("whole")
-            log, command = folder / "log", workload.command(self._small_data, processes)
+            log, command = folder / "log", workload.command(self._small, processes)
             finish(
                 [start([*command, "--data.num_workers=0"], folder, log=log)]
                 if processes == 1
@@ -149,8 +148,8 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def whole_runs(small_data: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    return Runs(small_data, tmp_path_factory)
+def whole_runs(small: Callable[[str], list[str]], tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(small, tmp_path_factory)
 
 
 @pytest.mark.parametrize(
@@ -165,9 +164,9 @@ def whole_runs(small_data: dict[str, list[str]], tmp_path_factory: pytest.TempPa
     ids=lambda value: getattr(value, "config", value),
 )
 def test_killed_run_ends_as_if_it_had_not_been_killed(
-    workload: Workload, num_workers: int, small_data: dict[str, list[str]], whole_runs: Runs, tmp_path: Path
+    workload: Workload, num_workers: int, small: Callable[[str], list[str]], whole_runs: Runs, tmp_path: Path
 ) -> None:
-    words = [*workload.command(small_data), f"--data.num_workers={num_workers}"]
+    words = [*workload.command(small), f"--data.num_workers={num_workers}"]
     log = tmp_path / "log"
     kill_in_second_epoch(workload, [start([*words, HOLD], tmp_path, log=log)], tmp_path)
     finish([start([*words, "--ckpt_path=last"], tmp_path, log=log)], log)
@@ -181,20 +180,22 @@ def test_killed_run_ends_as_if_it_had_not_been_killed(
     ids=lambda workload: workload.config,
 )
 def test_killed_run_of_two_processes_ends_as_if_it_had_not_been_killed(
-    workload: Workload, small_data: dict[str, list[str]], whole_runs: Runs, tmp_path: Path
+    workload: Workload, small: Callable[[str], list[str]], whole_runs: Runs, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    command = workload.command(small_data, processes=2)
+    command = workload.command(small, processes=2)
     kill_in_second_epoch(workload, start_ranks([*command, HOLD], tmp_path, 2, log, workload.strategy), tmp_path)
     finish(start_ranks([*command, "--ckpt_path=last"], tmp_path, 2, log, workload.strategy), log)
     assert_same_training(workload, whole_runs.folder(workload, 2), tmp_path)
 
 
 @pytest.mark.slow
-def test_begun_epoch_goes_on_with_another_number_of_processes(small_data: dict[str, list[str]], tmp_path: Path) -> None:
+def test_begun_epoch_goes_on_with_another_number_of_processes(
+    small: Callable[[str], list[str]], tmp_path: Path
+) -> None:
     """What two processes left of the epoch, one does; each utterance comes once, and the validation is not lost."""
     log = tmp_path / "log"
-    command = SPEECH.command(small_data, processes=2)
+    command = SPEECH.command(small, processes=2)
     kill_in_second_epoch(SPEECH, start_ranks([*command, HOLD], tmp_path, 2, log), tmp_path)
     # Three steps of the second epoch are in the checkpoint; the fourth and fifth were lost with the processes.
     kept = []

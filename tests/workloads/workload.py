@@ -1,0 +1,63 @@
+"""The workloads of a folder of configurations, and how each is made small for tests."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from pkgutil import resolve_name
+from string import Template
+from typing import Any
+
+import yaml
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+SMALL = Path(__file__).resolve().parent / "small"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A configuration by which a model is trained.
+
+    Args:
+        config: its file.
+    """
+
+    config: Path
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What the file says."""
+        return yaml.safe_load(self.config.read_text(encoding="utf-8"))
+
+    @property
+    def name(self) -> str:
+        return self.config.stem
+
+    @property
+    def data(self) -> str:
+        """The class of the DataModule."""
+        return self.settings["data"]["class_path"]
+
+    def small(self, place: Callable[[str], Path]) -> list[str]:
+        """The configuration that makes the workload small, to be put on top of its own, and what predicting adds to it.
+
+        They are the YAML documents of the DataModule's file in the folder ``small``, where ``$name`` stands for the
+        folder that the fixture ``name`` makes. A DataModule that has none there runs on its synthetic data as it is.
+
+        Args:
+            place: gives the folder of a fixture.
+        """
+        overlay = SMALL / f"{self.data.split('.')[-2]}.yaml"
+        if overlay.exists():
+            template = Template(overlay.read_text(encoding="utf-8"))
+            text = template.substitute({name: place(name) for name in template.get_identifiers()})
+            return text.split("---\n")
+        takes = inspect.signature(resolve_name(self.data)).parameters
+        settings = {"synthetic": True, "cache": str(place("cache"))}
+        return [yaml.safe_dump({"data": {"init_args": {k: v for k, v in settings.items() if k in takes}}})]
+
+
+def workloads(configs: Path = CONFIGS) -> list[Workload]:
+    """All workloads of a folder: its YAML files but the shared Trainer's."""
+    return [Workload(file) for file in sorted(configs.glob("*.yaml")) if file.name != "trainer.yaml"]
