@@ -4,6 +4,7 @@ Each is a fork of the process of the tests, which has imported everything, and c
 """
 
 import importlib
+import logging
 import multiprocessing
 import os
 import socket
@@ -23,6 +24,10 @@ def _command(args: list[str], environment: dict[str, str], folder: str, log: str
         os.dup2(out, 1)
         os.dup2(out, 2)
         sys.stdout = sys.stderr = os.fdopen(out, "w", buffering=1)  # in place of pytest's
+        for logger in [logging.getLogger(name) for name in logging.root.manager.loggerDict]:
+            for handler in logger.handlers:
+                if type(handler) is logging.StreamHandler:
+                    handler.setStream(sys.stderr)
     sys.argv = ["train.py"]
     from train import main
 

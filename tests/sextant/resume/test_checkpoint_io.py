@@ -1,8 +1,6 @@
 """Checkpoint files are whole or absent, and hold nothing but data."""
 
-import multiprocessing
 import os
-import resource
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import torch
 from sextant.checkpoint_files import find_not_plain
 from sextant.errors import InputError
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
+from tests.datamodules.faults import in_fork
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
@@ -68,24 +67,13 @@ def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
         AtomicCheckpointIO().load_checkpoint(tmp_path / "a.ckpt")
 
 
-def _save_with_little_room(path: Path, answer: "multiprocessing.Queue[str]") -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # as a full disk does, writing stops in the middle
-    try:
-        AtomicCheckpointIO().save_checkpoint({"weights": torch.ones(1_000_000)}, path)
-    except InputError as error:
-        answer.put(str(error))
-
-
 def test_full_disk_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(2)}, path)
-    context = multiprocessing.get_context("forkserver")  # a fork of this process could not use torch's threads
-    answer = context.Queue()
-    process = context.Process(target=_save_with_little_room, args=(path, answer))
-    process.start()
-    message = answer.get(timeout=60)
-    process.join()
-    assert "last.ckpt: the checkpoint could not be written" in message
-    assert "The previous file of that name is as it was" in message
+    ones = {"weights": torch.ones(1_000_000)}
+    _, error = in_fork(lambda: AtomicCheckpointIO().save_checkpoint(ones, path), largest_file=100_000)
+    assert isinstance(error, InputError)
+    assert "last.ckpt: the checkpoint could not be written" in str(error)
+    assert "The previous file of that name is as it was" in str(error)
     assert torch.equal(AtomicCheckpointIO().load_checkpoint(path)["weights"], torch.zeros(2))
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]

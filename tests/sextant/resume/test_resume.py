@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import pytest
@@ -86,7 +86,7 @@ CROPS = Workload("deeplab_voc", "PascalVOC", ("loss",))
 HOLD = "--trainer.callbacks.hold_at=9"
 
 
-def kill_in_second_epoch(workload: Workload, processes: list[ForkServerProcess], folder: Path) -> None:
+def kill_in_second_epoch(workload: Workload, processes: list[ForkProcess], folder: Path) -> None:
     """Kill all processes of a run that waits in its second epoch."""
     deadline = time.monotonic() + 240
     for rank in range(len(processes)):
