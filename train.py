@@ -13,7 +13,7 @@ def main(args: Sequence[str] | None = None) -> SextantCLI:
     """Run one command.
 
     Args:
-        args: the words of the command line after the program's name; those of this process if None.
+        args: the command's arguments, after the program's name; those of this process if None.
 
     Returns:
         The command line interface, which holds the trainer, the model and the data after the run.

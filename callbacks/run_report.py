@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from sextant.resume.configuration_in_checkpoint import ConfigurationInCheckpoint
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
-from sextant.resume.settings import course
+from sextant.resume.settings import free_settings, learning_settings
 
 SYNTHETIC_NOTICE = (
     "SYNTHETIC DATA: generated to try the program on. Figures from this run say nothing about the real data set."
@@ -52,7 +52,7 @@ class RunReport(Callback):
         name, value, _ = best
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, ConfigurationInCheckpoint):
-                settings = course(callback.configuration)
+                settings = learning_settings(callback.configuration, free_settings(callback.configuration))
                 trainer.logger.log_hyperparams(_flat(settings), {f"best/{name}": value}, step=trainer.current_epoch)
 
     @override

@@ -1,4 +1,4 @@
-"""The command line: Lightning's, with the shared Trainer loaded first and a strict resume policy."""
+"""The command line: Lightning's, with the shared Trainer loaded first and strict rules for checkpoints."""
 
 import logging
 import re
@@ -23,11 +23,12 @@ from sextant.cli.prediction_writer import PredictionWriter
 from sextant.cli.trainer import SextantTrainer
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
-from sextant.resume.agreement import check_agreement
+from sextant.resume.agreement import check_agreement, check_classes, check_model_class, configuration_of
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
-from sextant.resume.configuration_in_checkpoint import KEY, ConfigurationInCheckpoint
+from sextant.resume.configuration_in_checkpoint import ConfigurationInCheckpoint
+from sextant.resume.no_imports import no_imports
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
-from sextant.resume.settings import course
+from sextant.resume.settings import free_settings, learning_settings, model_settings
 
 
 class OneErrorParser(LightningArgumentParser):
@@ -71,11 +72,11 @@ def shorten(message: str) -> str:
 
 
 class SextantCLI(LightningCLI):
-    """Parse a command, check it against the checkpoint it goes on from, and run it.
+    """A command: parsed, checked against the checkpoint that it uses, and run.
 
     Args:
         shared_config: a configuration of the Trainer that every command loads first.
-        args: the words of the command line; those of this process if None.
+        args: the command's arguments; those of this process if None.
     """
 
     def __init__(self, shared_config: Path, args: list[str] | None = None) -> None:
@@ -163,27 +164,32 @@ class SextantCLI(LightningCLI):
         """Compare the command with the checkpoint's configuration, and settle which of the two holds."""
         command = self.config.subcommand
         settings_from = self.config[command].settings_from
-        old = checkpoint.get(KEY)
-        if old is None or "global_step" not in checkpoint:
-            raise InputError(
-                f"{path}: not a checkpoint of a run of train.py. To start from its weights give them to the model "
-                "(--model.weights), if it has that setting."
-            )
+        fits = command == "fit"
+        # What a checkpoint answers is decided by the model alone; its data may be gone.
+        old = configuration_of(path, checkpoint, ("model", "data") if fits else ("model",))
+        if settings_from == "command":
+            return
         new = self._plain_config()
-        if old["model"]["class_path"] != new["model"]["class_path"]:
-            raise InputError(
-                f"{path}: a checkpoint of another workload: it holds a {old['model']['class_path']}, and this command "
-                f"has a {new['model']['class_path']}. Give the --config of the run that made it, or another checkpoint."
-            )
-        old_part, new_part = course(old), course(new)
-        if command != "fit":  # the model alone decides what a checkpoint answers
-            old_part, new_part = {"model": old_part["model"]}, {"model": new_part["model"]}
+        check_model_class(path, old["model"]["class_path"], new["model"]["class_path"])
+        part, free = learning_settings if fits else model_settings, free_settings(new)
+        old_part, new_part = part(old, free), part(new, free)
         if settings_from is None:
             check_agreement(path, old_part, new_part)
-        elif settings_from == "checkpoint":
-            if command == "fit":
-                del old_part["data"]["init_args"]["seed"]  # follows seed_everything
-            self.config = self.parser.parse_object({command: old_part}, self.config)
+        else:
+            check_classes(path, old_part, new_part)
+            self._take(path, old_part)
+
+    def _take(self, path: Path, settings: dict[str, Any]) -> None:
+        """Let a checkpoint's settings hold, which may name code to run."""
+        if "data" in settings:
+            settings["data"]["init_args"].pop("seed", None)  # follows seed_everything
+        with no_imports():
+            config = self.parser.parse_object({self.config.subcommand: settings}, self.config)
+        known = [value for _, value in self.config.items()]
+        for key, value in config.items():
+            if callable(value) and value not in known:
+                raise InputError(f"{path}: --settings_from=checkpoint takes no function from it. Give {key} yourself.")
+        self.config = config
 
     def _continue_log(self, path: Path, global_step: int) -> None:
         """Write into the log of the run that the checkpoint belongs to, in place of what it logged after it."""
@@ -243,8 +249,14 @@ class SextantCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         if subcommand == "consolidate":
             consolidate(self.config.consolidate.checkpoint, self.config.consolidate.output)
-        else:
+            return
+        try:
             super()._run_subcommand(subcommand)
+        except RuntimeError as error:
+            if "loading state_dict" not in str(error):  # as torch says it
+                raise
+            path, reason = self.config[subcommand].get("ckpt_path"), " ".join(str(error).split())[:600]
+            raise InputError(f"{path}: its weights do not fit this command's model. {reason}") from error
 
 
 def log_folder(config: Namespace) -> Path | None:

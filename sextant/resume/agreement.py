@@ -1,11 +1,55 @@
-"""What must agree between a checkpoint and the command that goes on from it."""
+"""What must agree between a checkpoint and the command that uses it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sextant.errors import InputError
-from sextant.resume.settings import differences
+from sextant.resume.configuration_in_checkpoint import KEY
+from sextant.resume.settings import differences, other_classes
+
+OWN_CLASSES = "Nothing that only a checkpoint names is imported"
+
+
+def configuration_of(path: Path, checkpoint: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    """The configuration in a checkpoint, which is untrusted input.
+
+    Args:
+        path: the checkpoint, for the message.
+        checkpoint: what it holds.
+        parts: of the configuration that must be a class with its arguments: ``model`` and ``data``.
+
+    Raises:
+        InputError: it has none, or not one of a run.
+    """
+    found = checkpoint.get(KEY)
+    if "global_step" in checkpoint and isinstance(found, dict) and isinstance(found.get("trainer"), dict):
+        classes = [found[part].get("class_path") for part in parts if isinstance(found.get(part), dict)]
+        if len(classes) == len(parts) and all(isinstance(name, str) for name in classes):
+            return found
+    raise InputError(
+        f"{path}: not a checkpoint of a run of train.py. To start from its weights give them to the model "
+        "(--model.weights), if it has that setting."
+    )
+
+
+def check_model_class(path: Path, old: str, new: str) -> None:
+    """Require that a checkpoint holds a model of the command's class.
+
+    Args:
+        path: the checkpoint, for the message.
+        old: the checkpoint's class.
+        new: the command's.
+
+    Raises:
+        InputError: it holds another.
+    """
+    if old != new:
+        raise InputError(
+            f"{path}: a checkpoint of another workload: it holds a {old}, and this command has a {new}. Give the "
+            "--config of the run that made it, or another checkpoint. If the class was only moved or renamed, say "
+            "--settings_from=command: the command's class and settings hold then, and the weights have to fit."
+        )
 
 
 def check_agreement(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -23,7 +67,27 @@ def check_agreement(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) 
     if not found:
         return
     lines = "".join(f"\n  {key}: checkpoint {a!r}, command {b!r}" for key, a, b in found)
-    raise InputError(
-        f"{path}: the checkpoint was made with other settings than this command has:{lines}\n"
-        "Say which shall hold: --settings_from=checkpoint or --settings_from=command."
-    )
+    if any(other_classes(old, new)):
+        advice = f"{OWN_CLASSES}: to go on with its classes give them to this command, or say --settings_from=command."
+    else:
+        advice = "Say which shall hold: --settings_from=checkpoint or --settings_from=command."
+    raise InputError(f"{path}: the checkpoint was made with other settings than this command has:{lines}\n{advice}")
+
+
+def check_classes(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Require that a checkpoint's configuration names no class that the command does not name in the same place.
+
+    Args:
+        path: the checkpoint, for the message.
+        old: the checkpoint's configuration.
+        new: the command's.
+
+    Raises:
+        InputError: it names some; the message says which options give them to the command.
+    """
+    if found := list(other_classes(old, new)):
+        options = "".join(f"\n  --{key}={name}" for key, name in found)
+        raise InputError(
+            f"{path}: --settings_from=checkpoint cannot take these classes from it:{options}\n{OWN_CLASSES}. Give "
+            "those that you trust to this command, or let its own hold with --settings_from=command."
+        )

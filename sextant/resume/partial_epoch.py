@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from sextant.datamodule import BaseDataModule
 from sextant.lightning_internals import batches_in_checkpoint, count_epochs_by_data, datamodule_of, is_fitting
+from sextant.resume.configuration_in_checkpoint import KEY
 
 
 class PartialEpoch(Callback):
@@ -24,7 +25,17 @@ class PartialEpoch(Callback):
         if not is_fitting(trainer) or not isinstance(data, BaseDataModule):
             return
         count_epochs_by_data(trainer)
+        if former := _former_name(data, checkpoint):
+            data.load_state_dict(checkpoint[former])
         if steps := data.partial_epoch_steps():
             counts = batches_in_checkpoint(checkpoint)
             shift = steps - counts["processed"]
             counts.update({stage: count + shift for stage, count in counts.items()})
+
+
+def _former_name(data: BaseDataModule, checkpoint: dict[str, Any]) -> str | None:
+    """The name under which a checkpoint keeps the data's position, if the class has been renamed since."""
+    if type(data).__qualname__ in checkpoint or KEY not in checkpoint:
+        return None
+    name = checkpoint[KEY]["data"]["class_path"].rpartition(".")[2]
+    return name if name in checkpoint else None
