@@ -91,14 +91,14 @@ class BatchLengthFinder(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, BudgetedData):
             raise InputError(
-                f"BatchLengthFinder: {type(data).__name__} has no max_batch_length to find. Take the callback out of "
-                "trainer.callbacks, or use data in dynamic batches."
+                f"BatchLengthFinder: {type(data).__name__} has no max_batch_length to find. Leave "
+                "--batch_length_finder out, or use data in dynamic batches."
             )
         device = trainer.strategy.root_device
         if device.type != "cuda" and self.memory_limit_mb is None:
             raise InputError(
                 "BatchLengthFinder.memory_limit_mb is not given, but without a GPU it has to be: the most memory that "
-                "a training step may take, as in --trainer.callbacks.memory_limit_mb=3000."
+                "a training step may take, as in --batch_length_finder.memory_limit_mb=3000."
             )
         memory = PeakMemory(device)
         if _goes_on(trainer):
@@ -219,7 +219,7 @@ class PeakMemory:
         except (OSError, AttributeError) as error:
             raise InputError(
                 f"BatchLengthFinder: resident memory cannot be measured here ({error}): that takes Linux, the GNU C "
-                f"library, and permission to write {CLEAR_REFS}. Take the callback out of trainer.callbacks, and give "
+                f"library, and permission to write {CLEAR_REFS}. Leave --batch_length_finder out, and give "
                 "the data its max_batch_length."
             ) from error
 

@@ -149,7 +149,7 @@ def test_segmentation_finds_the_shapes_of_its_sample_images(tmp_path: Path) -> N
     assert reached is not None
     assert float(reached[1]) >= 0.8
     images = tmp_path / "cache" / "synthetic-pascal-voc" / "JPEGImages"
-    folder = f"--trainer.callbacks.folder={tmp_path / 'segmentations'}"
+    folder = f"--segmentations.folder={tmp_path / 'segmentations'}"
     shares = tmp_path / "shares.csv"
     train("predict", *words, "--ckpt_path=best", f"--data.images={images}", folder, f"--predictions.output={shares}")
     names = {path.stem for path in images.iterdir()}

@@ -4,15 +4,16 @@ import logging
 import re
 import warnings
 from argparse import SUPPRESS
-from inspect import cleandoc
+from collections.abc import Mapping
+from inspect import cleandoc, signature
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import yaml
 from jsonargparse import ActionSubCommands, Namespace
 from jsonargparse.typing import NonNegativeInt
-from lightning.pytorch import LightningModule
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
@@ -77,9 +78,17 @@ class SextantCLI(LightningCLI):
     Args:
         shared_config: a configuration of the Trainer that every command loads first.
         args: the command's arguments; those of this process if None.
+        callback_groups: callbacks with a group of settings of their own, by its name. A callback is used where one of
+            its settings is given, in a configuration or as ``--<name>.<setting>``; ``<name>: {}`` takes its defaults.
     """
 
-    def __init__(self, shared_config: Path, args: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        shared_config: Path,
+        args: list[str] | None = None,
+        callback_groups: Mapping[str, type[Callback]] | None = None,
+    ) -> None:
+        self.callback_groups = callback_groups or {}
         shared = {"shared_config": shared_config}
         first = shared | {"default_config_files": [str(shared_config)]}
         super().__init__(
@@ -123,6 +132,10 @@ class SextantCLI(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(RecoveryCheckpoint, "recovery_checkpoint")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
+        for name, group in self.callback_groups.items():
+            about, settings = cleandoc(group.__doc__ or "").split("\n")[0], signature(group).parameters
+            names = ", ".join(f"--{name}.{setting}" for setting in settings)
+            parser.add_argument(f"--{name}", type=group | None, default=None, help=f"{about} Its settings: {names}.")
         parser.add_argument(
             "--settings_from",
             type=Literal["checkpoint", "command"] | None,
@@ -232,6 +245,12 @@ class SextantCLI(LightningCLI):
             self.config.plan.trainer.update(Namespace(here))
         self.save_config_kwargs["config_filename"] = "config.yaml" if command == "fit" else f"config_{command}.yaml"
         self.trainer_defaults["callbacks"] = [ConfigurationInCheckpoint(self._plain_config())]
+
+    @override
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self.config_init[self.subcommand]
+        self.trainer_defaults["callbacks"] += [c for name in self.callback_groups if (c := config[name]) is not None]
+        return super().instantiate_trainer(**kwargs)
 
     @override
     def instantiate_classes(self) -> None:

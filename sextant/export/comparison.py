@@ -23,7 +23,7 @@ class Comparison:
     Args:
         samples: real samples that both were run on.
         decisions: decisions that both made.
-        agreement: share of them that are equal.
+        agreement: fraction of them that are equal.
         largest_difference: between two numbers of the first outputs.
         eager_milliseconds: median of a run of the network for one sample, in PyTorch on this machine's processor.
         exported_milliseconds: likewise of the exported file.
@@ -92,7 +92,7 @@ def require_agreement(comparison: Comparison, least: float, advice: str = "") ->
 
     Args:
         comparison: what was measured.
-        least: share of decisions that must be equal.
+        least: fraction of decisions that must be equal.
         advice: what to do about it.
 
     Raises:

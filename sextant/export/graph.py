@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -145,6 +145,14 @@ class ExportGraph:
         """The decisions that count, (N,)."""
         chosen = self.decide(outputs[0])
         return (chosen if self.valid is None else chosen[self.valid(outputs)]).flatten()
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """A module that says what of it goes into an exported file."""
+
+    def export_graph(self) -> ExportGraph:
+        """That part, after ``setup`` and with the weights loaded."""
 
 
 def with_planned_memory(graph: ExportGraph) -> ExportGraph:

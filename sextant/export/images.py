@@ -20,7 +20,7 @@ class FromBytes(nn.Module):
     """Make what a network takes of images as cameras and files have them.
 
     Args:
-        mean: of each channel, as a share of 255.
+        mean: of each channel, as a fraction of 255.
         std: deviation of each channel, likewise.
         size: height and width that images are stretched to; None leaves them as they are.
     """
@@ -67,7 +67,7 @@ class Deciding(nn.Module):
 
     Args:
         network: images to scores.
-        decide: scores to numbers of classes.
+        decide: scores to class ids.
         dtype: of these.
     """
 
@@ -79,7 +79,7 @@ class Deciding(nn.Module):
 
     @override
     def forward(self, image: Tensor) -> Tensor:
-        """Images to numbers of classes."""
+        """Images to class ids."""
         return self.decide(self.network(image)).to(self.dtype)
 
 
@@ -97,8 +97,8 @@ def with_images(
         size: height and width of the one image that it shall take; None leaves batch and size free.
         preprocessing: ``normalize`` takes bytes (B, H, W, 3) instead, ``resize`` takes them at any size and stretches
             them to ``size``.
-        argmax: give numbers of classes instead of scores.
-        normalization: mean and deviation of each channel, as shares of 255.
+        argmax: give class ids instead of scores.
+        normalization: mean and deviation of each channel, as fractions of 255.
 
     Raises:
         InputError: ``resize`` without a ``size``.
@@ -145,7 +145,7 @@ def with_images(
         about={
             **graph.about,
             "pixels": "an image's bytes, row by row, each pixel red, green, blue",
-            "labels": "numbers of classes",
+            "labels": "class ids",
         },
         details={
             **graph.details,

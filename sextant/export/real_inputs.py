@@ -34,7 +34,7 @@ def real_inputs(graph: ExportGraph, batches: Iterable[dict[str, Any]], wanted: i
         if not _fits(graph, inputs):
             left_out += len(inputs[0])
             continue
-        found.append(tuple(x[: wanted - count] for x in _filled_up(graph, inputs)))
+        found.append(tuple(x[: wanted - count] for x in _padded(graph, inputs)))
         count += len(found[-1][0])
         if count == wanted:
             break
@@ -71,12 +71,12 @@ def _fits(graph: ExportGraph, inputs: Inputs) -> bool:
     return all(axis.low <= size <= (axis.limit or size) for axis, size in _sizes(graph, inputs))
 
 
-def _filled_up(graph: ExportGraph, inputs: Inputs) -> Inputs:
+def _padded(graph: ExportGraph, inputs: Inputs) -> Inputs:
     """Zeros at the end of axes that must be multiples of something."""
-    filled = []
+    padded = []
     for graph_input, x in zip(graph.inputs, inputs, strict=True):
         pads: list[int] = []  # before and after, from the last dimension to the first
         for axis, size in zip(graph_input.shape[::-1], x.shape[::-1], strict=True):
             pads += [0, -size % axis.multiple if isinstance(axis, Axis) else 0]
-        filled.append(F.pad(x, pads))
-    return tuple(filled)
+        padded.append(F.pad(x, pads))
+    return tuple(padded)

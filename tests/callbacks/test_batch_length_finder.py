@@ -292,7 +292,7 @@ def test_argument_out_of_its_range_is_named(options: dict[str, float], message: 
 
 
 def test_limit_has_to_be_given_without_a_gpu() -> None:
-    with pytest.raises(InputError, match=r"memory_limit_mb is not given.*--trainer.callbacks.memory_limit_mb=3000"):
+    with pytest.raises(InputError, match=r"memory_limit_mb is not given.*--batch_length_finder.memory_limit_mb=3000"):
         find(BatchLengthFinder())
 
 
@@ -409,10 +409,7 @@ def run(small: Callable[[str], list[str]], tmp_path_factory: pytest.TempPathFact
         yield lambda name, *more: main(["fit", *words, f"--trainer.logger.name={name}", *more])
 
 
-FINDER = (
-    "--trainer.callbacks+=callbacks.batch_length_finder.BatchLengthFinder",
-    "--trainer.callbacks.memory_limit_mb=2000",
-)
+FINDER = ("--batch_length_finder.memory_limit_mb=2000",)
 
 
 @pytest.fixture(scope="module")

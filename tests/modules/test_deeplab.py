@@ -117,7 +117,7 @@ def test_images_become_masks_overlays_and_shares(
     table = tmp_path / "shares.csv"
     run(
         *("predict", "--ckpt_path=best", "--data.root=nowhere", f"--data.images={images}"),
-        *(f"--trainer.callbacks.folder={tmp_path / 'out'}", f"--predictions.output={table}"),
+        *(f"--segmentations.folder={tmp_path / 'out'}", f"--predictions.output={table}"),
     )
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -144,7 +144,7 @@ def test_one_image_is_predicted_in_windows_with_chosen_colors(
     words = ["--ckpt_path=best", f"--data.images={image}", f"--predictions.output={tmp_path / 'shares.csv'}"]
     words += ["--model.evaluation.window=32", "--model.evaluation.scales=[0.75,1.25]", "--model.evaluation.flip=true"]
     colors = "{background: '#010203', disc: red}"
-    run("predict", *words, f"--trainer.callbacks.folder={tmp_path}", f"--trainer.callbacks.colors={colors}")
+    run("predict", *words, f"--segmentations.folder={tmp_path}", f"--segmentations.colors={colors}")
     mask = np.asarray(Image.open(tmp_path / "masks" / f"{image.stem}.png"))
     colored = np.asarray(Image.open(tmp_path / "colored" / f"{image.stem}.png"))
     for label, color in ((0, (1, 2, 3)), (1, (255, 0, 0)), (2, (0, 0, 0))):
@@ -153,7 +153,7 @@ def test_one_image_is_predicted_in_windows_with_chosen_colors(
 
 def test_images_of_the_test_list_are_predicted_without_masks(trained: Path, run: Any, tmp_path: Path) -> None:
     table = tmp_path / "shares.csv"
-    run("predict", "--ckpt_path=best", f"--trainer.callbacks.folder={tmp_path}", f"--predictions.output={table}")
+    run("predict", "--ckpt_path=best", f"--segmentations.folder={tmp_path}", f"--predictions.output={table}")
     assert len(table.read_text().splitlines()) == 1 + 3
 
 
@@ -196,8 +196,8 @@ def test_colors_that_are_none_are_named(trained: Path, run: Any, colors: str, me
         run(
             "predict",
             "--ckpt_path=best",
-            f"--trainer.callbacks.folder={tmp_path}",
-            f"--trainer.callbacks.colors={colors}",
+            f"--segmentations.folder={tmp_path}",
+            f"--segmentations.colors={colors}",
         )
 
 
