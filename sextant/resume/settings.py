@@ -1,7 +1,7 @@
 """The settings that decide what is learned, and in which of them two configurations differ."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 # Settings of the Trainer that change what is learned; the others say where it runs and what is written of it.
@@ -42,7 +42,7 @@ def model_settings(configuration: Mapping[str, Any], free: FreeSettings) -> dict
         configuration: plain values, as ``config.yaml`` of a run has them.
         free: what :func:`free_settings` gives, which is left out.
     """
-    return {"model": _without(configuration["model"], free["model"])}
+    return {"model": _without_free(configuration["model"], free["model"])}
 
 
 def learning_settings(configuration: Mapping[str, Any], free: FreeSettings) -> dict[str, Any]:
@@ -55,13 +55,23 @@ def learning_settings(configuration: Mapping[str, Any], free: FreeSettings) -> d
     return {
         "seed_everything": configuration.get("seed_everything"),
         "trainer": {k: configuration["trainer"][k] for k in TRAINER_KEYS if k in configuration["trainer"]},
-        "model": _without(configuration["model"], free["model"]),
-        "data": _without(configuration["data"], free["data"]),
+        "model": _without_free(configuration["model"], free["model"]),
+        "data": _without_free(configuration["data"], free["data"]),
     }
 
 
-def _without(part: Mapping[str, Any], free: frozenset[str]) -> dict[str, Any]:
-    return {**part, "init_args": {k: v for k, v in part.get("init_args", {}).items() if k not in free}}
+def _without_free(part: Mapping[str, Any], free: Set[str]) -> dict[str, Any]:
+    return {**part, "init_args": _without(part.get("init_args", {}), free)}
+
+
+def _without(settings: Mapping[str, Any], free: Set[str]) -> dict[str, Any]:
+    """Nested settings without the free ones, whose keys have dots as on the command line."""
+    kept = {}
+    for key, value in settings.items():
+        if key not in free:
+            within = {name.removeprefix(f"{key}.") for name in free if name.startswith(f"{key}.")}
+            kept[key] = _without(value, within) if within and isinstance(value, Mapping) else value
+    return kept
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
