@@ -61,8 +61,8 @@ def test_settings_do_not_depend_on_the_order_of_other_callbacks(tmp_path: Path) 
 
 
 def test_unknown_setting_is_named() -> None:
-    with pytest.raises(InputError, match="--notes.colour|colour"):
-        SextantCLI(SHARED_CONFIG, ["validate", *ARGUMENTS, "--notes.colour=red"], {"notes": Notes})
+    with pytest.raises(InputError, match="bold"):
+        SextantCLI(SHARED_CONFIG, ["validate", *ARGUMENTS, "--notes.bold=true"], {"notes": Notes})
 
 
 def test_help_shows_the_settings(capsys: pytest.CaptureFixture[str]) -> None:

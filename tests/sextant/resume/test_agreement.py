@@ -30,7 +30,7 @@ def test_difference_is_said_with_both_values_and_both_ways_out() -> None:
 
 
 def test_class_of_a_checkpoint_alone_is_no_way_out() -> None:
-    with pytest.raises(InputError, match="checkpoint 'old.SGD', command 'torch.optim.SGD'") as error:
+    with pytest.raises(InputError, match=r"checkpoint 'old\.SGD', command 'torch\.optim\.SGD'") as error:
         check_agreement(PATH, changed(optimizer={"class_path": "old.SGD"}), changed())
     assert "--settings_from=checkpoint" not in str(error.value)
     assert "--settings_from=command" in str(error.value)
