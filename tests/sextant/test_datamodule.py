@@ -1,7 +1,6 @@
 """Loaders begin where a run stopped, and what is drawn depends on the step alone."""
 
 import itertools
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,22 +18,18 @@ from sextant.loaders import TimedDataLoader
 from sextant.samplers.shuffled import ShuffledBatches
 from tests.datamodules.recorder import Recorder, bare_trainer
 
-NAP = 0.02
-
 
 class Numbers(Dataset):
-    """Batches ``{"index": int64 (B,)}``, each given after a nap."""
+    """Batches ``{"index": int64 (B,)}``."""
 
-    def __init__(self, size: int, nap: float = 0.0) -> None:
+    def __init__(self, size: int) -> None:
         self.size = size
-        self.nap = nap
 
     def __len__(self) -> int:
         return self.size
 
     @override
     def __getitem__(self, indices: list[int]) -> dict[str, Tensor]:
-        time.sleep(self.nap)
         return {"index": torch.tensor(indices)}
 
 
@@ -87,41 +82,6 @@ def fit(data: NumbersData, folder: Path, epochs: int = 3, extra_draws: int = 0) 
 
 def indices(loader: Iterable[dict[str, Tensor]]) -> list[list[int]]:
     return [batch["index"].tolist() for batch in loader]
-
-
-def test_waiting_for_batches_is_counted() -> None:
-    loader = TimedDataLoader(Numbers(4, nap=NAP), sampler=ShuffledBatches(4, 1, shuffle=False), batch_size=None)
-    assert loader.waited == 0.0
-    assert indices(loader) == [[0], [1], [2], [3]]
-    assert loader.waited >= 4 * NAP
-    assert indices(loader) == [[0], [1], [2], [3]]
-    assert loader.waited >= 8 * NAP
-
-
-def test_what_the_training_loop_does_between_batches_is_not_counted_as_waiting(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = 0.0
-
-    class TakesASecond(Numbers):
-        @override
-        def __getitem__(self, indices: list[int]) -> dict[str, Tensor]:
-            nonlocal clock
-            clock += 1
-            return super().__getitem__(indices)
-
-    monkeypatch.setattr("sextant.loaders.time", SimpleNamespace(perf_counter=lambda: clock))
-    loader = TimedDataLoader(TakesASecond(4), sampler=ShuffledBatches(4, 1, shuffle=False), batch_size=None)
-    for _ in loader:
-        clock += 100
-    assert clock == 404
-    assert loader.waited == 4
-
-
-def test_loader_that_is_left_early_begins_again_at_the_start() -> None:
-    loader = TimedDataLoader(Numbers(4), sampler=ShuffledBatches(4, 1, shuffle=False), batch_size=None)
-    assert indices(itertools.islice(loader, 2)) == [[0], [1]]
-    assert indices(loader) == [[0], [1], [2], [3]]
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

@@ -1,0 +1,65 @@
+"""The file of predictions."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from typing_extensions import override
+
+from sextant.cli.prediction_writer import PredictionWriter
+from sextant.errors import InputError
+from tests.datamodules.recorder import bare_trainer
+from tests.sextant.tiny import PointsData
+
+
+class Rows(LightningModule):
+    """Predicts what is told, one row per sample; the fifth sample pads its batch."""
+
+    def __init__(self, fail_at: int = 99) -> None:
+        super().__init__()
+        self.fail_at = fail_at
+
+    @override
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> list[dict[str, Any] | None]:
+        if batch_idx == self.fail_at:
+            raise KeyboardInterrupt
+        rows = [{"square": i * i, "parts": [i, "é"], "scores": torch.zeros(2)} for i in batch["index"].tolist()]
+        return [None if row["square"] == 16 else row for row in rows]
+
+
+def predict(output: Path, module: LightningModule) -> None:
+    trainer = bare_trainer(output.parent, callbacks=[PredictionWriter(str(output))])
+    trainer.predict(module, datamodule=PointsData(batch_size=3))
+
+
+def test_csv_has_a_row_for_each_sample_in_order_and_none_for_padding(tmp_path: Path) -> None:
+    predict(tmp_path / "out.csv", Rows())
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["file"] for row in rows] == ["0", "1", "2", "3", "5", "6", "7"]
+    assert rows[2] == {"file": "2", "square": "4", "parts": '[2, "é"]'}
+    assert [file.name for file in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_json_lines_keep_lists(tmp_path: Path) -> None:
+    predict(tmp_path / "out.jsonl", Rows())
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert rows[1] == {"file": "1", "square": 1, "parts": [1, "é"]}
+
+
+def test_file_is_as_it_was_where_a_run_is_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("before")
+    with pytest.raises(KeyboardInterrupt):
+        predict(tmp_path / "out.csv", Rows(fail_at=1))
+    assert (tmp_path / "out.csv").read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/out\.csv: cannot write there"):
+        predict(tmp_path / "file" / "out.csv", Rows())

@@ -1,0 +1,78 @@
+"""When the checkpoint to resume from is written."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from typing_extensions import override
+
+from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
+from tests.datamodules.recorder import Recorder
+from tests.sextant.tiny import PointsData
+
+
+class Watches(Callback):
+    """Keeps the steps of ``last.ckpt`` after each batch, and sends signals after one."""
+
+    def __init__(self, folder: Path, signal_at: int = 0, times: int = 1) -> None:
+        self.file = folder / "checkpoints" / "last.ckpt"
+        self.signal_at = signal_at
+        self.times = times
+        self.steps: list[int] = []
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
+        step = torch.load(self.file, weights_only=True)["global_step"] if self.file.exists() else 0
+        self.steps.append(step)
+        if trainer.global_step + 1 == self.signal_at:
+            for _ in range(self.times):
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+def fit(folder: Path, watches: Watches, **options: Any) -> None:
+    """Two epochs of four steps."""
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=CSVLogger(folder, name="", version=""),
+        callbacks=[watches, RecoveryCheckpoint(**options)],
+        max_epochs=2,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    trainer.fit(Recorder(), datamodule=PointsData(batch_size=2))
+
+
+def test_it_is_written_every_so_many_steps_and_at_the_end_of_an_epoch(tmp_path: Path) -> None:
+    watches = Watches(tmp_path)
+    fit(tmp_path, watches, every_n_steps=3, keep_epochs=[1])
+    assert watches.steps == [0, 0, 0, 3, 4, 4, 6, 6]
+    files = {file.name: torch.load(file, weights_only=True) for file in (tmp_path / "checkpoints").iterdir()}
+    assert {"last.ckpt", "epoch=001.ckpt"} <= files.keys()
+    assert files["last.ckpt"]["global_step"] == 8
+    assert files["epoch=001.ckpt"]["global_step"] == 4
+
+
+def test_it_is_written_when_the_last_one_is_old(tmp_path: Path) -> None:
+    watches = Watches(tmp_path)
+    fit(tmp_path, watches, every_n_minutes=1e-9)
+    assert watches.steps == [0, 1, 2, 3, 4, 5, 6, 7]
+
+
+def test_interruption_writes_it_after_the_step(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fit(tmp_path, Watches(tmp_path, signal_at=2))
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_second_interruption_stops_at_once(tmp_path: Path) -> None:
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fit(tmp_path, Watches(tmp_path, signal_at=2, times=2))
+    assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
