@@ -1,4 +1,4 @@
-"""What all DataModules share: one loader factory, a position that can be resumed, randomness by step."""
+"""The base LightningDataModule: one loader factory, a position that can be resumed, randomness by step."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -60,7 +60,7 @@ class OneErrorParser(LightningArgumentParser):
 
 
 def shorten(message: str) -> str:
-    """Take out of a parser's message what says nothing about the mistake: type names and repeated values."""
+    """A parser's message without what does not explain the mistake: type names and repeated values."""
     noise = re.compile(
         r"\s*(Does not validate against|Subtypes:|Errors:|- Expected a <class 'NoneType'>|See:|Given value)"
     )
@@ -140,8 +140,8 @@ class SextantCLI(LightningCLI):
             "--settings_from",
             type=Literal["checkpoint", "command"] | None,
             default=None,
-            help="Which settings hold where the checkpoint in --ckpt_path was made with others than this command has. "
-            "Without it, a difference is an error.",
+            help="Whose settings hold where those of the checkpoint in --ckpt_path differ from this command's. Without "
+            "it, a difference is an error. Nothing that only a checkpoint names is imported.",
         )
 
     @override
@@ -191,6 +191,7 @@ class SextantCLI(LightningCLI):
         else:
             check_classes(path, old_part, new_part)
             self._take(path, old_part)
+            check_classes(path, part(self._plain_config(), free), new_part)  # what was a text may have been parsed
 
     def _take(self, path: Path, settings: dict[str, Any]) -> None:
         """Let a checkpoint's settings hold, which may name code to run."""

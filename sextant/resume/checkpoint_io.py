@@ -72,7 +72,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Load a checkpoint, never executing code from it.
 
         Args:
-            path: a file written by :meth:`save_checkpoint`, or a folder of sharded tables, which are put together.
+            path: a file written by :meth:`save_checkpoint`, or a folder of sharded tables, which are merged.
             map_location: as for :func:`torch.load`.
             weights_only: not heeded, always True.
 

@@ -115,6 +115,7 @@ def sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("model.init_args.optimizer", "crafted_module.Run"),
         ("model.init_args.scheduler", CODE),
         ("model.init_args.scheduler", "crafted_module.Run"),
+        ("model.init_args.scheduler", "{class_path: crafted_module.Run}"),
         ("model.init_args.slope", CODE),
         ("model.init_args.unknown", [CODE]),
         ("trainer.precision", CODE),
@@ -135,6 +136,13 @@ def test_command_s_own_settings_hold_whatever_a_checkpoint_names(changed: Change
 def test_function_that_a_checkpoint_names_is_not_taken_though_it_is_there(changed: Changed) -> None:
     option = changed({"model.init_args.scheduler": "os.path.join"})
     with pytest.raises(InputError, match=r"takes no function from it. Give .*scheduler yourself"):
+        main(["validate", *ARGUMENTS, option, "--settings_from=checkpoint"])
+
+
+def test_class_that_a_checkpoint_names_in_a_text_is_not_taken_though_it_is_there(changed: Changed) -> None:
+    text = "{class_path: torch.optim.lr_scheduler.ExponentialLR, init_args: {gamma: 0.5}}"
+    option = changed({"model.init_args.scheduler": text})
+    with pytest.raises(InputError, match=r"--model\.scheduler=torch\.optim\.lr_scheduler\.ExponentialLR"):
         main(["validate", *ARGUMENTS, option, "--settings_from=checkpoint"])
 
 
