@@ -133,8 +133,12 @@ def test_command_s_own_settings_hold_whatever_a_checkpoint_names(changed: Change
     main(["fit", *ARGUMENTS, option, "--settings_from=command"])
 
 
+def crafted(optimizer: Any) -> Any:
+    """A function as ``model.scheduler`` takes it."""
+
+
 def test_function_that_a_checkpoint_names_is_not_taken_though_it_is_there(changed: Changed) -> None:
-    option = changed({"model.init_args.scheduler": "os.path.join"})
+    option = changed({"model.init_args.scheduler": f"{__name__}.crafted"})
     with pytest.raises(InputError, match=r"takes no function from it. Give .*scheduler yourself"):
         main(["validate", *ARGUMENTS, option, "--settings_from=checkpoint"])
 
