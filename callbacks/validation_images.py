@@ -32,7 +32,7 @@ class ValidationImages(FirstValidationBatch):
     @override
     def show(self, trainer: Trainer, outputs: Any, batch: dict[str, Tensor], board: Any, step: int) -> None:
         shown = np.unique(np.linspace(0, len(batch["label"]) - 1, self.count).round().astype(int))
-        names = list(trainer.lightning_module.classes.values())  # type: ignore[operator]
+        names = trainer.lightning_module.image_class_names()  # type: ignore[operator]
         images = trainer.datamodule.to_images(batch["image"][shown]).cpu()  # type: ignore[attr-defined]
         grid = draw_grid(
             images.permute(0, 2, 3, 1).numpy(),

@@ -18,6 +18,7 @@ from datamodules.images.normalization import IMAGENET_STD as STD
 from datamodules.images.tiny_imagenet_folder import read_classes, read_train, read_val
 from datamodules.sources.archive import Archive, get_folder
 from datamodules.synthetic import tiny_imagenet as synthetic_set
+from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
@@ -104,8 +105,7 @@ class TinyImageNet(BaseDataModule):
                 f"data.augmentation.crop_padding is {augmentation.crop_padding}; it must be below {SIZE}, the size of "
                 "the images."
             )
-        #: WordNet id -> name of each class, in the order of the labels; empty while there is no data set.
-        self.classes: dict[str, str] = {}
+        self._classes: dict[str, str] = {}  # as of read_classes; empty while there is no data set
         self._sets: dict[str, LabeledImages] = {}
         self._mixing: v2.Transform = v2.Identity()
 
@@ -129,7 +129,7 @@ class TinyImageNet(BaseDataModule):
             InputError: a file or folder of the data set is missing, malformed or damaged.
         """
         if self.root.exists():
-            self.classes = read_classes(self.root)
+            self._classes = read_classes(self.root)
         elif stage != "predict" or self.images is None:
             raise InputError(
                 f"{self.root}: there is no such folder (data.root). Tiny-ImageNet-200 is at {ARCHIVE.url}: download "
@@ -137,10 +137,10 @@ class TinyImageNet(BaseDataModule):
                 "generated images first with --data.synthetic=true."
             )
         if stage == "fit":
-            self._sets["train"] = self._load("train", *read_train(self.root, list(self.classes)))
-            self._mixing = self.augmentation.mixing(len(self.classes))
+            self._sets["train"] = self._load("train", *read_train(self.root, list(self._classes)))
+            self._mixing = self.augmentation.mixing(len(self._classes))
         if stage in ("fit", "validate"):
-            self._sets["val"] = self._load("val", *read_val(self.root, list(self.classes)))
+            self._sets["val"] = self._load("val", *read_val(self.root, list(self._classes)))
         if stage == "test":
             raise InputError(
                 "The labels of Tiny-ImageNet's test split were never published, so there is nothing to test against: "
@@ -153,6 +153,11 @@ class TinyImageNet(BaseDataModule):
     def _load(self, split: str, files: list[Path], labels: list[int] | None) -> LabeledImages:
         images = ImageCache(files, SIZE, self.cache, f"tiny-imagenet-{split}", self.invalid_samples)
         return LabeledImages(images, labels)
+
+    @override
+    def data_spec(self) -> DataSpec:
+        """The classes and their WordNet ids; nothing for images without a data set."""
+        return DataSpec(labels=tuple(self._classes.values()), label_ids=tuple(self._classes))
 
     @override
     def train_dataloader(self) -> TimedDataLoader:

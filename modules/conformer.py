@@ -11,12 +11,12 @@ from torchmetrics.text import CharErrorRate, WordErrorRate
 from typing_extensions import override
 
 from modules.beam_search import BOUNDARY, BeamSearch, Decoding
-from modules.metrics.mean_loss import mean_loss
 from modules.networks.conformer import SUBSAMPLING, Conformer, LogProbabilities, mask_of
 from modules.networks.ctc import Spelled, best_path, ctc_losses, frames_needed
 from modules.vocabulary import WithVocabulary
 from sextant.errors import InputError
 from sextant.export.graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
+from sextant.mean_loss import mean_loss
 from sextant.optimization import Optimization, parameter_groups
 
 NAMED = 5  # utterances that a message names
@@ -271,7 +271,6 @@ class SpeechRecognizer(WithVocabulary):
     def on_validation_epoch_end(self) -> None:
         values = self._log_epoch(self.val_metrics)
         self.log("val_wer", values["val/wer"], prog_bar=True, logger=False)
-        self.optimization.validated(self, values)
 
     @override
     def on_test_epoch_end(self) -> None:

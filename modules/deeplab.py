@@ -14,11 +14,11 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
 from modules.metrics.confusion import class_overlap, segmentation_scores
-from modules.metrics.mean_loss import mean_loss
 from modules.networks.deeplab import Backbone, deeplab, pretrained_classes
 from modules.segmentation_evaluation import Evaluation
 from sextant.errors import InputError
 from sextant.export.graph import BATCH, NORMALIZED_IMAGE, ArgMax, Axis, ExportGraph, GraphInput
+from sextant.mean_loss import mean_loss
 from sextant.optimization import Optimization, parameter_groups
 
 IGNORED = 255  # label of pixels that are neither learned nor measured

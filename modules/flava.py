@@ -11,11 +11,11 @@ from torchmetrics import MetricCollection
 from transformers import FlavaModel
 from typing_extensions import override
 
-from modules.metrics.mean_loss import mean_loss
 from modules.networks.flava import FlavaArchitecture, FlavaForAnswers, Part, pretrained_flava
 from modules.vocabulary import WithVocabulary
 from sextant.errors import InputError
 from sextant.export.graph import BATCH, NORMALIZED_IMAGE, ArgMax, Axis, ExportGraph, GraphInput
+from sextant.mean_loss import mean_loss
 from sextant.optimization import Optimization, parameter_groups
 
 BEST = 5  # answers of a prediction
@@ -225,7 +225,6 @@ class VisualQuestionAnswerer(WithVocabulary):
     def on_validation_epoch_end(self) -> None:
         values = self._log_epoch(self.val_metrics)
         self.log("val_vqa_accuracy", values["val/vqa_accuracy"], prog_bar=True, logger=False)
-        self.optimization.validated(self, values)
 
     @override
     def on_test_epoch_end(self) -> None:

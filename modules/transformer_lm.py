@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from typing_extensions import override
 
-from modules.metrics.mean_loss import mean_loss
 from modules.networks.linear_cross_entropy import linear_cross_entropy
 from modules.networks.sampling import choose, generate
 from modules.networks.transformer import CausalTransformer, Dropout, TransformerArchitecture
@@ -106,7 +105,6 @@ class WordLanguageModel(BaseModule):
         self.generation = generation or Generation()
         self.network = CausalTransformer(vocab_size, architecture, dropout)
         self.example_input_array = torch.zeros(1, 8, dtype=torch.int64)
-        self.make_metrics({"loss": mean_loss()}, {"loss": mean_loss()})
 
     @override
     def check_data(self, spec: DataSpec) -> None:

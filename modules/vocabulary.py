@@ -3,10 +3,11 @@
 import itertools
 from typing import Any
 
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from typing_extensions import override
 
 from sextant.errors import InputError
+from sextant.optimization import PlateauStep
 
 
 class WithVocabulary(LightningModule):
@@ -58,6 +59,10 @@ class WithVocabulary(LightningModule):
                 "trained on with --data.root."
             )
         self.vocabulary = self.vocabulary or trained
+
+    @override
+    def configure_callbacks(self) -> list[Callback]:
+        return [PlateauStep()]
 
     def need_vocabulary(self) -> None:
         """Require that there is one.

@@ -3,9 +3,25 @@
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from sextant.errors import InputError
+
+
+class Difference(NamedTuple):
+    """The first place in which two descriptions of data differ.
+
+    Args:
+        fact: the field of :class:`DataSpec`.
+        place: the position or the key in it.
+        here: what the one has there, None for nothing.
+        there: what the other has there, None for nothing.
+    """
+
+    fact: str
+    place: int | str
+    here: Any
+    there: Any
 
 
 @dataclass(frozen=True)
@@ -17,14 +33,15 @@ class DataSpec:
         label_ids: published ids of the labels in the same order, such as WordNet's, where they have any.
         table_sizes: for each categorical feature, in order, the rows of its embedding table.
         dense_features: names of the features that are numbers, in order.
-        input_sizes: sizes of the inputs by name, such as ``image_size`` in pixels.
+        input_sizes: sizes of the inputs by name, such as ``image_size`` in pixels. The model says which of them it
+            can take (``check_data``), so two descriptions that differ in them alone count as the same.
     """
 
     labels: tuple[str, ...] = ()
     label_ids: tuple[str, ...] = ()
     table_sizes: Mapping[str, int] = field(default_factory=dict)
     dense_features: tuple[str, ...] = ()
-    input_sizes: Mapping[str, int] = field(default_factory=dict)
+    input_sizes: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
@@ -37,24 +54,35 @@ class DataSpec:
         values: dict[str, Any] = {n: dict(v) if isinstance(v, Mapping) else tuple(v) for n, v in state.items()}
         return cls(**values)
 
+    def difference(self, other: "DataSpec") -> Difference | None:
+        """The first difference from another description; what is empty in one of the two is not compared."""
+        for each in fields(self):
+            here, there = getattr(self, each.name), getattr(other, each.name)
+            if each.compare and here and there and (differing := next(_differing(here, there), None)):
+                return Difference(each.name, *differing)
+        return None
+
+    def completed(self, other: "DataSpec") -> "DataSpec":
+        """This description, with what is empty in it taken from another, if the two do not differ."""
+        if self.difference(other) is not None:
+            return self
+        return DataSpec(**{each.name: getattr(self, each.name) or getattr(other, each.name) for each in fields(self)})
+
     def require_same(self, trained: "DataSpec") -> None:
-        """Require that a model that was trained on other data can be used on this data.
+        """Require that a checkpoint was trained on this data.
 
         Args:
-            trained: what a checkpoint has. What is empty in one of the two is not compared.
+            trained: the description in the checkpoint.
 
         Raises:
             InputError: they differ; the message names the first difference.
         """
-        for each in fields(self):
-            here, there = getattr(self, each.name), getattr(trained, each.name)
-            if not here or not there or here == there:
-                continue
-            place, new, old = next(_differing(here, there))
+        if found := self.difference(trained):
+            counts = f"{len(getattr(trained, found.fact)):,} and {len(getattr(self, found.fact)):,}"
             raise InputError(
-                f"The checkpoint was trained on other data: its {each.name.replace('_', ' ')} have {old!r} for "
-                f"{place!r} where the data has {new!r} ({len(there):,} and {len(here):,} in all). Give the data and "
-                "the settings that it was trained with, such as --data.root."
+                f"The checkpoint was trained on other data: its {found.fact.replace('_', ' ')} have {found.there!r} "
+                f"for {found.place!r} where the data has {found.here!r} ({counts} in all). Give the data and the "
+                "settings that it was trained with, such as --data.root."
             )
 
     def require_labels(self) -> tuple[str, ...]:
@@ -82,22 +110,19 @@ class DataSpec:
         """
         if self.labels and len(self.labels) != count:
             raise InputError(
-                f"model.{setting} is {count:,}, but the data has {len(self.labels):,} labels. Run with "
-                f"--model.{setting}={len(self.labels)}, or give other data."
+                f"model.{setting} is {count:,}, but the data has {len(self.labels):,} labels "
+                f"({', '.join(self.labels[:2])}, ...). Run with --model.{setting}={len(self.labels)}, or give other "
+                "data with --data.root."
             )
 
-    def merged(self, other: "DataSpec") -> "DataSpec":
-        """This one, with what is empty in it taken from another."""
-        return DataSpec(**{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)})
 
-
-def _differing(here: Any, there: Any) -> Iterator[tuple[Any, Any, Any]]:
+def _differing(here: Any, there: Any) -> Iterator[tuple[int | str, Any, Any]]:
     if isinstance(here, Mapping):
-        pairs = ((key, here.get(key), there.get(key)) for key in {**here, **there})
-    else:
-        pairs = ((i, a, b) for i, (a, b) in enumerate(itertools.zip_longest(here, there)))
-    yield from (pair for pair in pairs if pair[1] != pair[2])
-    yield "the order", list(here), list(there)  # mappings that differ in nothing else
+        yield from (
+            (key, here.get(key), there.get(key)) for key in {**here, **there} if here.get(key) != there.get(key)
+        )
+    pairs = enumerate(itertools.zip_longest(here, there))  # of mappings the keys, whose order counts
+    yield from ((place, a, b) for place, (a, b) in pairs if a != b)
 
 
 @runtime_checkable

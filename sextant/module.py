@@ -1,9 +1,9 @@
 """The base LightningModule: metrics by split, epoch hooks, optimizer and schedule, what the data told it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
@@ -11,17 +11,19 @@ from typing_extensions import override
 
 from sextant.data_spec import DataSpec, Describes
 from sextant.lightning_internals import datamodule_of
-from sextant.optimization import Optimization, parameter_groups
+from sextant.mean_loss import mean_loss
+from sextant.optimization import Optimization, PlateauStep, parameter_groups
 
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class BaseModule(LightningModule):
     """A LightningModule that reads as network, loss, metrics and predict; what all have in common is here.
 
-    A subclass makes its network in ``__init__``, calls :meth:`make_metrics`, and has a :meth:`step`. Metrics are logged
-    once an epoch, over all its samples and all processes, as ``<split>/<name>``; the loss of each training step as
-    ``train/loss_step``. A ``ReduceLROnPlateau`` is stepped by each validation.
+    A subclass makes its network in ``__init__``, adds its metrics to ``loss`` with :meth:`add_metrics`, and computes
+    them in :meth:`step`. Metrics are logged once an epoch, over all its samples and all processes, as
+    ``<split>/<name>``; the loss of each training step as ``train/loss_step``.
 
     Args:
         optimizer: makes the optimizer from parameter groups.
@@ -33,10 +35,6 @@ class BaseModule(LightningModule):
     #: The metric of a validation that the progress bar shows, without its split.
     headline: str = "loss"
 
-    train_metrics: MetricCollection
-    val_metrics: MetricCollection
-    test_metrics: MetricCollection
-
     def __init__(
         self,
         optimizer: OptimizerCallable,
@@ -46,27 +44,30 @@ class BaseModule(LightningModule):
         super().__init__()
         self.optimization = Optimization(optimizer, scheduler)
         self.decay_norm_and_bias = decay_norm_and_bias
-        #: What the data said of itself, or the checkpoint of the data it was trained on.
+        #: What the data says of itself, or the checkpoint of the data that it was trained on.
         self.data_spec = DataSpec()
+        # Groups would merge metrics that agree on the first batch.
+        self.train_metrics = MetricCollection({}, prefix="train/", compute_groups=False)
+        self.val_metrics = MetricCollection({}, prefix="val/", compute_groups=False)
+        self.test_metrics = MetricCollection({}, prefix="test/", compute_groups=False)
+        self.add_metrics({"loss": mean_loss()})
 
-    def make_metrics(self, train: Mapping[str, Metric], evaluation: Mapping[str, Metric]) -> None:
-        """Make the metrics of each split, which :meth:`step` updates one by one.
+    def add_metrics(self, metrics: Mapping[str, Metric], splits: Sequence[Split] = SPLITS) -> None:
+        """Add metrics, which :meth:`step` updates one by one.
 
         Args:
-            train: by name, for the training split.
-            evaluation: by name, for the validation and the test split.
+            metrics: by name; each split gets a copy.
+            splits: the splits that they are measured on.
         """
-        for split, metrics in (("train", train), ("val", evaluation), ("test", evaluation)):
-            # Groups would merge metrics that agree on the first batch.
-            collection = MetricCollection(dict(metrics), prefix=f"{split}/", compute_groups=False)
-            setattr(self, f"{split}_metrics", collection.clone())
+        for split in splits:
+            self._metrics_of(split).add_metrics({name: metric.clone() for name, metric in metrics.items()})
 
     def step(self, batch: Any, metrics: MetricCollection) -> dict[str, Any]:
-        """Compute the loss of a batch and update the metrics of its split.
+        """Compute the loss of a batch, and update the metrics of its split.
 
         Args:
             batch: as the DataModule makes it.
-            metrics: of the split, as :meth:`make_metrics` was given them.
+            metrics: of the split: ``loss``, to be weighted by what it is a mean over, and those of :meth:`add_metrics`.
 
         Returns:
             ``loss``, and what callbacks show of a validation.
@@ -74,7 +75,7 @@ class BaseModule(LightningModule):
         raise NotImplementedError
 
     def epoch_values(self, values: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
-        """Make what is logged of an epoch from the values of its metrics.
+        """What is logged of an epoch.
 
         Args:
             values: of the metrics, by ``<split>/<name>``.
@@ -90,7 +91,8 @@ class BaseModule(LightningModule):
         """Require that the data fits the model.
 
         Args:
-            spec: what the data says of itself.
+            spec: what the data says of itself. What it does not know, such as the labels of images to predict, is
+                empty.
 
         Raises:
             InputError: it does not fit.
@@ -101,8 +103,9 @@ class BaseModule(LightningModule):
         """Take from the data what the model must know of it, where there is data that says so."""
         data = datamodule_of(self.trainer)
         if isinstance(data, Describes):
-            self.data_spec = data.data_spec()
-            self.check_data(self.data_spec)
+            spec = data.data_spec()
+            self.check_data(spec)
+            self.data_spec = spec.completed(self.data_spec)
 
     @override
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -120,22 +123,28 @@ class BaseModule(LightningModule):
 
     @override
     def on_train_epoch_end(self) -> None:
-        self._log_epoch(self.train_metrics, "train")
+        self._log_epoch("train")
 
     @override
     def on_validation_epoch_end(self) -> None:
-        self.optimization.validated(self, self._log_epoch(self.val_metrics, "val"))
+        self._log_epoch("val")
 
     @override
     def on_test_epoch_end(self) -> None:
-        self._log_epoch(self.test_metrics, "test")
+        self._log_epoch("test")
 
-    def _log_epoch(self, metrics: MetricCollection, split: Split) -> dict[str, Tensor]:
-        values = self.epoch_values(metrics.compute(), split)
-        metrics.reset()
-        for name, value in values.items():
+    def _log_epoch(self, split: Split) -> None:
+        metrics = self._metrics_of(split)
+        for name, value in self.epoch_values(metrics.compute(), split).items():
             self.log(name, value, prog_bar=name == f"val/{self.headline}")
-        return values
+        metrics.reset()
+
+    def _metrics_of(self, split: Split) -> MetricCollection:
+        return {"train": self.train_metrics, "val": self.val_metrics, "test": self.test_metrics}[split]
+
+    @override
+    def configure_callbacks(self) -> list[Callback]:
+        return [PlateauStep()]
 
     @override
     def configure_optimizers(self) -> Any:
@@ -147,11 +156,11 @@ class BaseModule(LightningModule):
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take what the data did not say, or is not there to say, from the checkpoint.
+        """Take from the checkpoint what the data did not say, or is not there to say.
 
         Raises:
             InputError: the checkpoint was trained on other data.
         """
         trained = DataSpec.from_state_dict(checkpoint.get("data_spec", {}))
         self.data_spec.require_same(trained)
-        self.data_spec = self.data_spec.merged(trained)
+        self.data_spec = self.data_spec.completed(trained)

@@ -2,11 +2,10 @@
 
 import math
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -14,6 +13,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import override
 
 from sextant.errors import InputError
+from sextant.lightning_internals import callbacks_of
+
+NEVER = sys.maxsize  # epochs between two steps of a schedule that Lightning leaves alone
 
 
 class RunSchedule(LRScheduler):
@@ -130,8 +132,8 @@ class Optimization:
     Args:
         optimizer: makes the optimizer from parameter groups.
         scheduler: makes the schedule from the optimizer. A :class:`RunSchedule` is stepped with the optimizer and
-            spans the run; a ``ReduceLROnPlateau`` is stepped with each validation (:meth:`validated`); any other at the
-            end of each epoch, as torch's documentation has it.
+            spans the run; a ``ReduceLROnPlateau`` is stepped with each validation (:class:`PlateauStep`); any other at
+            the end of each epoch, as torch's documentation has it.
     """
 
     optimizer: OptimizerCallable
@@ -171,27 +173,47 @@ class Optimization:
                 group["lr"] = rate  # it was set from the total_steps of the constructor
             config["interval"] = "step"
         if isinstance(scheduler, ReduceLROnPlateau):
-            # Lightning would step it after the checkpoint at the end of the epoch was written, which then resumes with
-            # the rate of before. So it never does, and validated() does.
-            config |= {"monitor": scheduler.monitor, "frequency": sys.maxsize}
+            config["monitor"] = scheduler.monitor
+            if any(isinstance(callback, PlateauStep) for callback in callbacks_of(module.trainer)):
+                config["frequency"] = NEVER
         return {"optimizer": optimizer, "lr_scheduler": config}
 
-    @staticmethod
-    def validated(module: LightningModule, metrics: Mapping[str, Tensor]) -> None:
-        """Step a ``ReduceLROnPlateau``; to be called in the module's ``on_validation_epoch_end``.
 
-        Args:
-            module: whose schedule.
-            metrics: what the validation measured, over all processes, by name.
+class PlateauStep(Callback):
+    """The step of a ``ReduceLROnPlateau``, taken right after each validation.
 
-        Raises:
-            InputError: the schedule looks at a metric that is not among these.
-        """
-        scheduler = module.lr_schedulers() if module.trainer.state.fn == "fit" else None
-        if not isinstance(scheduler, ReduceLROnPlateau) or module.trainer.sanity_checking:
-            return
-        if scheduler.monitor not in metrics:
+    Lightning's own comes after the checkpoint at the end of the epoch was written: a run that goes on from that
+    checkpoint has the rate of before. :meth:`Optimization.configure` leaves the step to this callback where it is among
+    those of the run, and to Lightning elsewhere.
+
+    Raises:
+        InputError: the schedule looks at a metric that is not measured, or the run has no validation.
+    """
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if _plateaus(trainer) and not trainer.enable_validation:
             raise InputError(
-                f"model.scheduler.monitor is {scheduler.monitor!r}; a validation measures {', '.join(metrics)}."
+                "model.scheduler is ReduceLROnPlateau, which follows the validations, but this run has none. Give "
+                "validation data and a --trainer.limit_val_batches above 0, or another model.scheduler."
             )
-        scheduler.step(float(metrics[scheduler.monitor]))
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        for scheduler in _plateaus(trainer):
+            if scheduler.monitor not in trainer.callback_metrics:
+                raise InputError(
+                    f"model.scheduler.monitor is {scheduler.monitor!r}; a validation measures "
+                    f"{', '.join(trainer.callback_metrics)}."
+                )
+            pl_module.lr_scheduler_step(scheduler, trainer.callback_metrics[scheduler.monitor])
+
+
+def _plateaus(trainer: Trainer) -> list[ReduceLROnPlateau]:
+    return [
+        config.scheduler
+        for config in trainer.lr_scheduler_configs
+        if isinstance(config.scheduler, ReduceLROnPlateau) and config.frequency == NEVER
+    ]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import BinaryAUROC
 from typing_extensions import override
 
-from modules.metrics.mean_loss import mean_loss
+from sextant.mean_loss import mean_loss
 
 
 class ClickRates(nn.Module):

@@ -142,7 +142,7 @@ def test_synthetic_data_is_made_in_the_cache_and_says_that_it_is_synthetic(
     assert data.synthetic
     assert data.root.is_relative_to(tmp_path / "cache")
     assert not (tmp_path / "data").exists()
-    assert len(data.classes) == 10
+    assert len(data.data_spec().labels) == 10
     assert not data_at(tmp_path).synthetic
 
 
@@ -185,7 +185,7 @@ def test_labels_belong_to_their_images_when_damaged_ones_are_left_out(root: Path
     assert len(files) == 36
     for batch in data.val_dataloader():
         for image, label, index in zip(batch["image"], batch["label"], batch["index"], strict=True):
-            assert list(data.classes)[label] == wnid_of[files[index].name]
+            assert data.data_spec().label_ids[label] == wnid_of[files[index].name]
             with Image.open(files[index]) as opened:
                 np.testing.assert_array_equal(image, np.asarray(opened.convert("RGB")).transpose(2, 0, 1))
 
@@ -279,7 +279,7 @@ def test_folder_of_odd_images_is_predicted(root: Path, odd_images: Path, with_da
         "print.jpeg",
         "tiny.bmp",
     ]
-    assert len(data.classes) == (10 if with_data_set else 0)
+    assert len(data.data_spec().labels) == (10 if with_data_set else 0)
     assert snapshot(odd_images) == before
 
 

@@ -1,54 +1,71 @@
-"""What a model must know of its data is compared, merged and kept."""
+"""What data says of itself: kept, completed, compared."""
 
 import pytest
 
 from sextant.data_spec import DataSpec
 from sextant.errors import InputError
 
-SPEC = DataSpec(labels=("a", "b"), table_sizes={"x": 3, "y": 4}, dense_features=("n",), input_sizes={"image_size": 8})
+ANIMALS = DataSpec(labels=("cat", "dog"), label_ids=("n1", "n2"), input_sizes={"image_size": 8})
+CLICKS = DataSpec(table_sizes={"site": 10, "user": 20}, dense_features=("age",))
 
 
-def test_state_holds_plain_values_and_gives_the_same_back() -> None:
-    state = SPEC.state_dict()
-    assert state["labels"] == ["a", "b"]
-    assert type(state["table_sizes"]) is dict
-    assert DataSpec.from_state_dict(state) == SPEC
-    assert DataSpec.from_state_dict({}) == DataSpec()
+@pytest.mark.parametrize("spec", [DataSpec(), ANIMALS, CLICKS])
+def test_description_survives_a_checkpoint(spec: DataSpec) -> None:
+    state = spec.state_dict()
+    assert DataSpec.from_state_dict(state) == spec
+    assert DataSpec.from_state_dict(state).input_sizes == spec.input_sizes
+    assert {type(value) for value in state.values()} <= {list, dict}
 
 
 @pytest.mark.parametrize(
-    ("trained", "message"),
+    ("here", "trained", "message"),
     [
-        (DataSpec(labels=("a", "c")), "labels have 'c' for 1 where the data has 'b'"),
-        (DataSpec(labels=("a",)), r"labels have None for 1 where the data has 'b' \(1 and 2 in all\)"),
-        (DataSpec(table_sizes={"x": 3, "y": 5}), "table sizes have 5 for 'y' where the data has 4"),
-        (DataSpec(table_sizes={"x": 3}), "table sizes have None for 'y' where the data has 4"),
-        (DataSpec(dense_features=("m",)), "dense features have 'm' for 0"),
-        (DataSpec(input_sizes={"image_size": 9}), "input sizes have 9 for 'image_size'"),
+        (
+            DataSpec(labels=("cat", "fox")),
+            ANIMALS,
+            r"its labels have 'dog' for 1 where the data has 'fox' \(2 and 2",
+        ),
+        (DataSpec(labels=("cat",)), ANIMALS, r"labels have 'dog' for 1 where the data has None \(2 and 1 in all\)"),
+        (DataSpec(label_ids=("n2", "n1")), ANIMALS, r"its label ids have 'n1' for 0 where the data has 'n2'"),
+        (
+            DataSpec(table_sizes={"site": 10, "user": 21}),
+            CLICKS,
+            r"its table sizes have 20 for 'user' where the data has 21",
+        ),
+        (DataSpec(table_sizes={"site": 10}), CLICKS, r"have 20 for 'user' where the data has None"),
+        (DataSpec(table_sizes={"user": 20, "site": 10}), CLICKS, r"have 'site' for 0 where the data has 'user'"),
     ],
 )
-def test_first_difference_to_other_data_is_named(trained: DataSpec, message: str) -> None:
+def test_first_difference_from_the_trained_data_is_named(here: DataSpec, trained: DataSpec, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        SPEC.require_same(trained)
+        here.require_same(trained)
 
 
-def test_what_is_not_known_of_one_of_the_two_is_not_compared_and_taken_from_the_other() -> None:
-    known = DataSpec(labels=("a", "b"))
-    known.require_same(SPEC)
-    SPEC.require_same(known)
-    SPEC.require_same(DataSpec())
-    assert known.merged(SPEC) == SPEC
-    assert DataSpec(labels=("z",)).merged(known).labels == ("z",)
+def test_what_one_of_two_does_not_say_and_sizes_of_inputs_are_no_difference() -> None:
+    DataSpec().require_same(ANIMALS)
+    ANIMALS.require_same(DataSpec())
+    DataSpec(labels=ANIMALS.labels, input_sizes={"image_size": 9}).require_same(ANIMALS)
+
+
+def test_description_is_completed_from_the_same_data_only() -> None:
+    same = DataSpec(labels=ANIMALS.labels, input_sizes={"image_size": 9}).completed(ANIMALS)
+    assert same.label_ids == ("n1", "n2")
+    assert same.input_sizes == {"image_size": 9}
+    other = DataSpec(labels=("car", "bus"))
+    assert other.completed(ANIMALS) == other
+
+
+def test_model_needs_an_output_for_each_label() -> None:
+    ANIMALS.require_label_count(2, "num_classes")
+    DataSpec().require_label_count(3, "num_classes")
+    message = (
+        r"model\.num_classes is 3, but the data has 2 labels \(cat, dog, \.\.\.\)\. Run with --model\.num_classes=2"
+    )
+    with pytest.raises(InputError, match=message):
+        ANIMALS.require_label_count(3, "num_classes")
 
 
 def test_labels_that_are_needed_must_be_known() -> None:
-    assert SPEC.require_labels() == ("a", "b")
+    assert ANIMALS.require_labels() == ("cat", "dog")
     with pytest.raises(InputError, match=r"not trained.*--ckpt_path=best"):
         DataSpec().require_labels()
-
-
-def test_model_has_an_output_for_each_label_that_is_known() -> None:
-    SPEC.require_label_count(2, "vocab_size")
-    DataSpec().require_label_count(3, "vocab_size")
-    with pytest.raises(InputError, match=r"model\.vocab_size is 3, but the data has 2 labels.*--model\.vocab_size=2"):
-        SPEC.require_label_count(3, "vocab_size")
