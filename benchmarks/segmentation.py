@@ -128,7 +128,7 @@ def measure_steps(args: argparse.Namespace, folder: Path) -> None:
     images = 2 * steps_of_a_block(args)
     settings = step_settings(args)
     data = make_data(args, folder, images, batch_size=2, augmentation=random_crop.RandomCrop(STEP_SIZE), seed=0)
-    settings["init_args"]["num_classes"] = len(data.classes)
+    settings["init_args"]["num_classes"] = len(data.data_spec().labels)
 
     def block(variant: str) -> np.ndarray:
         clock = Clock(torch.device("cpu"), args.warmup, args.steps)

@@ -79,7 +79,7 @@ def make_data(settings: Settings, args: argparse.Namespace) -> TinyImageNet:
             f"{data.root}: {available} batches of {args.batch_size}, but a block takes {needed} (--steps, --warmup, "
             "and one that ends the last of them). Give fewer --steps, a smaller --batch-size, or more images."
         )
-    settings["model"]["init_args"]["num_classes"] = len(data.classes)
+    settings["model"]["init_args"]["num_classes"] = len(data.data_spec().labels)
     return data
 
 

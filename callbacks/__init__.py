@@ -1,1 +1,1 @@
-"""What is watched and written while training, one callback per file."""
+"""What is watched and written while a model is trained or used, one callback per file."""

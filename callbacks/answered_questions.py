@@ -1,18 +1,21 @@
-"""Show the questions of the validation split that were answered best and worst."""
+"""The validation questions with the lowest and the highest loss, in TensorBoard."""
 
 import heapq
 import itertools
 import textwrap
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
-from callbacks.epoch_axis import validation_axis
-from callbacks.validation_board import validation_board
+from callbacks.image_data import ImageData
+from callbacks.tensorboard import validation_axis, validation_writer
+from sextant.contracts import require
+from sextant.lightning_internals import datamodule_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,16 +24,16 @@ LINE = 34  # characters of a caption's line
 
 
 class Answered(NamedTuple):
-    """A question with what was answered.
+    """A question and its answers.
 
     Args:
         loss: of the question.
-        order: in which it came, so that no two are equal.
+        order: its number in the validation, which breaks ties of the loss.
         image: uint8 (H, W, 3).
         question: the text.
-        answer: the answer that was given.
-        score: what it is worth, in [0, 1].
-        annotators: what they answered.
+        answer: the model's.
+        score: of the model's answer, in [0, 1].
+        annotators: their answers.
     """
 
     loss: float
@@ -42,16 +45,29 @@ class Answered(NamedTuple):
     annotators: list[str]
 
 
-class AnsweredQuestions(Callback):
-    """Write the questions with the lowest and those with the highest loss to TensorBoard after each validation.
+@runtime_checkable
+class AnswersQuestions(Protocol):
+    """A module that answers questions about images from a vocabulary.
 
-    Those of the first process's share. Needs ``validation_step`` to return ``losses`` float (B,), ``answer`` int64 (B,)
-    and ``score`` float (B,); a module with ``vocabulary``; batches with ``image``, ``text`` and ``annotators``; and a
-    DataModule with ``to_images``.
+    Its ``validation_step`` returns ``losses`` float (B,), ``answer`` int64 (B,) and ``score`` float (B,), of batches
+    with ``image``, ``text`` and ``annotators``.
+    """
+
+    def answer_vocabulary(self) -> Sequence[str]:
+        """The answers, in the order of their ids."""
+
+
+class AnsweredQuestions(Callback):
+    """The questions with the lowest and those with the highest loss in TensorBoard after each validation.
+
+    Of several processes, the first one's questions alone.
 
     Args:
         count: how many questions to show of each kind.
-        columns: how many of them in a row.
+        columns: questions in a row.
+
+    Raises:
+        InputError: in ``setup``, if the module is no :class:`AnswersQuestions` or the data no :class:`ImageData`.
     """
 
     def __init__(self, count: int = 8, columns: int = 4) -> None:
@@ -60,6 +76,12 @@ class AnsweredQuestions(Callback):
         self._order = itertools.count()
         self._best: list[Answered] = []
         self._worst: list[Answered] = []
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage in ("fit", "validate"):
+            require(pl_module, AnswersQuestions, self)
+            require(datamodule_of(trainer), ImageData, self)
 
     @override
     def on_validation_batch_end(
@@ -71,12 +93,12 @@ class AnsweredQuestions(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if validation_board(trainer) is None:
+        if validation_writer(trainer) is None:
             return
         by_loss = outputs["losses"].argsort().tolist()
         shown = dict.fromkeys([*by_loss[: self.count], *by_loss[-self.count :]])
-        images = trainer.datamodule.to_images(batch["image"][[*shown]]).cpu()  # type: ignore[attr-defined]
-        vocabulary: Any = pl_module.vocabulary
+        images = require(datamodule_of(trainer), ImageData, self).to_images(batch["image"][[*shown]]).cpu()
+        vocabulary = require(pl_module, AnswersQuestions, self).answer_vocabulary()
         found = [
             Answered(
                 outputs["losses"][i].item(),
@@ -94,18 +116,18 @@ class AnsweredQuestions(Callback):
 
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        board = validation_board(trainer)
-        if self._best and board is not None:
+        writer = validation_writer(trainer)
+        if self._best and writer is not None:
             for name, questions in (("best", self._best), ("worst", self._worst)):
                 figure = draw_questions(questions, self.columns)
-                board.add_figure(f"val/{name}_answers", figure, validation_axis(trainer))
+                writer.add_figure(f"val/{name}_answers", figure, validation_axis(trainer))
         self._best, self._worst = [], []
 
 
 def draw_questions(questions: list[Answered], columns: int) -> "Figure":
-    """Draw questions in rows: question and annotators' answers above the image, the answer given below it.
+    """Questions in rows: the question and the annotators' answers above the image, the model's answer below it.
 
-    That is green if it is worth something, red if not.
+    The model's answer is green if its score is above 0, red otherwise.
     """
     from matplotlib.figure import Figure
 
@@ -122,7 +144,7 @@ def draw_questions(questions: list[Answered], columns: int) -> "Figure":
         axes.set(xticks=[], yticks=[])
         # Prices would be read as formulas otherwise.
         axes.set_title(f"{_lines(one.question, 3)}\n{_lines(given, 2)}", fontsize=8, parse_math=False)
-        below = f"{_lines(one.answer, 1)} (worth {one.score:.1f})"
+        below = f"{_lines(one.answer, 1)} (score {one.score:.1f})"
         axes.set_xlabel(below, fontsize=8, color="green" if one.score else "red", parse_math=False)
     return figure
 

@@ -1,8 +1,8 @@
-"""Stop at a loss that is no number, and say which samples gave it."""
+"""A stop at a loss that is NaN or infinite, with the names of the samples that gave it."""
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
@@ -10,18 +10,27 @@ from torch import Tensor
 from typing_extensions import override
 
 from sextant.errors import InputError
+from sextant.lightning_internals import datamodule_of
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
 
 
-class FiniteLoss(Callback):
-    """Stop training when the loss is NaN or infinite, before a checkpoint can be written from it.
+@runtime_checkable
+class NamesSamples(Protocol):
+    """Data that names the samples of a batch by their ``index``."""
 
-    On a GPU the loss of a step is looked at one step later, so that the processor goes on queueing work; before
-    any checkpoint is written it is looked at right away.
+    def sample_names(self, batch: dict[str, Any]) -> list[str]:
+        """The files, or other names by which a person finds them."""
+
+
+class FiniteLoss(Callback):
+    """A stop of the training when the loss is NaN or infinite, before it can reach a checkpoint.
+
+    The error names the samples of the batch where the data is :class:`NamesSamples`. On a GPU, the loss of a step is
+    read one step later, so that the processor goes on queueing work; before a checkpoint it is read right away.
     """
 
     def __init__(self) -> None:
-        self._pending: tuple[Tensor, dict[str, Any], int] | None = None
+        self._pending: tuple[Tensor, Any, int] | None = None
         self._folder: Path | None = None
 
     @override
@@ -31,12 +40,13 @@ class FiniteLoss(Callback):
 
     @override
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._check(trainer)
         loss = outputs["loss"].detach()
+        index = {"index": batch["index"]} if isinstance(datamodule_of(trainer), NamesSamples) else None
         # The step has been counted already; the loss was computed in the one before.
-        self._pending = (loss, {"index": batch["index"]}, trainer.global_step - 1)
+        self._pending = (loss, index, trainer.global_step - 1)
         if loss.device.type == "cpu":
             self._check(trainer)
 
@@ -56,7 +66,8 @@ class FiniteLoss(Callback):
         value = loss.item()
         if math.isfinite(value):
             return
-        names = trainer.datamodule.sample_names(batch)  # type: ignore[attr-defined]
+        data = datamodule_of(trainer)
+        names = data.sample_names(batch) if isinstance(data, NamesSamples) else ["(without names)"]
         last = self._folder and self._folder / "last.ckpt"
         good = "There is no checkpoint of this run yet."
         if last and last.exists():

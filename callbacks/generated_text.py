@@ -6,7 +6,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
-from callbacks.first_validation_batch import FirstValidationBatch
+from callbacks.tensorboard import FirstValidationBatch
 from sextant.contracts import require
 from sextant.errors import InputError
 

@@ -1,4 +1,4 @@
-"""How large the gradients are."""
+"""The norm of the gradients."""
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -6,14 +6,16 @@ from lightning.pytorch.callbacks import Callback
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from sextant.lightning_internals import log_every_n_steps
+
 
 class GradientNorm(Callback):
-    """Log ``gradient_norm``, the 2-norm of all gradients before clipping, every ``log_every_n_steps`` steps."""
+    """The 2-norm of all gradients before clipping, logged as ``gradient_norm`` every ``log_every_n_steps`` steps."""
 
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        # The step is counted after it was done; what is logged then is written to the board.
-        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        # The logger writes after the step was counted.
+        if (trainer.global_step + 1) % log_every_n_steps(trainer) == 0:
             gradients = [
                 p.grad.coalesce().values() if p.grad.is_sparse else p.grad
                 for p in pl_module.parameters()

@@ -1,6 +1,7 @@
 """Masks of labels as images for people: colored, laid over the photo, with a legend."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,14 @@ from datamodules.images.voc_palette import IGNORED, voc_palette
 from sextant.errors import InputError
 
 Colors = NDArray[np.uint8]  # of each label, (256, 3)
+
+
+@runtime_checkable
+class SegmentsImages(Protocol):
+    """A module that gives each pixel of an image a class."""
+
+    def pixel_class_names(self) -> Sequence[str]:
+        """The names of the classes, in the order of the labels."""
 
 
 def choose_colors(classes: Sequence[str], chosen: Mapping[str, str] | None) -> Colors:
@@ -50,12 +59,12 @@ def overlay(image: NDArray[np.uint8], mask: NDArray[np.uint8], colors: Colors, o
         image: (H, W, 3).
         mask: labels (H, W).
         colors: as of :func:`choose_colors`.
-        opacity: share of the colors.
+        opacity: weight of the colors, in [0, 1].
     """
-    shares = np.where(colors.any(-1), opacity, 0).astype(np.float32)
-    shares[IGNORED] = 0
+    opacities = np.where(colors.any(-1), opacity, 0).astype(np.float32)
+    opacities[IGNORED] = 0
     return Image.fromarray(
-        (image + shares[mask][..., None] * (colors[mask].astype(np.float32) - image)).astype(np.uint8)
+        (image + opacities[mask][..., None] * (colors[mask].astype(np.float32) - image)).astype(np.uint8)
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from lightning.pytorch import Trainer
 from typing_extensions import override
 
-from callbacks.first_validation_batch import FirstValidationBatch
+from callbacks.tensorboard import FirstValidationBatch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,7 +1,7 @@
-"""Say at the start what a run is, and at the end what it reached and where it is."""
+"""The report of a run: its settings and data at the start, its best metric and its files at the end."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
 
+from sextant.lightning_internals import callbacks_of, datamodule_of, is_fast_dev_run
 from sextant.resume.configuration_in_checkpoint import ConfigurationInCheckpoint
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
 from sextant.resume.settings import free_settings, learning_settings
@@ -19,8 +20,15 @@ SYNTHETIC_NOTICE = (
 )
 
 
+@runtime_checkable
+class MaybeSynthetic(Protocol):
+    """Data that says whether it was generated."""
+
+    synthetic: bool
+
+
 class RunReport(Callback):
-    """Report a run on the terminal and in TensorBoard.
+    """The report of a run on the terminal and in TensorBoard.
 
     Runs on synthetic data are marked as such in both. The hyper-parameters are written to TensorBoard's HParams page
     together with the best value of the metric that ``best.ckpt`` is chosen by.
@@ -50,7 +58,7 @@ class RunReport(Callback):
         if best is None or not isinstance(trainer.logger, TensorBoardLogger):
             return
         name, value, _ = best
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        for callback in callbacks_of(trainer):
             if isinstance(callback, ConfigurationInCheckpoint):
                 settings = learning_settings(callback.configuration, free_settings(callback.configuration))
                 trainer.logger.log_hyperparams(_flat(settings), {f"best/{name}": value}, step=trainer.current_epoch)
@@ -58,7 +66,7 @@ class RunReport(Callback):
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = RecoveryCheckpoint.folder(trainer)
-        if folder is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if folder is None or is_fast_dev_run(trainer):
             return
         lines = [f"Epochs done: {trainer.current_epoch}, steps: {trainer.global_step}"]
         if best := self._best(trainer):
@@ -82,7 +90,8 @@ class RunReport(Callback):
 
 
 def _on_synthetic_data(trainer: Trainer) -> bool:
-    return getattr(trainer.datamodule, "synthetic", False)  # type: ignore[attr-defined]
+    data = datamodule_of(trainer)
+    return isinstance(data, MaybeSynthetic) and data.synthetic
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Write predicted masks as image files."""
+"""Image files of predicted masks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,25 +12,31 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.masks import add_legend, choose_colors, index_mask, overlay
+from callbacks.image_data import NamedImageData
+from callbacks.masks import SegmentsImages, add_legend, choose_colors, index_mask, overlay
+from sextant.contracts import require
 from sextant.errors import InputError
+from sextant.lightning_internals import datamodule_of
 
 KINDS = ("masks", "colored", "overlays")
 
 
 class SegmentationWriter(Callback):
-    """Write three PNG files for each image of ``predict``, at the image's own size and under its name.
+    """Three PNG files for each image of ``predict``, of the image's own size and name.
 
-    ``masks/`` holds palette images whose pixels are labels, as Pascal VOC's masks; ``colored/`` the colors of the
-    labels; ``overlays/`` these over the image, with a legend. A file is whole or absent.
-
-    Needs ``predict_step`` to return rows with ``mask``, uint8 (H, W), a module with ``class_names``, and a DataModule
-    with ``to_images`` and ``sample_names``.
+    ``masks/`` holds palette images whose pixels are labels, as Pascal VOC's masks do; ``colored/`` the colors of the
+    labels; ``overlays/`` these over the image, with a legend. A file is either complete or absent. The masks are taken
+    from the rows of ``predict_step``, where they are ``mask``, uint8 (H, W).
 
     Args:
         folder: where to.
         colors: colors by the names of classes, all others being black, such as ``{person: red, dog: green}``; a
             color is a name or ``#rrggbb``. Without it, every class has its color in Pascal VOC.
+
+    Raises:
+        InputError: in ``setup``, if the module is no :class:`~callbacks.masks.SegmentsImages` or the data no
+            :class:`~callbacks.image_data.NamedImageData`; or in ``predict``, if a file cannot be written or there is no
+            such class or color.
     """
 
     def __init__(self, folder: str = "segmentations", colors: dict[str, str] | None = None) -> None:
@@ -38,8 +44,14 @@ class SegmentationWriter(Callback):
         self.colors: Mapping[str, str] | None = colors
 
     @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "predict":
+            require(pl_module, SegmentsImages, self)
+            require(datamodule_of(trainer), NamedImageData, self)
+
+    @override
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._names: list[str] = pl_module.class_names()  # type: ignore[operator]
+        self._names = require(pl_module, SegmentsImages, self).pixel_class_names()
         self._table = choose_colors(self._names, self.colors)
         try:
             for kind in KINDS:
@@ -59,7 +71,7 @@ class SegmentationWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data = require(datamodule_of(trainer), NamedImageData, self)
         images = data.to_images(batch["image"]).permute(0, 2, 3, 1).cpu().numpy()
         for name, image, row in zip(data.sample_names(batch), images, outputs, strict=True):
             if row is not None:

@@ -1,23 +1,36 @@
-"""How fast training goes, and how long it waits for data."""
+"""The speed of training, and the time that it waits for data."""
 
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
+from sextant.contracts import require
+from sextant.lightning_internals import datamodule_of, is_fitting, log_every_n_steps
+from sextant.loaders import TimedDataLoader
+
+
+@runtime_checkable
+class CountsUnits(Protocol):
+    """A DataModule that counts what a batch holds."""
+
+    def units(self, batch: Any) -> dict[str, float]:
+        """What the speed of training is counted in, such as ``samples``, and how much of it a batch holds."""
+
 
 class Throughput(Callback):
-    """Log ``throughput/samples_per_second`` (all processes) and ``throughput/data_wait`` every N steps.
+    """The speed of training over all processes and the wait for data, logged every ``log_every_n_steps`` steps.
 
-    What is counted is the DataModule's ``units``: ``throughput/tokens_per_second`` for text. The progress bar shows the
-    first of them.
+    ``throughput/<unit>_per_second`` for each unit that the DataModule counts; the progress bar shows the first.
+    ``throughput/data_wait`` is the fraction of the time, in [0, 1], in which training waited for the next batch of a
+    :class:`~sextant.loaders.TimedDataLoader`. Validation is not counted.
 
-    ``data_wait`` is the share of the time, between 0 and 1, in which training stood still until the loader gave the
-    next batch. Validation is not counted. N is the Trainer's ``log_every_n_steps``.
+    Raises:
+        InputError: in ``setup``, if the data is no :class:`CountsUnits`.
     """
 
     def __init__(self) -> None:
@@ -33,7 +46,13 @@ class Throughput(Callback):
 
     @staticmethod
     def _loader_waited(trainer: Trainer) -> float:
-        return getattr(trainer.train_dataloader, "waited", 0.0)
+        loader = trainer.train_dataloader
+        return loader.waited if isinstance(loader, TimedDataLoader) else 0.0
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            require(datamodule_of(trainer), CountsUnits, self)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -45,11 +64,11 @@ class Throughput(Callback):
 
     @override
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._units.update(trainer.datamodule.units(batch))  # type: ignore[attr-defined]
+        self._units.update(require(datamodule_of(trainer), CountsUnits, self).units(batch))
         step = trainer.global_step
-        if step == self._logged_step or step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        if step == self._logged_step or step % log_every_n_steps(trainer):
             return
         self._logged_step = step
         if trainer.strategy.root_device.type == "cuda":
@@ -67,5 +86,5 @@ class Throughput(Callback):
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == "fit":
+        if is_fitting(trainer):
             self._start(trainer)

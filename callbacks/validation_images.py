@@ -1,28 +1,42 @@
-"""Show validation images with what was predicted and what is true."""
+"""Validation images in TensorBoard, with the predicted and the true class."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.first_validation_batch import FirstValidationBatch
+from callbacks.image_data import ImageData
+from callbacks.tensorboard import FirstValidationBatch
+from sextant.contracts import require
+from sextant.lightning_internals import datamodule_of
 
-TILE = 160  # pixels of an image's side on the board
+TILE = 160  # pixels of an image's side
 CAPTION = 34  # pixels of height for the two lines under it
 
 
-class ValidationImages(FirstValidationBatch):
-    """Write a grid of validation images to TensorBoard after each validation.
+@runtime_checkable
+class ClassifiesImages(Protocol):
+    """A module that gives an image one class, and whose ``validation_step`` returns ``prediction``, int64 (B,)."""
 
-    Needs ``validation_step`` to return ``prediction`` int64 (B,), a module with ``classes`` (id -> name), and a
-    DataModule with ``to_images``. The images are the same after each epoch, evenly spread over the first batch.
+    def image_class_names(self) -> Sequence[str]:
+        """The names of the classes, in the order of the labels."""
+
+
+class ValidationImages(FirstValidationBatch):
+    """A grid of validation images in TensorBoard after each validation.
+
+    The images are the same each time, evenly spread over the first batch.
 
     Args:
         count: how many images to show.
-        columns: how many of them in a row.
+        columns: images in a row.
+
+    Raises:
+        InputError: in ``setup``, if the module is no :class:`ClassifiesImages` or the data no :class:`ImageData`.
     """
 
     def __init__(self, count: int = 24, columns: int = 8) -> None:
@@ -30,21 +44,27 @@ class ValidationImages(FirstValidationBatch):
         self.columns = columns
 
     @override
-    def show(self, trainer: Trainer, outputs: Any, batch: dict[str, Tensor], board: Any, step: int) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage in ("fit", "validate"):
+            require(pl_module, ClassifiesImages, self)
+            require(datamodule_of(trainer), ImageData, self)
+
+    @override
+    def show(self, trainer: Trainer, outputs: Any, batch: dict[str, Tensor], writer: Any, step: int) -> None:
         shown = np.unique(np.linspace(0, len(batch["label"]) - 1, self.count).round().astype(int))
-        names = trainer.lightning_module.image_class_names()  # type: ignore[operator]
-        images = trainer.datamodule.to_images(batch["image"][shown]).cpu()  # type: ignore[attr-defined]
+        names = require(trainer.lightning_module, ClassifiesImages, self).image_class_names()
+        images = require(datamodule_of(trainer), ImageData, self).to_images(batch["image"][shown]).cpu()
         grid = draw_grid(
             images.permute(0, 2, 3, 1).numpy(),
             [names[i] for i in outputs["prediction"][shown].tolist()],
             [names[i] for i in batch["label"][shown].tolist()],
             self.columns,
         )
-        board.add_image("val/images", grid, step, dataformats="HWC")
+        writer.add_image("val/images", grid, step, dataformats="HWC")
 
 
 def draw_grid(images: np.ndarray, predicted: list[str], true: list[str], columns: int) -> np.ndarray:
-    """Lay images out in rows, each with its predicted name (green if right, red if wrong) over the true one.
+    """Images in rows, each above its predicted name (green if right, red if wrong) and its true name.
 
     Args:
         images: uint8 (N, H, W, 3).

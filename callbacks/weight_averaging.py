@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights that is useful from the first steps on."""
+"""An exponential moving average of the weights that can be used from the first steps on."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from typing_extensions import override
 
 
 class EMAWeightAveraging(WeightAveraging):
-    """Validate with, and save, the moving average of the weights; train on with the weights themselves.
+    """The moving average of the weights, which is validated and saved, while training goes on with the weights.
 
     Lightning's callback does the work, this one sets the decay: after ``n`` updates it is
     ``min(decay, (1 + n) / (10 + n))``, so that the initial random weights are forgotten at once. The source of the
@@ -18,7 +18,7 @@ class EMAWeightAveraging(WeightAveraging):
     Lightning's ``EMAWeightAveraging``, the average is of little use for the first few thousand steps.
 
     Args:
-        decay: the share of the average that an update keeps in the long run, in [0, 1).
+        decay: the factor of the average in an update in the long run, in [0, 1).
     """
 
     def __init__(self, decay: float = 0.999) -> None:

@@ -22,6 +22,7 @@ from datamodules.images.voc_palette import voc_palette
 from datamodules.sources.archive import Archive, get_folder
 from datamodules.sources.invalid_samples import report_invalid_samples
 from datamodules.synthetic import pascal_voc as synthetic_set
+from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
@@ -125,8 +126,7 @@ class PascalVOC(BaseDataModule):
         self.images = None if images is None else Path(images)
         self.invalid_samples = invalid_samples
         self.augmentation = augmentation
-        #: Names of the classes, in the order of the labels; empty for images without a data set.
-        self.classes: list[str] = []
+        self._classes: list[str] = []  # in the order of the labels; empty for images without a data set
         self._sets: dict[str, TrainingCrops | WholeImages] = {}
 
     @override
@@ -152,7 +152,7 @@ class PascalVOC(BaseDataModule):
             asked = [Pair(file, None) for file in find_images(self.images)]
             self._sets["predict"] = WholeImages(self._valid(find_invalid(asked, 0), asked))
             if self.class_file is not None:  # otherwise they are those of the checkpoint
-                self.classes = read_classes(self.class_file)
+                self._classes = read_classes(self.class_file)
             return
         if not self.root.exists():
             raise InputError(
@@ -162,7 +162,7 @@ class PascalVOC(BaseDataModule):
             )
         own = self.root / "classes.txt"
         file = self.class_file or (own if own.exists() else None)
-        self.classes = list(CLASSES) if file is None else read_classes(file)
+        self._classes = list(CLASSES) if file is None else read_classes(file)
         if stage == "fit":
             self._sets["train"] = TrainingCrops(self._read("train"), self.augmentation, SURROUND, self.seed)
         if stage in ("fit", "validate"):
@@ -185,7 +185,7 @@ class PascalVOC(BaseDataModule):
         if split == "train":
             rank_zero_info(f"Training on the {len(pairs):,} images of {name}.txt.")
         checked = f"{'labeled' if labeled else 'images'}-{name}"
-        return self._valid(cached_invalid(pairs, len(self.classes), self.root, self.cache, checked), pairs)
+        return self._valid(cached_invalid(pairs, len(self._classes), self.root, self.cache, checked), pairs)
 
     def _valid(self, invalid: dict[Path, str], pairs: list[Pair]) -> list[Pair]:
         """The pairs that can be used."""
@@ -194,6 +194,11 @@ class PascalVOC(BaseDataModule):
         if not valid:
             raise InputError(f"None of {len(pairs)} images, such as {pairs[0].image}, can be used.")
         return valid
+
+    @override
+    def data_spec(self) -> DataSpec:
+        """The classes; nothing for images without a data set."""
+        return DataSpec(labels=tuple(self._classes))
 
     @override
     def train_dataloader(self) -> TimedDataLoader:
@@ -245,7 +250,7 @@ class PascalVOC(BaseDataModule):
     @override
     def input_description(self) -> dict[str, Any]:
         """The normalization, and in ``colors`` red, green and blue, 0 to 255, of each class in masks."""
-        return super().input_description() | {"colors": voc_palette()[: len(self.classes)].tolist()}
+        return super().input_description() | {"colors": voc_palette()[: len(self._classes)].tolist()}
 
     def to_images(self, image: Tensor) -> Tensor:
         """Undo the normalization: float (B, 3, H, W) to uint8 (B, 3, H, W)."""

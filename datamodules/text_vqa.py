@@ -17,6 +17,7 @@ from datamodules.vqa.dataset import VisualQuestions, apart
 from datamodules.vqa.questions import ImageFiles, QuestionSet
 from datamodules.vqa.scoring import ANNOTATORS
 from datamodules.vqa.tokenizer import WordPieces
+from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
@@ -132,10 +133,8 @@ class TextVQA(BaseDataModule):
             raise InputError(f"data.padding is {padding}; it must be 0 or more and below 1.")
         if (image is None) != (question is None) or (questions is not None and image is not None):
             raise InputError("Give either --data.image and --data.question, or --data.questions with a file of many.")
-        #: The answers, by number; empty until the questions were read.
-        self.vocabulary: list[str] = []
-        #: How many tokens the tokenizer knows; 0 until it was read.
-        self.question_tokens = 0
+        self._answer_names: list[str] = []  # by id; empty until the questions were read
+        self._tokenizer_size = 0
         self._sets: dict[str, VisualQuestions] = {}
 
     @override
@@ -152,7 +151,7 @@ class TextVQA(BaseDataModule):
             InputError: questions, answers, the tokenizer or images are missing or damaged.
         """
         tokenizer = WordPieces(self.tokenizer, self.max_question_length)
-        self.question_tokens = len(tokenizer)
+        self._tokenizer_size = len(tokenizer)
         if stage == "predict":
             self._sets["predict"] = self._tokenized(tokenizer, self._asked(), None)
             return
@@ -164,7 +163,7 @@ class TextVQA(BaseDataModule):
             vocabulary = AnswerVocabulary.read(self.answers)
         else:
             vocabulary = AnswerVocabulary.build((given for given in read["train"].answers if given), self.min_count)
-        self.vocabulary = vocabulary.answers
+        self._answer_names = vocabulary.answers
         for split in splits:
             rows = read[split].usable(self.cache, labeled=True, unreadable=self.unreadable)
             self._sets[split] = self._tokenized(tokenizer, rows, vocabulary)
@@ -201,6 +200,16 @@ class TextVQA(BaseDataModule):
                 + (f", {others:,} of them with other than {ANNOTATORS} answers" if others else "")
             )
         return VisualQuestions(rows, tokens, vocabulary)
+
+    @override
+    def data_spec(self) -> DataSpec:
+        """The answers (none in ``predict``), and the sizes of images, questions and the tokenizer's vocabulary."""
+        sizes = {
+            "image_size": self.image_size,
+            "max_question_length": self.max_question_length,
+            "tokenizer": self._tokenizer_size,
+        }
+        return DataSpec(labels=tuple(self._answer_names), input_sizes=sizes)
 
     @override
     def train_dataloader(self) -> TimedDataLoader:

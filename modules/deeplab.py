@@ -1,12 +1,10 @@
 """Semantic segmentation: images in, a class for each pixel out."""
 
 import copy
-import itertools
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -16,20 +14,21 @@ from typing_extensions import override
 from modules.metrics.confusion import class_overlap, segmentation_scores
 from modules.networks.deeplab import Backbone, deeplab, pretrained_classes
 from modules.segmentation_evaluation import Evaluation
+from sextant.data_spec import DataSpec
 from sextant.errors import InputError
 from sextant.export.graph import BATCH, NORMALIZED_IMAGE, ArgMax, Axis, ExportGraph, GraphInput
-from sextant.mean_loss import mean_loss
-from sextant.optimization import Optimization, parameter_groups
+from sextant.module import BaseModule, Split
+from sextant.optimization import parameter_groups
 
 IGNORED = 255  # label of pixels that are neither learned nor measured
 
 
-class SemanticSegmenter(LightningModule):
+class SemanticSegmenter(BaseModule):
     """Segment images with DeepLabV3.
 
     Args:
         backbone: network that the features are from.
-        num_classes: number of classes, the ground among them, the same as the data's.
+        num_classes: number of classes, the background among them, the same as the data's.
         output_stride: pixels between two features. 8 is finer, and about three times the work of 16; torchvision's
             weights of ResNets were trained at 8, those of MobileNetV3 at 16.
         auxiliary: weight of the loss of a second head, on features from the middle of the backbone (Zhao et al. 2017,
@@ -47,15 +46,17 @@ class SemanticSegmenter(LightningModule):
         evaluation: how images are evaluated. It may differ from how the checkpoint was made.
 
     Batch: ``image`` float (B, 3, H, W), normalized; ``label`` int64 (B, H, W) with 255 for pixels that do not count,
-    absent in ``predict``; ``index`` int64 (B,), below 0 for images that only fill the batch up. In training, H and W
-    are those of the crop; elsewhere a batch has images of one size, which any size may be.
+    absent in ``predict``; ``index`` int64 (B,), below 0 for images that only pad the batch. In training, H and W are
+    those of the crop; elsewhere the images of a batch have one size, whichever it is.
 
     Logged for train, val and test: ``loss``, the cross-entropy of the first head, in nats per labeled pixel. For val
     and test, over all pixels of the split from one confusion matrix: ``miou``, the mean over the classes that occur or
     were predicted of ``iou/<class>``, and ``pixel_accuracy``.
 
-    The DataModule's ``classes``, a list of names, are kept in the checkpoint, so that ``predict`` needs no data set.
+    The labels of the data are kept in the checkpoint, so that ``predict`` needs no data set.
     """
+
+    headline = "miou"
 
     free_settings = frozenset({"evaluation"})
 
@@ -74,7 +75,7 @@ class SemanticSegmenter(LightningModule):
         scheduler: LRSchedulerCallable | None = None,
         evaluation: Evaluation | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, scheduler, decay_norm_and_bias)
         if not 2 <= num_classes <= IGNORED:
             raise InputError(f"model.num_classes is {num_classes}; it must be between 2 and {IGNORED}.")
         if auxiliary < 0:
@@ -83,28 +84,20 @@ class SemanticSegmenter(LightningModule):
             raise InputError(f"model.head_lr_factor is {head_lr_factor}; it must be above 0.")
         self.num_classes = num_classes
         self.auxiliary = auxiliary
-        self.decay_norm_and_bias = decay_norm_and_bias
         self.head_lr_factor = head_lr_factor
-        self.optimization = Optimization(optimizer, scheduler)
         self.evaluation = evaluation or Evaluation()
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         network = deeplab(backbone, num_classes, output_stride, auxiliary > 0, weights, backbone_weights)
         self.network = network.to(memory_format=self.memory_format)
         self.example_input_array = torch.zeros(2, 3, 65, 65)
-        self.train_metrics = MetricCollection({"loss": mean_loss()}, prefix="train/")
-        self.val_metrics = self._metrics("val")
-        self.test_metrics = self._metrics("test")
+        confusion = MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED, validate_args=False)
+        self.add_metrics({"confusion": confusion}, splits=("val", "test"))
         known = pretrained_classes(backbone, weights)
         #: Whether torchvision's weights are all that it has, so that it knows something without training.
         self.pretrained = len(known) == num_classes
-        #: Names of the classes, in the order of the labels, from the data, the checkpoint or torchvision's weights.
-        self.classes: list[str] = known if self.pretrained else []
+        self._pretrained_classes = tuple(known) if self.pretrained else ()
         #: Pixels of class i that the last validation or test took for class j, int64 (C, C).
         self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-
-    def _metrics(self, split: str) -> MetricCollection:
-        confusion = MulticlassConfusionMatrix(self.num_classes, ignore_index=IGNORED, validate_args=False)
-        return MetricCollection({"loss": mean_loss(), "confusion": confusion}, prefix=f"{split}/", compute_groups=False)
 
     @override
     def forward(self, image: Tensor) -> Tensor:
@@ -112,35 +105,32 @@ class SemanticSegmenter(LightningModule):
         return self.network(image.to(memory_format=self.memory_format))["out"]
 
     @override
-    def setup(self, stage: str) -> None:
-        """Take the names of the classes from the data.
-
-        Raises:
-            InputError: the data has another number of classes than the model.
-        """
-        classes = self._classes_of_the_data()
-        if classes and len(classes) != self.num_classes:
-            raise InputError(
-                f"model.num_classes is {self.num_classes}, but the data has {len(classes)} classes ({classes[0]}, "
-                f"{classes[1]}, ...). Run with --model.num_classes={len(classes)}, or give the names of the data's "
-                "classes with --data.classes=FILE."
-            )
-        self.classes = classes or self.classes
-
-    def _classes_of_the_data(self) -> list[str]:
-        return list(getattr(self.trainer.datamodule, "classes", []))  # type: ignore[attr-defined]
+    def check_data(self, spec: DataSpec) -> None:
+        spec.require_label_count(self.num_classes, "num_classes")
 
     @override
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+    def step(self, batch: dict[str, Tensor], metrics: MetricCollection) -> dict[str, Tensor]:
+        """The cross-entropy of all heads while training; elsewhere that of the first head, and its prediction."""
+        return self._learn(batch, metrics) if self.training else self._measure(batch, metrics)
+
+    def _learn(self, batch: dict[str, Tensor], metrics: MetricCollection) -> dict[str, Tensor]:
         image, label = batch["image"], batch["label"]
         self._need_several(image)
         logits = self.network(image.to(memory_format=self.memory_format))
         count = (label != IGNORED).sum()
         losses = {head: _cross_entropy(values.float(), label, count) for head, values in logits.items()}
-        self.train_metrics["loss"].update(losses["out"].detach(), count)
-        loss = losses["out"] + self.auxiliary * losses["aux"] if "aux" in losses else losses["out"]
-        self.log("train/loss_step", loss, prog_bar=True)
-        return loss
+        metrics["loss"].update(losses["out"].detach(), count)
+        return {"loss": losses["out"] + self.auxiliary * losses["aux"] if "aux" in losses else losses["out"]}
+
+    def _measure(self, batch: dict[str, Tensor], metrics: MetricCollection) -> dict[str, Tensor]:
+        label = batch["label"]
+        log_probabilities = self._evaluate(batch["image"])
+        count = (label != IGNORED).sum()
+        loss = F.nll_loss(log_probabilities, label, ignore_index=IGNORED, reduction="sum") / count.clamp(min=1)
+        prediction = log_probabilities.argmax(1)
+        metrics["loss"].update(loss, count)
+        metrics["confusion"].update(prediction, label)
+        return {"loss": loss, "prediction": prediction}
 
     def _need_several(self, image: Tensor) -> None:
         """The pyramid normalizes over one value of each image and channel: without others' images, it takes two."""
@@ -150,43 +140,33 @@ class SemanticSegmenter(LightningModule):
                 "all processes). Raise --data.batch_size so that every process has two or more."
             )
 
-    def _evaluation_step(self, batch: dict[str, Tensor], metrics: MetricCollection) -> Tensor:
-        """Measure a batch, and give the predicted labels, int64 (B, H, W)."""
-        label = batch["label"]
-        log_probabilities = self._evaluate(batch["image"])
-        count = (label != IGNORED).sum()
-        loss = F.nll_loss(log_probabilities, label, ignore_index=IGNORED, reduction="sum") / count.clamp(min=1)
-        prediction = log_probabilities.argmax(1)
-        metrics["loss"].update(loss, count)
-        metrics["confusion"].update(prediction, label)
-        return prediction
-
     def _evaluate(self, image: Tensor) -> Tensor:
         self.evaluation.need_memory(image, self.num_classes)
         return self.evaluation.log_probabilities(self, image)
 
     @override
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        return {"prediction": self._evaluation_step(batch, self.val_metrics)}
-
-    @override
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        self._evaluation_step(batch, self.test_metrics)
+    def epoch_values(self, values: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
+        if split == "train":
+            return values
+        self.confusion = values.pop(f"{split}/confusion")
+        values |= {f"{split}/{name}": value for name, value in segmentation_scores(self.confusion).items()}
+        overlap = zip(self.pixel_class_names(), class_overlap(self.confusion), strict=True)
+        return values | {f"{split}/iou/{name}": value for name, value in overlap if not value.isnan()}
 
     @override
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> list[dict[str, Any] | None]:
-        """For each image a row, None for one that fills the batch up.
+        """For each image a row, None for one that pads the batch.
 
-        ``width`` and ``height`` in pixels, ``share/<class>`` of each class, and ``mask``, the labels as uint8
-        (H, W).
+        ``width`` and ``height`` in pixels, ``fraction/<class>`` of the pixels for each class, and ``mask``, the labels
+        as uint8 (H, W).
         """
         rows: list[dict[str, Any] | None] = []
         for index, mask in zip(batch["index"].tolist(), self._evaluate(batch["image"]).argmax(1), strict=True):
             height, width = mask.shape
             counts = mask.flatten().bincount(minlength=self.num_classes).tolist()
-            named = zip(self.class_names(), counts, strict=True)
-            shares = {f"share/{name}": round(count / mask.numel(), 6) for name, count in named}
-            row = {"width": width, "height": height, **shares, "mask": mask.to(torch.uint8).cpu()}
+            named = zip(self.pixel_class_names(), counts, strict=True)
+            fractions = {f"fraction/{name}": round(count / mask.numel(), 6) for name, count in named}
+            row = {"width": width, "height": height, **fractions, "mask": mask.to(torch.uint8).cpu()}
             rows.append(row if index >= 0 else None)
         return rows
 
@@ -203,7 +183,7 @@ class SemanticSegmenter(LightningModule):
             outputs=("out",),
             read=lambda batch: (batch["image"],),
             decide=ArgMax(1),
-            names=self.class_names(),
+            names=list(self.pixel_class_names()),
             image_size=(400, 400),
             metric="val/miou",
             gives_dictionary=True,
@@ -213,62 +193,18 @@ class SemanticSegmenter(LightningModule):
             },
         )
 
-    def class_names(self) -> list[str]:
-        """The names of the classes, or their numbers where neither data nor a checkpoint was read."""
-        return self.classes or [f"class {label}" for label in range(self.num_classes)]
+    def pixel_class_names(self) -> tuple[str, ...]:
+        """The names of the classes: of the data or checkpoint, else of torchvision's weights, else their numbers."""
+        numbers = (f"class {label}" for label in range(self.num_classes))
+        return self.data_spec.labels or self._pretrained_classes or tuple(numbers)
 
     @override
-    def on_train_epoch_end(self) -> None:
-        self.log_dict(self.train_metrics.compute())
-        self.train_metrics.reset()
-
-    @override
-    def on_validation_epoch_end(self) -> None:
-        values = self._log_epoch(self.val_metrics, "val")
-        self.log("val_miou", values["val/miou"], prog_bar=True, logger=False)
-        self.optimization.validated(self, values)
-
-    @override
-    def on_test_epoch_end(self) -> None:
-        self._log_epoch(self.test_metrics, "test")
-
-    def _log_epoch(self, metrics: MetricCollection, split: str) -> dict[str, Tensor]:
-        values = metrics.compute()
-        metrics.reset()
-        self.confusion = values.pop(f"{split}/confusion")
-        values |= {f"{split}/{name}": value for name, value in segmentation_scores(self.confusion).items()}
-        overlap = zip(self.class_names(), class_overlap(self.confusion), strict=True)
-        values |= {f"{split}/iou/{name}": value for name, value in overlap if not value.isnan()}
-        self.log_dict(values)
-        return values
-
-    @override
-    def configure_optimizers(self) -> Any:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         groups = []
         for name, part in self.network.named_children():
             factor = 1.0 if name == "backbone" else self.head_lr_factor
             groups += [g | {"lr_factor": factor} for g in parameter_groups(part, self.decay_norm_and_bias)]
-        return self.optimization.configure(self, groups)
-
-    @override
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["classes"] = self.classes
-
-    @override
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the names of the classes from the checkpoint where there is no data set.
-
-        Raises:
-            InputError: the checkpoint was trained on other classes than the data's.
-        """
-        trained, present = checkpoint.get("classes", []), self._classes_of_the_data()
-        if present and trained and trained != present:
-            old, new = next((a, b) for a, b in itertools.zip_longest(trained, present) if a != b)
-            raise InputError(
-                f"The checkpoint was trained on other classes than the data has: {old!r} where the data has {new!r}, "
-                "for instance. Give the data it was trained on with --data.root, or its classes with --data.classes."
-            )
-        self.classes = present or trained or self.classes
+        return groups
 
 
 def _cross_entropy(logits: Tensor, label: Tensor, count: Tensor) -> Tensor:

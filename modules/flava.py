@@ -12,16 +12,17 @@ from transformers import FlavaModel
 from typing_extensions import override
 
 from modules.networks.flava import FlavaArchitecture, FlavaForAnswers, Part, pretrained_flava
-from modules.vocabulary import WithVocabulary
+from sextant.data_spec import DataSpec
 from sextant.errors import InputError
 from sextant.export.graph import BATCH, NORMALIZED_IMAGE, ArgMax, Axis, ExportGraph, GraphInput
 from sextant.mean_loss import mean_loss
-from sextant.optimization import Optimization, parameter_groups
+from sextant.module import BaseModule
+from sextant.optimization import parameter_groups
 
 BEST = 5  # answers of a prediction
 
 
-class VisualQuestionAnswerer(WithVocabulary):
+class VisualQuestionAnswerer(BaseModule):
     """Answer questions about images by choosing from a vocabulary of answers, with FLAVA.
 
     Args:
@@ -30,11 +31,11 @@ class VisualQuestionAnswerer(WithVocabulary):
             ``save_pretrained`` wrote. Without it, random weights.
         architecture: the sizes of a FLAVA with random weights; the published model's if not given.
         hidden_dim: hidden features of the head.
-        head_dropout: share of the head's hidden features that is dropped while training.
+        head_dropout: probability with which a hidden feature of the head is dropped while training.
         loss: ``cross_entropy`` on the answer that most annotators gave, or ``binary_cross_entropy`` on the score of
             every answer, summed over the answers (Teney et al. 2018, https://arxiv.org/abs/1708.02711, section 3.2).
         frozen: parts that keep their weights: ``text``, ``image``, ``multimodal``; with all three only the head learns.
-        backbone_lr_factor: learning rate of FLAVA as a share of the head's, which is the optimizer's. Schedules that
+        backbone_lr_factor: learning rate of FLAVA as a multiple of the head's, which is the optimizer's. Schedules that
             set one rate for all, as ``OneCycleLR`` does, undo it.
         gradient_checkpointing: compute the layers anew in the backward pass, which saves memory and costs time.
         compiled: run the network through ``torch.compile``.
@@ -43,19 +44,21 @@ class VisualQuestionAnswerer(WithVocabulary):
         scheduler: makes the learning-rate schedule. ``sextant.optimization.WarmupCosine`` follows the steps of the run,
             ``ReduceLROnPlateau`` the validations, any other the epochs.
 
-    Batch: ``image`` float (B, 3, S, S), normalized; ``question``, a pair of tokens int64 (B, T), padded on the right,
-    and their numbers int64 (B,); ``label`` int64 (B,), the answer that most annotators gave, 0 if it is none of the
-    vocabulary; ``answers``, a pair of int64 (B, K), the answers of the vocabulary that have a score, padded with 0, and
-    their numbers; ``scores``, a pair of theirs, float (B, K), padded with 0; ``index`` int64 (B,). In ``predict``:
-    ``image``, ``question``, ``text`` (a list of B questions), ``index``.
+    Batch: ``image`` float (B, 3, S, S), normalized; ``question``, a pair of token ids int64 (B, T), padded on the
+    right, and their lengths int64 (B,); ``label`` int64 (B,), the id of the answer that most annotators gave, 0 if it
+    is not in the vocabulary; ``answers``, a pair of ids int64 (B, K) of the answers that have a score, padded with 0,
+    and their counts int64 (B,); ``scores``, a pair of these scores, float (B, K), padded with 0, and the counts;
+    ``index`` int64 (B,). In ``predict``: ``image``, ``question``, ``text`` (a list of B questions), ``index``.
 
-    Logged for train, val and test: ``loss``; ``accuracy``, the share of questions that are answered as most annotators
-    did; ``vqa_accuracy``, the mean score of the answers given, which is the official VQA accuracy where the data's
-    scores are; and ``vqa_ceiling``, the highest that any answers from the vocabulary would have. Number 0 of the
-    vocabulary stands for all other answers and is never given.
+    Logged for train, val and test: ``loss``; ``accuracy``, the fraction of questions whose answer is the one that most
+    annotators gave; ``vqa_accuracy``, the mean score of the answers, which is the official VQA accuracy if the data's
+    scores are; and ``vqa_ceiling``, the highest ``vqa_accuracy`` that answers from the vocabulary can reach. Id 0
+    stands for all answers outside the vocabulary and is never answered.
 
-    The DataModule's ``vocabulary`` is kept in the checkpoint, so that ``predict`` needs no data set.
+    The labels of the data, which are the vocabulary, are kept in the checkpoint, so that ``predict`` needs no data set.
     """
+
+    headline = "vqa_accuracy"
 
     def __init__(
         self,
@@ -73,7 +76,7 @@ class VisualQuestionAnswerer(WithVocabulary):
         optimizer: OptimizerCallable = torch.optim.AdamW,
         scheduler: LRSchedulerCallable | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, scheduler, decay_norm_and_bias)
         if vocab_size < 2:
             raise InputError(f"model.vocab_size is {vocab_size}; it must be 2 (<unk> and one answer) or more.")
         if hidden_dim < 1:
@@ -87,8 +90,6 @@ class VisualQuestionAnswerer(WithVocabulary):
         self.vocab_size = vocab_size
         self.loss = loss
         self.backbone_lr_factor = backbone_lr_factor
-        self.decay_norm_and_bias = decay_norm_and_bias
-        self.optimization = Optimization(optimizer, scheduler)
         random = architecture or FlavaArchitecture()
         flava = FlavaModel(random.configuration()) if weights is None else pretrained_flava(weights)
         if gradient_checkpointing:
@@ -96,30 +97,18 @@ class VisualQuestionAnswerer(WithVocabulary):
         self.network = FlavaForAnswers(flava, vocab_size, hidden_dim, head_dropout, frozen)
         if compiled:
             self.network.compile()
-        self.train_metrics = self._metrics("train")
-        self.val_metrics = self._metrics("val")
-        self.test_metrics = self._metrics("test")
-
-    @staticmethod
-    def _metrics(split: str) -> MetricCollection:
-        names = ("loss", "accuracy", "vqa_accuracy", "vqa_ceiling")
-        # Each has an argument of its own, so they are updated one by one and share no state.
-        return MetricCollection({name: mean_loss() for name in names}, prefix=f"{split}/", compute_groups=False)
+        self.add_metrics({name: mean_loss() for name in ("accuracy", "vqa_accuracy", "vqa_ceiling")})
 
     @override
-    def setup(self, stage: str) -> None:
-        """Take the vocabulary from the data.
-
-        Raises:
-            InputError: the data's answers, tokens or images are not those that the model is made for.
-        """
-        super().setup(stage)
-        data, sizes = self.trainer.datamodule, self.network  # type: ignore[attr-defined]
-        for setting, given, size, advice in (
-            ("image_size", data.image_size, sizes.image_size, f"Run with --data.image_size={sizes.image_size}."),
-            ("max_question_length", data.max_question_length, sizes.max_question_length, "Lower it."),
-            ("tokenizer", data.question_tokens, sizes.question_tokens, "Give the tokenizer that goes with the model."),
+    def check_data(self, spec: DataSpec) -> None:
+        spec.require_label_count(self.vocab_size, "vocab_size")
+        network, sizes = self.network, spec.input_sizes
+        for setting, size, advice in (
+            ("image_size", network.image_size, f"Run with --data.image_size={network.image_size}."),
+            ("max_question_length", network.max_question_length, "Lower it."),
+            ("tokenizer", network.question_tokens, "Give the tokenizer that goes with the model."),
         ):
+            given = sizes.get(setting, size)
             if given > size or (setting == "image_size" and given != size):
                 raise InputError(
                     f"data.{setting} has {given:,}, but the model is made for {size:,} (model.weights, or "
@@ -128,11 +117,18 @@ class VisualQuestionAnswerer(WithVocabulary):
 
     @override
     def forward(self, image: Tensor, question: Tensor, lengths: Tensor) -> Tensor:
-        """Images float (B, 3, S, S) and questions, tokens int64 (B, T) and their numbers (B,), to logits (B, A)."""
+        """Logits of the answers (B, A).
+
+        Args:
+            image: float (B, 3, S, S), normalized.
+            question: token ids int64 (B, T).
+            lengths: of the questions, int64 (B,).
+        """
         return self.network(image, question, lengths)
 
-    def _step(self, batch: dict[str, Any], metrics: MetricCollection) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss of each question (B,), the answer given (B,) and its score (B,)."""
+    @override
+    def step(self, batch: dict[str, Any], metrics: MetricCollection) -> dict[str, Tensor]:
+        """The mean ``loss``, and of each question its part in ``losses``, its ``answer`` and that one's ``score``."""
         logits = self(batch["image"], *batch["question"]).float()
         answers, scores = batch["answers"][0], batch["scores"][0].float()
         targets = torch.zeros_like(logits).scatter_(1, answers, scores)
@@ -140,55 +136,34 @@ class VisualQuestionAnswerer(WithVocabulary):
             losses = F.cross_entropy(logits, batch["label"], reduction="none")
         else:
             losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
-        given = best_answers(logits, 1)[:, 0]
-        score = targets.gather(1, given[:, None])[:, 0]
+        answer = best_answers(logits, 1)[:, 0]
+        score = targets.gather(1, answer[:, None])[:, 0]
         metrics["loss"].update(losses.detach())
-        metrics["accuracy"].update((given == batch["label"]).float())
+        metrics["accuracy"].update((answer == batch["label"]).float())
         metrics["vqa_accuracy"].update(score)
         metrics["vqa_ceiling"].update(targets.amax(1))
-        return losses, given, score
-
-    def _log_epoch(self, metrics: MetricCollection) -> dict[str, Tensor]:
-        values = metrics.compute()
-        metrics.reset()
-        self.log_dict(values)
-        return values
-
-    @override
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        loss = self._step(batch, self.train_metrics)[0].mean()
-        self.log("train/loss_step", loss, prog_bar=True)
-        return loss
-
-    @override
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        losses, given, score = self._step(batch, self.val_metrics)
-        return {"losses": losses, "answer": given, "score": score}
-
-    @override
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self._step(batch, self.test_metrics)
+        return {"loss": losses.mean(), "losses": losses.detach(), "answer": answer, "score": score}
 
     @override
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, Any]]:
         """For each question a row: ``question``, ``answer``, ``probability``, ``top5`` (answers with probabilities).
 
-        Trained with cross-entropy, the probabilities of all answers and of none of them sum to 1; trained with binary
-        cross-entropy, each is for itself.
+        With cross-entropy, the probabilities of all answers, id 0 among them, sum to 1; with binary cross-entropy, each
+        answer has a probability of its own.
 
         Raises:
             InputError: no checkpoint was loaded, so there are no answers.
         """
-        self.need_vocabulary()
+        vocabulary = self.data_spec.require_labels()
         logits = self(batch["image"], *batch["question"]).float()
         best = best_answers(logits, BEST)
-        shares = logits.softmax(1) if self.loss == "cross_entropy" else logits.sigmoid()
-        probabilities = shares.gather(1, best)
+        of_all = logits.softmax(1) if self.loss == "cross_entropy" else logits.sigmoid()
+        probabilities = of_all.gather(1, best)
         rows = []
-        for text, numbers, row in zip(batch["text"], best.tolist(), probabilities.tolist(), strict=True):
+        for text, ids, row in zip(batch["text"], best.tolist(), probabilities.tolist(), strict=True):
             top = [
-                {"answer": self.vocabulary[number], "probability": round(probability, 4)}
-                for number, probability in zip(numbers, row, strict=True)
+                {"answer": vocabulary[answer], "probability": round(probability, 4)}
+                for answer, probability in zip(ids, row, strict=True)
             ]
             rows.append({"question": text, **top[0], "top5": top})
         return rows
@@ -207,37 +182,28 @@ class VisualQuestionAnswerer(WithVocabulary):
             ),
             outputs=("logits",),
             read=lambda batch: (batch["image"], *batch["question"]),
-            decide=ArgMax(1, first=1),  # number 0 is no answer
-            names=self.vocabulary,
+            decide=ArgMax(1, first=1),  # id 0 is no answer
+            names=list(self.data_spec.labels),
             about={
                 "image": NORMALIZED_IMAGE,
-                "question": "numbers of tokens, padded at the end",
+                "question": "ids of tokens, padded at the end",
                 "lengths": "tokens without the padding",
-                "logits": "a score of each answer; answer 0 stands for all others, and is not to be given",
+                "logits": "a score of each answer; answer 0 stands for all others and is never to be chosen",
             },
         )
 
-    @override
-    def on_train_epoch_end(self) -> None:
-        self._log_epoch(self.train_metrics)
+    def answer_vocabulary(self) -> tuple[str, ...]:
+        """The answers by id; ids where neither data nor a checkpoint was read."""
+        return self.data_spec.labels or tuple(f"answer {i}" for i in range(self.vocab_size))
 
     @override
-    def on_validation_epoch_end(self) -> None:
-        values = self._log_epoch(self.val_metrics)
-        self.log("val_vqa_accuracy", values["val/vqa_accuracy"], prog_bar=True, logger=False)
-
-    @override
-    def on_test_epoch_end(self) -> None:
-        self._log_epoch(self.test_metrics)
-
-    @override
-    def configure_optimizers(self) -> Any:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         backbone = parameter_groups(self.network.flava, self.decay_norm_and_bias)
         head = parameter_groups(self.network.head, self.decay_norm_and_bias)
         slower = [group | {"lr_factor": self.backbone_lr_factor} for group in backbone]
-        return self.optimization.configure(self, [group for group in (*slower, *head) if group["params"]])
+        return [group for group in (*slower, *head) if group["params"]]
 
 
 def best_answers(logits: Tensor, count: int) -> Tensor:
-    """The likeliest answers but number 0, which is none: int64 (B, at most count)."""
+    """The ids of the likeliest answers, without id 0: int64 (B, at most count)."""
     return logits[:, 1:].topk(min(count, logits.shape[1] - 1)).indices + 1

@@ -13,8 +13,9 @@ def require(thing: object, protocol: type[T], user: object) -> T:
     """Require that a module or DataModule has what a callback needs of it.
 
     Args:
-        thing: the module or DataModule.
-        protocol: what it must have, a ``runtime_checkable`` Protocol with a docstring.
+        thing: the module or DataModule; None for a run without a DataModule.
+        protocol: what it must have, a ``runtime_checkable`` Protocol. Only the names of its members are checked, so
+            these must be telling ones. The first line of its docstring names in a noun phrase what has them.
         user: the callback, for the message.
 
     Returns:
@@ -25,9 +26,13 @@ def require(thing: object, protocol: type[T], user: object) -> T:
     """
     if isinstance(thing, protocol):
         return thing
-    missing = sorted(name for name in get_protocol_members(protocol) if not hasattr(thing, name))
-    name = type(user).__name__
+    name, needed = type(user).__name__, (protocol.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    if thing is None:
+        found = "a run without a DataModule"
+    else:
+        missing = sorted(member for member in get_protocol_members(protocol) if not hasattr(thing, member))
+        found = f"{type(thing).__name__}, which has no {', '.join(missing)}"
     raise InputError(
-        f"{name} cannot be used with {type(thing).__name__}, which has no {', '.join(missing)}. It needs "
-        f"{(protocol.__doc__ or '').strip().splitlines()[0].rstrip('.').lower()}. Take {name} out of trainer.callbacks."
+        f"{name} cannot be used with {found}. It needs {needed[:1].lower()}{needed[1:]}. Take {name} out of "
+        "trainer.callbacks."
     )

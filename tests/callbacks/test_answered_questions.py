@@ -18,5 +18,5 @@ def test_prices_and_signs_are_drawn_as_they_are(sign: str) -> None:
     FigureCanvasAgg(figure).draw()
     shown, empty = figure.axes
     assert shown.get_title() == f"What is {sign}?\n{sign} (2), 50% off {sign}"
-    assert shown.get_xlabel() == f"{sign} (worth 0.6)"
+    assert shown.get_xlabel() == f"{sign} (score 0.6)"
     assert not empty.axison

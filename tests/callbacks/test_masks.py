@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from callbacks.masks import add_legend, choose_colors, index_mask, overlay
-from callbacks.segmentation_board import draw_confusion, draw_images, overlap_table
+from callbacks.segmentation_report import draw_confusion, draw_images, overlap_table
 from datamodules.images.voc_palette import voc_palette
 from sextant.errors import InputError
 
-NAMES = ["ground", "person", "dog", "sheep"]
+NAMES = ["background", "person", "dog", "sheep"]
 
 
 def test_palette_is_that_of_pascal_voc() -> None:
@@ -36,13 +36,13 @@ def test_chosen_classes_have_their_colors_and_all_others_are_black() -> None:
 
 
 def test_unknown_class_or_color_is_named() -> None:
-    with pytest.raises(InputError, match="no class 'cat' to color; there are ground, person, dog, sheep"):
+    with pytest.raises(InputError, match="no class 'cat' to color; there are background, person, dog, sheep"):
         choose_colors(NAMES, {"cat": "red"})
     with pytest.raises(InputError, match="'no color', the color of 'dog'"):
         choose_colors(NAMES, {"dog": "no color"})
 
 
-def test_overlay_blends_colored_classes_and_leaves_the_rest() -> None:
+def test_overlay_blends_colored_classes_and_leaves_all_others() -> None:
     image = np.full((1, 3, 3), 100, np.uint8)
     colors = choose_colors(NAMES, {"person": "#c80000"})
     blended = np.asarray(overlay(image, np.array([[0, 1, 255]], np.uint8), colors, opacity=0.5))
@@ -65,7 +65,7 @@ def test_legend_shows_the_colors_that_occur_without_changing_the_size(size: tupl
         assert (drawn[60:, 210:] == 90).all()
 
 
-def test_board_shows_images_of_different_sizes_with_truth_and_prediction() -> None:
+def test_report_shows_images_of_different_sizes_with_truth_and_prediction() -> None:
     gray = [
         (np.full((h, w, 3), 120, np.uint8), np.zeros((h, w), np.uint8), np.ones((h, w), np.uint8))
         for h, w in ((30, 60), (70, 20))
@@ -80,8 +80,8 @@ def test_board_shows_images_of_different_sizes_with_truth_and_prediction() -> No
 def test_table_has_overlap_and_the_most_frequent_mistake() -> None:
     confusion = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
     lines = overlap_table(confusion, NAMES[:3]).splitlines()
-    assert lines[2] == "| ground | 0.6667 | 8 | 7 | person (25.0%) |"
-    assert lines[3] == "| person | 0.5000 | 4 | 5 | ground (25.0%) |"
+    assert lines[2] == "| background | 0.6667 | 8 | 7 | person (25.0%) |"
+    assert lines[3] == "| person | 0.5000 | 4 | 5 | background (25.0%) |"
     assert lines[4] == "| dog |  | 0 | 0 |  |"
 
 

@@ -107,7 +107,7 @@ def test_synthetic_data_is_made_in_the_cache(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(synthetic_set.make, "__defaults__", (4, 2, (40, 48), 0))
     data = prepared(tmp_path / "nowhere", "fit", synthetic=True)
     assert data.synthetic
-    assert data.classes == ["background", *synthetic_set.SHAPES]
+    assert data.data_spec().labels == ("background", *synthetic_set.SHAPES)
     assert [len(names(loader)) for loader in (data.train_dataloader(), data.val_dataloader())] == [4, 2]
 
 
@@ -143,10 +143,11 @@ def test_images_to_segment_are_checked_before_the_run(tmp_path: Path) -> None:
 def test_classes_are_those_of_the_file_given_or_found_or_of_voc(root: Path, tmp_path: Path) -> None:
     other = tmp_path / "names.txt"
     other.write_text("road\nsky\n\n" + "\n".join(f"more {k}" for k in range(3)))
-    assert prepared(root, "validate", classes=str(other)).classes == ["road", "sky", *(f"more {k}" for k in range(3))]
-    assert prepared(root, "validate").classes[1] == "disc"
+    spec = prepared(root, "validate", classes=str(other)).data_spec()
+    assert spec.labels == ("road", "sky", *(f"more {k}" for k in range(3)))
+    assert prepared(root, "validate").data_spec().labels[1] == "disc"
     (root / "classes.txt").unlink()
-    assert prepared(root, "validate").classes == list(CLASSES)
+    assert prepared(root, "validate").data_spec().labels == CLASSES
     assert (len(CLASSES), CLASSES[12], CLASSES[15], CLASSES[17]) == (21, "dog", "person", "sheep")
 
 
@@ -173,7 +174,7 @@ def test_bad_masks_are_named_before_the_run_or_left_out(root: Path) -> None:
 def test_images_need_neither_a_data_set_nor_classes(tmp_path: Path) -> None:
     Image.new("L", (8, 6)).save(tmp_path / "a.jpg")
     data = prepared(tmp_path / "none", "predict", images=str(tmp_path / "a.jpg"))
-    assert data.classes == []
+    assert data.data_spec().labels == ()
     (batch,) = data.predict_dataloader()
     assert batch["image"].shape == (1, 3, 6, 8)
     with pytest.raises(InputError, match="no such folder"):

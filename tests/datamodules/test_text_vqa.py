@@ -142,10 +142,10 @@ def test_batches_have_the_fields_that_are_documented(
             assert batch["annotators"][place] == row["answers"]
             assert token_counts[place] == len(row["question"].split()) + 3  # with [CLS], [SEP] and the question mark
             right = max(row["answers"], key=row["answers"].count)
-            assert data.vocabulary[batch["label"][place]] == right
+            assert data.data_spec().labels[batch["label"][place]] == right
             numbers = batch["answers"].data[place, : batch["answers"].lengths[place]].tolist()
             worth = {
-                data.vocabulary[number]: value
+                data.data_spec().labels[number]: value
                 for number, value in zip(numbers, batch["scores"].data[place].tolist(), strict=False)
             }
             assert worth == pytest.approx({one: score(row["answers"].count(one), 10) for one in set(row["answers"])})
@@ -156,12 +156,12 @@ def test_batches_have_the_fields_that_are_documented(
 
 
 def test_vocabulary_is_that_of_the_training_answers_in_every_stage(prepared: Callable[..., TextVQA]) -> None:
-    vocabularies = [prepared(stage).vocabulary for stage in ("fit", "validate", "test")]
+    vocabularies = [prepared(stage).data_spec().labels for stage in ("fit", "validate", "test")]
     assert vocabularies[0][0] == "<unk>"
     assert set(vocabularies[0][1:]) == ANSWERS
-    assert vocabularies[0][1:3] == ["no", "yes"]  # the most frequent ones
+    assert vocabularies[0][1:3] == ("no", "yes")  # the most frequent ones
     assert vocabularies[1] == vocabularies[2] == vocabularies[0]
-    assert set(prepared("fit", min_count=10).vocabulary) == {"<unk>", "yes", "no"}
+    assert set(prepared("fit", min_count=10).data_spec().labels) == {"<unk>", "yes", "no"}
 
 
 def test_vocabulary_from_a_file_needs_no_training_questions(
@@ -172,7 +172,7 @@ def test_vocabulary_from_a_file_needs_no_training_questions(
     (tmp_path / "data" / "train-00000-of-00001.parquet").unlink()
     options = {"dataset": str(tmp_path / "data"), "cache": str(tmp_path / "cache")}
     data = prepared("validate", **options, answers=str(tmp_path / "answers.txt"))
-    assert data.vocabulary == ["<unk>", "red", "yes"]
+    assert data.data_spec().labels == ("<unk>", "red", "yes")
     labels = torch.cat([batch["label"] for batch in data.val_dataloader()])
     assert labels.unique().tolist() == [0, 1, 2]
     with pytest.raises(InputError, match="there is no split train but validation, test"):
@@ -181,7 +181,7 @@ def test_vocabulary_from_a_file_needs_no_training_questions(
 
 def test_tokens_are_counted_in_every_stage(prepared: Callable[..., TextVQA], text_vqa: Path) -> None:
     count = len((text_vqa / "vocab.txt").read_text().splitlines())
-    assert [prepared(stage).question_tokens for stage in ("fit", "test", "predict")] == [count] * 3
+    assert [prepared(stage).data_spec().input_sizes["tokenizer"] for stage in ("fit", "test", "predict")] == [count] * 3
 
 
 def test_workers_give_the_same_batches(prepared: Callable[..., TextVQA]) -> None:
@@ -433,7 +433,7 @@ def test_question_that_cannot_be_used_is_named_and_left_out_if_it_may_be(
         batch["index"].tolist(), batch["label"].tolist(), apart(*batch["image"]), strict=True
     ):
         number = (0, 2, 3)[index]
-        assert data.vocabulary[label] == f"answer {number % 2}"
+        assert data.data_spec().labels[label] == f"answer {number % 2}"
         np.testing.assert_array_equal(image.numpy(), noise(number, 64, 64, 3).transpose(2, 0, 1))
 
 
@@ -468,7 +468,7 @@ def test_question_about_a_image_is_asked_without_any_data_set(folder: Path, tmp_
     assert batch["question"].data.tolist() == [[2, 5, 6, 8, 9, 3]]
     alone = one_batch(torch.from_numpy(noise(5, 64, 64, 3).transpose(2, 0, 1)))
     assert torch.equal(batch["image"], data.transform(alone, training=False)["image"])
-    assert data.vocabulary == []
+    assert data.data_spec().labels == ()
     data.trainer = during("predicting")
     assert data.sample_names(batch) == [str(folder / "image_5.png")]
 
@@ -583,7 +583,7 @@ def test_sample_set_is_made_in_the_cache_and_only_if_it_is_asked_for(
     assert data.synthetic
     data.prepare_data()
     data.setup("fit")
-    assert set(data.vocabulary) == {"<unk>", *ANSWERS}
+    assert set(data.data_spec().labels) == {"<unk>", *ANSWERS}
     assert len(data._sets["train"]) == 156
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 

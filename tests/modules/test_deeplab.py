@@ -57,14 +57,14 @@ def measure(model: SemanticSegmenter, root: Path) -> dict[str, float]:
         truths.append(label[label != 255])
         guesses.append(found.argmax(0)[label != 255])
     truth, guess = torch.cat(truths), torch.cat(guesses)
-    shares = [
+    overlaps = [
         (((truth == k) & (guess == k)).sum() / either.sum()).item()
         for k in range(5)
         if (either := (truth == k) | (guess == k)).any()
     ]
     return {
         "loss": nats / len(truth),
-        "miou": sum(shares) / len(shares),
+        "miou": sum(overlaps) / len(overlaps),
         "pixel_accuracy": (truth == guess).float().mean().item(),
     }
 
@@ -96,7 +96,7 @@ def test_measured_scores_are_those_of_all_pixels_of_all_images(
 def test_two_processes_measure_each_image_once(
     trained: Path, words: list[str], model: SemanticSegmenter, pascal_voc: Path, tmp_path: Path
 ) -> None:
-    """Three images on two processes: the second one has an image that only fills up."""
+    """Three images on two processes: the second one has an image that only pads its batch."""
     log = tmp_path / "log"
     checkpoint = trained / "checkpoints" / "best.ckpt"
     finish(start_ranks(["validate", *words, f"--ckpt_path={checkpoint}"], tmp_path, 2, log), log)
@@ -106,7 +106,7 @@ def test_two_processes_measure_each_image_once(
         assert board.Scalars(f"val/{name}")[-1].value == pytest.approx(value, rel=1e-4), name
 
 
-def test_images_become_masks_overlays_and_shares(
+def test_images_become_masks_overlays_and_fractions_of_their_pixels(
     trained: Path, run: Any, model: SemanticSegmenter, pascal_voc: Path, tmp_path: Path
 ) -> None:
     images = tmp_path / "images"
@@ -114,7 +114,7 @@ def test_images_become_masks_overlays_and_shares(
     with Image.open(next((pascal_voc / "JPEGImages").iterdir())) as image:
         image.save(images / "small.png")
         image.resize((301, 97)).save(images / "wide.png")
-    table = tmp_path / "shares.csv"
+    table = tmp_path / "fractions.csv"
     run(
         *("predict", "--ckpt_path=best", "--data.root=nowhere", f"--data.images={images}"),
         *(f"--segmentations.folder={tmp_path / 'out'}", f"--predictions.output={table}"),
@@ -122,15 +122,15 @@ def test_images_become_masks_overlays_and_shares(
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == [str(images / "small.png"), str(images / "wide.png")]
-    assert list(rows[0]) == ["file", "width", "height", *(f"share/{name}" for name in CLASSES)]
+    assert list(rows[0]) == ["file", "width", "height", *(f"fraction/{name}" for name in CLASSES)]
     for row, name in zip(rows, ("small", "wide"), strict=True):
         expected = probabilities(model, images / f"{name}.png").argmax(0).numpy()
         mask = Image.open(tmp_path / "out" / "masks" / f"{name}.png")
         assert mask.mode == "P"
         assert (np.asarray(mask) == expected).mean() > 0.999  # but for pixels that are undecided
         assert (row["width"], row["height"]) == tuple(map(str, mask.size))
-        shares = [float(row[f"share/{name}"]) for name in CLASSES]
-        assert shares == pytest.approx([(np.asarray(mask) == k).mean() for k in range(5)], abs=1e-6)
+        fractions = [float(row[f"fraction/{name}"]) for name in CLASSES]
+        assert fractions == pytest.approx([(np.asarray(mask) == k).mean() for k in range(5)], abs=1e-6)
         for kind in ("colored", "overlays"):
             with Image.open(tmp_path / "out" / kind / f"{name}.png") as image:
                 assert (image.mode, image.size) == ("RGB", mask.size)
@@ -152,7 +152,7 @@ def test_one_image_is_predicted_in_windows_with_chosen_colors(
 
 
 def test_images_of_the_test_list_are_predicted_without_masks(trained: Path, run: Any, tmp_path: Path) -> None:
-    table = tmp_path / "shares.csv"
+    table = tmp_path / "fractions.csv"
     run("predict", "--ckpt_path=best", f"--segmentations.folder={tmp_path}", f"--predictions.output={table}")
     assert len(table.read_text().splitlines()) == 1 + 3
 
@@ -169,7 +169,7 @@ def test_image_too_large_for_memory_is_refused_with_the_setting_that_helps(
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("--model.num_classes=4", r"model\.num_classes is 4, but the data has 5 classes \(background, disc, \.\.\.\)"),
+        ("--model.num_classes=4", r"model\.num_classes is 4, but the data has 5 labels \(background, disc, \.\.\.\)"),
         ("--model.num_classes=1", r"model\.num_classes is 1"),
         ("--model.auxiliary=-1", r"model\.auxiliary is -1"),
         ("--model.head_lr_factor=0", r"model\.head_lr_factor is 0"),
@@ -203,20 +203,20 @@ def test_colors_that_are_none_are_named(trained: Path, run: Any, colors: str, me
 
 def test_checkpoint_of_other_classes_is_refused(trained: Path, run: Any, tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("\n".join(["background", "circle", *CLASSES[2:]]))
-    with pytest.raises(InputError, match="other classes than the data has: 'disc' where the data has 'circle'"):
+    with pytest.raises(InputError, match="other data: its labels have 'disc' for 1 where the data has 'circle'"):
         run("validate", "--ckpt_path=best", f"--data.classes={tmp_path / 'classes.txt'}", "--settings_from=command")
 
 
 def test_pixels_that_do_not_count_change_nothing() -> None:
     torch.manual_seed(0)
-    model = SemanticSegmenter("mobilenet_v3_large", num_classes=3, auxiliary=0.5).eval()
-    model.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    model = SemanticSegmenter("mobilenet_v3_large", num_classes=3, auxiliary=0.5)
+    model.network.eval()  # the same features again and again
     image, label = torch.randn(2, 3, 33, 33), torch.randint(0, 3, (2, 33, 33))
     label[:, :10] = 255
-    loss = model.training_step({"image": image, "label": label}, 0)
+    loss = model.step({"image": image, "label": label}, model.train_metrics)["loss"]
     with torch.no_grad():
         heads = model.network(image)
     parts = {h: F.cross_entropy(v.movedim(1, -1)[label != 255], label[label != 255]) for h, v in heads.items()}
     assert loss.item() == pytest.approx((parts["out"] + 0.5 * parts["aux"]).item(), rel=1e-5)
-    nothing = model.training_step({"image": image, "label": torch.full_like(label, 255)}, 0)
-    assert nothing.item() == 0
+    nothing = model.step({"image": image, "label": torch.full_like(label, 255)}, model.train_metrics)
+    assert nothing["loss"].item() == 0

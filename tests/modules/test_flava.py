@@ -17,6 +17,7 @@ from transformers import FlavaModel
 
 from modules.flava import VisualQuestionAnswerer, best_answers
 from modules.networks.flava import FlavaArchitecture
+from sextant.data_spec import DataSpec
 from sextant.errors import InputError
 
 TINY = FlavaArchitecture(
@@ -60,14 +61,14 @@ def batch(size: int = 4) -> dict[str, Any]:
 
 def test_cross_entropy_is_that_of_the_most_frequent_answer() -> None:
     model, examples = answerer(), batch()
-    losses, _, _ = model._step(examples, model.val_metrics)
+    losses = model.step(examples, model.val_metrics)["losses"]
     logits = model(examples["image"], *examples["question"])
     torch.testing.assert_close(losses, -logits.log_softmax(1)[torch.arange(4), torch.tensor([1, 3, 0, 0])])
 
 
 def test_binary_cross_entropy_is_that_of_the_scores_of_all_answers() -> None:
     model, examples = answerer(loss="binary_cross_entropy"), batch()
-    losses, _, _ = model._step(examples, model.val_metrics)
+    losses = model.step(examples, model.val_metrics)["losses"]
     logits = model(examples["image"], *examples["question"])
     targets = torch.zeros(4, 6)
     targets[0, 1], targets[0, 2], targets[1, 3] = 0.9, 0.6, 1.0
@@ -82,10 +83,10 @@ def test_binary_cross_entropy_is_that_of_the_scores_of_all_answers() -> None:
 def test_metrics_count_the_answers_given(given: int, accuracy: float, vqa_accuracy: float) -> None:
     model, examples = answerer(), batch()
     scoring: Any = model.network.head[3]
-    with torch.no_grad():  # always the same answer, however likely "another one" (number 0) is
+    with torch.no_grad():  # always the same answer, however likely "another one" (id 0) is
         scoring.weight.zero_()
         scoring.bias.copy_(torch.eye(6)[given] + 5 * torch.eye(6)[0])
-    model._step(examples, model.val_metrics)
+    model.step(examples, model.val_metrics)
     metrics = model.val_metrics.compute()
     assert metrics["val/accuracy"] == pytest.approx(accuracy)
     assert metrics["val/vqa_accuracy"] == pytest.approx(vqa_accuracy)
@@ -96,7 +97,7 @@ def test_metrics_count_the_answers_given(given: int, accuracy: float, vqa_accura
 def test_metrics_are_means_over_questions_whatever_the_batches() -> None:
     model = answerer()
     whole = batch(7)
-    model._step(whole, model.val_metrics)
+    model.step(whole, model.val_metrics)
     at_once = model.val_metrics.compute()
     model.val_metrics.reset()
     for part in (slice(0, 5), slice(5, 7)):
@@ -104,12 +105,12 @@ def test_metrics_are_means_over_questions_whatever_the_batches() -> None:
             key: tuple(x[part] for x in value) if isinstance(value, tuple) else value[part]
             for key, value in whole.items()
         }
-        model._step(cut, model.val_metrics)
+        model.step(cut, model.val_metrics)
     for name, value in model.val_metrics.compute().items():
         assert value.item() == pytest.approx(at_once[name].item(), rel=1e-6), name
 
 
-def test_best_answers_leave_number_0_out() -> None:
+def test_best_answers_leave_id_0_out() -> None:
     logits = torch.tensor([[9.0, 1.0, 3.0, 2.0]])
     assert best_answers(logits, 2).tolist() == [[2, 3]]
     assert best_answers(logits, 5).tolist() == [[2, 3, 1]]
@@ -118,7 +119,7 @@ def test_best_answers_leave_number_0_out() -> None:
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
 def test_prediction_gives_the_five_best_answers_with_their_probabilities(loss: Any) -> None:
     model, examples = answerer(loss=loss), batch()
-    model.vocabulary = ["<unk>", *"abcde"]
+    model.data_spec = DataSpec(labels=("<unk>", *"abcde"))
     rows = model.predict_step(examples, 0)
     logits = model(examples["image"], *examples["question"])
     probabilities = logits.softmax(1) if loss == "cross_entropy" else logits.sigmoid()
@@ -152,15 +153,15 @@ def test_true_precisions_other_than_single_work(dtype: torch.dtype) -> None:
     """Lightning changes the weights and the batch's numbers; images are made float32 after that."""
     model, examples = answerer().to(dtype), batch()
     examples["scores"] = (examples["scores"][0].to(dtype), examples["scores"][1])
-    losses, _, score = model._step(examples, model.val_metrics)
-    assert losses.isfinite().all()
-    assert all(min(abs(value - worth) for worth in (0.0, 0.6, 0.9, 1.0)) < 0.01 for value in score.tolist())
+    found = model.step(examples, model.val_metrics)
+    assert found["losses"].isfinite().all()
+    assert all(min(abs(value - worth) for worth in (0.0, 0.6, 0.9, 1.0)) < 0.01 for value in found["score"].tolist())
 
 
 def test_layers_that_are_computed_anew_give_the_same_gradients() -> None:
     plain, again = answerer(head_dropout=0.0).train(), answerer(head_dropout=0.0, gradient_checkpointing=True).train()
     for model in (plain, again):
-        model._step(batch(), model.train_metrics)[0].mean().backward()
+        model.step(batch(), model.train_metrics)["loss"].backward()
     assert again.network.flava.image_model.encoder.gradient_checkpointing
     for (name, a), b in zip(plain.named_parameters(), again.parameters(), strict=True):
         assert (a.grad is None) == (b.grad is None), name
@@ -268,7 +269,7 @@ def test_weights_of_a_saved_folder_are_where_training_begins(
         (["--data.image_size=24"], r"data.image_size has 24, but the model is made for 16.*--data.image_size=16"),
         (["--data.max_question_length=40"], r"data.max_question_length has 40.*made for 16"),
         (["--model.architecture.question_tokens=20"], r"data.tokenizer has 38.*made for 20"),
-        (["--model.vocab_size=9"], r"model.vocab_size is 9.*vocabulary of 14.*--model.vocab_size=14"),
+        (["--model.vocab_size=9"], r"model.vocab_size is 9.*data has 14 labels.*--model.vocab_size=14"),
     ],
 )
 def test_data_that_the_model_is_not_made_for_is_refused(run: Any, words_: list[str], message: str) -> None:
@@ -280,8 +281,8 @@ def test_checkpoint_with_other_answers_is_refused(trained: Path, run: Any, tmp_p
     """As many answers, but one of them another."""
     checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
     file = tmp_path / "answers.txt"
-    file.write_text("\n".join([*checkpoint["vocabulary"][:-1], "something else"]))
-    with pytest.raises(InputError, match=r"trained on another vocabulary.*'something else' here"):
+    file.write_text("\n".join([*checkpoint["data_spec"]["labels"][:-1], "something else"]))
+    with pytest.raises(InputError, match=r"other data: its labels have .* where the data has 'something else'"):
         run("validate", f"--ckpt_path={trained / 'checkpoints' / 'best.ckpt'}", f"--data.answers={file}")
 
 
@@ -290,7 +291,7 @@ def test_untrained_loss_is_that_of_guessing_among_the_answers_of_textvqa() -> No
     torch.manual_seed(0)
     model = VisualQuestionAnswerer(architecture=TINY).train()
     examples = batch(32) | {"label": torch.arange(32) * 124}
-    loss = model._step(examples, model.train_metrics)[0].mean()
+    loss = model.step(examples, model.train_metrics)["loss"]
     assert loss.item() == pytest.approx(math.log(3997), abs=0.1)
 
 
@@ -300,7 +301,7 @@ def test_soft_targets_of_two_annotators_answers_pull_both_up() -> None:
     examples = batch()
     for _ in range(60):
         optimizer.zero_grad()
-        model._step(examples, model.train_metrics)[0].mean().backward()
+        model.step(examples, model.train_metrics)["loss"].backward()
         optimizer.step()
     probabilities = model(examples["image"], *examples["question"]).sigmoid()
     assert probabilities[0].topk(2).indices.tolist() == [1, 2]

@@ -1,6 +1,7 @@
-"""Show in TensorBoard what a validation of a segmentation found."""
+"""A validation of segmentation in TensorBoard: images, IoU by class, confusion matrix."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
@@ -9,32 +10,52 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.epoch_axis import validation_axis
-from callbacks.masks import add_legend, overlay
-from callbacks.validation_board import validation_board
+from callbacks.image_data import ImageData
+from callbacks.masks import SegmentsImages, add_legend, overlay
+from callbacks.tensorboard import validation_axis, validation_writer
 from datamodules.images.voc_palette import voc_palette
+from sextant.contracts import require
+from sextant.lightning_internals import datamodule_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TILE = 320  # pixels of the longer side of an image on the board
+TILE = 320  # pixels of the longer side of an image
 CAPTION = 20  # pixels of height for the line above images
 
 
-class SegmentationBoard(Callback):
-    """Write images, IoU by class and the confusion matrix to TensorBoard after each validation.
+@runtime_checkable
+class MeasuresSegmentation(SegmentsImages, Protocol):
+    """A module that gives each pixel of an image a class, and counts which class was taken for which.
 
-    Needs ``validation_step`` to return ``prediction``, int64 (B, H, W), a module with ``class_names`` and, after a
-    validation, ``confusion``, int64 (C, C), and a DataModule with ``to_images``. The images are those that the
-    first process sees first.
+    Its ``validation_step`` returns ``prediction``, int64 (B, H, W).
+    """
+
+    #: After a validation, the pixels of class i that were taken for class j, int64 (C, C).
+    confusion: Tensor
+
+
+class SegmentationReport(Callback):
+    """Images, IoU by class and the confusion matrix in TensorBoard after each validation.
+
+    The images are the first ones of the first process.
 
     Args:
         count: how many images to show.
+
+    Raises:
+        InputError: in ``setup``, if the module is no :class:`MeasuresSegmentation` or the data no :class:`ImageData`.
     """
 
     def __init__(self, count: int = 6) -> None:
         self.count = count
         self._shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage in ("fit", "validate"):
+            require(pl_module, MeasuresSegmentation, self)
+            require(datamodule_of(trainer), ImageData, self)
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -50,27 +71,27 @@ class SegmentationBoard(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if len(self._shown) < self.count and validation_board(trainer) is not None:
-            images = trainer.datamodule.to_images(batch["image"]).permute(0, 2, 3, 1)  # type: ignore[attr-defined]
+        if len(self._shown) < self.count and validation_writer(trainer) is not None:
+            images = require(datamodule_of(trainer), ImageData, self).to_images(batch["image"]).permute(0, 2, 3, 1)
             arrays = [images, batch["label"], outputs["prediction"]]
             self._shown += zip(*(array.byte().cpu().numpy() for array in arrays), strict=True)
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        board = validation_board(trainer)
-        if board is None:
+        writer = validation_writer(trainer)
+        if writer is None:
             return
         step = validation_axis(trainer)
-        names: list[str] = pl_module.class_names()  # type: ignore[operator]
-        confusion: np.ndarray = pl_module.confusion.cpu().numpy()  # type: ignore[operator]
-        board.add_image("val/images", draw_images(self._shown[: self.count], names), step, dataformats="HWC")
-        board.add_text("val/iou", overlap_table(confusion, names), step)
-        board.add_figure("val/confusion", draw_confusion(confusion, names), step)
+        module = require(pl_module, MeasuresSegmentation, self)
+        names, confusion = module.pixel_class_names(), module.confusion.cpu().numpy()
+        writer.add_image("val/images", draw_images(self._shown[: self.count], names), step, dataformats="HWC")
+        writer.add_text("val/iou", overlap_table(confusion, names), step)
+        writer.add_figure("val/confusion", draw_confusion(confusion, names), step)
         self._shown = []
 
 
-def draw_images(shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]], names: list[str]) -> np.ndarray:
-    """Lay images out in rows: the image, the truth over it, and the prediction over it.
+def draw_images(shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]], names: Sequence[str]) -> np.ndarray:
+    """Images in rows: the image, the truth laid over it, and the prediction laid over it.
 
     Args:
         shown: image uint8 (H, W, 3), true and predicted labels uint8 (H, W) of each.
@@ -103,8 +124,8 @@ def draw_images(shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]], names: l
     return np.asarray(sheet)
 
 
-def overlap_table(confusion: np.ndarray, names: list[str]) -> str:
-    """IoU, pixels and the most frequent mistake of each class, as a table in Markdown.
+def overlap_table(confusion: np.ndarray, names: Sequence[str]) -> str:
+    """A table in Markdown: IoU, pixels and the most frequent mistake of each class.
 
     Args:
         confusion: pixels of class i that were taken for class j, int64 (C, C).
@@ -120,8 +141,8 @@ def overlap_table(confusion: np.ndarray, names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def draw_confusion(confusion: np.ndarray, names: list[str]) -> "Figure":
-    """Draw what share of each class's pixels was taken for which class, in percent.
+def draw_confusion(confusion: np.ndarray, names: Sequence[str]) -> "Figure":
+    """The confusion matrix in percent of the true pixels of each class.
 
     Args:
         confusion: pixels of class i that were taken for class j, int64 (C, C).
@@ -129,16 +150,16 @@ def draw_confusion(confusion: np.ndarray, names: list[str]) -> "Figure":
     """
     from matplotlib.figure import Figure
 
-    shares = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    percent = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     side = 2.5 + 0.42 * len(names)
     figure = Figure((side, side), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8, parse_math=False)
     axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true (% of its pixels)")
-    for row, column in np.argwhere(shares >= 0.5):
-        color = "white" if shares[row, column] > 60 else "black"
-        axes.text(column, row, f"{shares[row, column]:.0f}", ha="center", va="center", fontsize=7, color=color)
+    for row, column in np.argwhere(percent >= 0.5):
+        color = "white" if percent[row, column] > 60 else "black"
+        axes.text(column, row, f"{percent[row, column]:.0f}", ha="center", va="center", fontsize=7, color=color)
     return figure

@@ -1,0 +1,56 @@
+"""What one part of a run needs of another is checked by name."""
+
+from typing import Protocol, runtime_checkable
+
+import pytest
+
+from sextant.contracts import require
+from sextant.errors import InputError
+
+
+@runtime_checkable
+class Sings(Protocol):
+    """A Bird that sings.
+
+    Not any other.
+    """
+
+    volume: float
+
+    def sing(self) -> str:
+        """A song."""
+
+
+class Lark:
+    volume = 0.5
+
+    def sing(self) -> str:
+        return "tirili"
+
+
+class Duck:
+    volume = 1.0
+
+
+class Concert:
+    """What needs a bird."""
+
+
+def test_what_has_all_that_is_needed_is_given_back() -> None:
+    lark = Lark()
+    assert require(lark, Sings, Concert()) is lark
+
+
+def test_what_is_missing_is_named_with_what_is_needed_and_what_to_do() -> None:
+    message = (
+        "Concert cannot be used with Duck, which has no sing. It needs a Bird that sings. Take Concert out of "
+        "trainer.callbacks."
+    )
+    with pytest.raises(InputError) as error:
+        require(Duck(), Sings, Concert())
+    assert str(error.value) == message
+
+
+def test_run_without_a_datamodule_is_called_so() -> None:
+    with pytest.raises(InputError, match=r"Concert cannot be used with a run without a DataModule\. It needs a Bird"):
+        require(None, Sings, Concert())
