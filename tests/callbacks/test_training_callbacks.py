@@ -1,4 +1,4 @@
-"""Callbacks in a run: losses that are no numbers, interrupts, and what is left behind."""
+"""Callbacks in a run: interrupts, checkpoints, predictions, and what is left behind."""
 
 import csv
 import os
@@ -13,11 +13,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from callbacks.finite_loss import FiniteLoss
 from datamodules.tiny_imagenet import TinyImageNet
 from modules.resnet import ImageClassifier
 from sextant.cli.prediction_writer import PredictionWriter
-from sextant.errors import InputError
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
 
@@ -77,24 +75,6 @@ def note_saves(run: Trainer, data: TinyImageNet) -> list[tuple[int, int]]:
 
     run.save_checkpoint = note  # type: ignore[method-assign]
     return written
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_loss_that_is_no_number_stops_the_run_with_step_files_and_last_good_checkpoint(
-    tmp_path: Path, data: TinyImageNet, model: ImageClassifier, value: float
-) -> None:
-    poison = BreakAt(7, lambda batch: batch["image"].fill_(value))
-    recovery = RecoveryCheckpoint(every_n_steps=1)
-    with pytest.raises(InputError) as error:
-        trainer(tmp_path, poison, FiniteLoss(), recovery).fit(model, data)
-    message = str(error.value)
-    assert "The loss is nan at step 7 (epoch 1)" in message
-    (last,) = checkpoints(tmp_path)
-    assert f"The last good checkpoint is {last}" in message
-    assert message.count(".JPEG") == 16
-    saved = torch.load(last, weights_only=True)
-    assert saved["global_step"] == 7
-    assert all(value.isfinite().all() for value in saved["state_dict"].values())
 
 
 def test_interrupt_finishes_the_step_and_writes_a_checkpoint_to_go_on_from(

@@ -98,15 +98,6 @@ def test_metrics_of_a_split_are_those_of_all_its_samples(tmp_path: Path, split: 
     assert (f"{split}/largest" in measured) == (split != "train")
 
 
-def test_loss_is_averaged_in_double_precision_and_no_number_shows() -> None:
-    loss = Scale().val_metrics["loss"]
-    for value in (1e8, 1.0, 1.0):
-        loss.update(torch.tensor(value))
-    assert loss.compute().item() == (1e8 + 2) / 3
-    loss.update(torch.tensor(float("nan")))
-    assert loss.compute().isnan()
-
-
 def test_progress_bar_shows_the_loss_of_the_step_and_the_headline_of_the_validation(tmp_path: Path) -> None:
     run = trainer(tmp_path, enable_checkpointing=False, max_epochs=1)
     run.fit(Scale(), Samples())

@@ -1,0 +1,28 @@
+"""The norm of the gradients."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from callbacks.gradient_norm import GradientNorm
+from tests.callbacks.small_run import Plain, loader, logged, trainer
+
+
+def test_norm_is_that_of_all_gradients_before_clipping(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, batches = Plain(), loader()
+    module.loss(next(iter(batches))).backward()
+    expected = torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None]).norm().item()
+    module.zero_grad()
+    run = trainer(tmp_path, GradientNorm(), gradient_clip_val=0.01)
+    run.fit(module, batches)
+    points = logged(run).Scalars("gradient_norm")
+    assert points[0].value == pytest.approx(expected, rel=1e-5)
+    assert len(points) == 2
+
+
+def test_norm_is_computed_for_logged_steps_only(tmp_path: Path) -> None:
+    run = trainer(tmp_path, GradientNorm(), log_every_n_steps=2, max_epochs=2)
+    run.fit(Plain(), loader())
+    assert [point.step for point in logged(run).Scalars("gradient_norm")] == [1, 3]

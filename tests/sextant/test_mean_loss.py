@@ -1,0 +1,19 @@
+"""The mean of a loss."""
+
+import torch
+
+from sextant.mean_loss import mean_loss
+
+
+def test_mean_is_weighted_and_in_double_precision_whatever_the_module_is_turned_into() -> None:
+    metric = torch.nn.ModuleList([mean_loss()]).bfloat16()[0]
+    metric.update(torch.tensor(1e8), 1)
+    metric.update(torch.tensor(1.0), 2)
+    assert metric.compute().item() == (1e8 + 2) / 3
+
+
+def test_value_that_is_no_number_makes_the_mean_none() -> None:
+    metric = mean_loss()
+    for value in (1.0, float("nan")):
+        metric.update(torch.tensor(value), 3)
+    assert metric.compute().isnan()
