@@ -24,10 +24,10 @@ IGNORED = 255  # label of pixels that are neither learned nor measured
 
 
 class SemanticSegmenter(BaseModule):
-    """Segment images with DeepLabV3.
+    """DeepLabV3 that gives each pixel of an image a class.
 
     Args:
-        backbone: network that the features are from.
+        backbone: the network that computes the features.
         num_classes: number of classes, the background among them, the same as the data's.
         output_stride: pixels between two features. 8 is finer, and about three times the work of 16; torchvision's
             weights of ResNets were trained at 8, those of MobileNetV3 at 16.
@@ -39,11 +39,11 @@ class SemanticSegmenter(BaseModule):
             or the path of a file.
         channels_last: keep images and filters in the memory format that is faster on most devices.
         decay_norm_and_bias: whether weight decay holds for biases and normalization too.
-        head_lr_factor: the heads' learning rate, as a multiple of the backbone's, which is the optimizer's.
+        head_lr_factor: learning rate of the heads as a multiple of the backbone's, which is the optimizer's.
         optimizer: makes the optimizer from the parameters.
         scheduler: makes the learning-rate schedule. ``sextant.optimization.PolynomialDecay`` follows the steps of the
             run, any other is stepped once per epoch.
-        evaluation: how images are evaluated. It may differ from how the checkpoint was made.
+        evaluation: how images are evaluated. A resumed run may change it.
 
     Batch: ``image`` float (B, 3, H, W), normalized; ``label`` int64 (B, H, W) with 255 for pixels that do not count,
     absent in ``predict``; ``index`` int64 (B,), below 0 for images that only pad the batch. In training, H and W are
@@ -133,7 +133,7 @@ class SemanticSegmenter(BaseModule):
         return {"loss": loss, "prediction": prediction}
 
     def _need_several(self, image: Tensor) -> None:
-        """The pyramid normalizes over one value of each image and channel: without others' images, it takes two."""
+        """Require two images or more: a branch of the pyramid has one value of each image and channel to normalize."""
         if len(image) == 1 and any(type(module) is nn.BatchNorm2d for module in self.network.modules()):
             raise InputError(
                 "A training batch of one image has nothing to normalize over (data.batch_size counts the images of "
@@ -189,7 +189,7 @@ class SemanticSegmenter(BaseModule):
             gives_dictionary=True,
             about={
                 "image": NORMALIZED_IMAGE,
-                "out": "a score of each class for each pixel",
+                "out": "logits of the classes for each pixel",
             },
         )
 

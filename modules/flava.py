@@ -23,11 +23,11 @@ BEST = 5  # answers of a prediction
 
 
 class VisualQuestionAnswerer(BaseModule):
-    """Answer questions about images by choosing from a vocabulary of answers, with FLAVA.
+    """FLAVA that answers questions about images with one answer of a vocabulary.
 
     Args:
         vocab_size: number of answers, ``<unk>`` among them, the same as the data's; 3,997 for TextVQA's vocabulary.
-        weights: pretrained FLAVA: a name on the Hugging Face hub such as ``facebook/flava-full``, or a folder that
+        weights: a pretrained FLAVA: a name on the Hugging Face hub such as ``facebook/flava-full``, or a folder that
             ``save_pretrained`` wrote. Without it, random weights.
         architecture: the sizes of a FLAVA with random weights; the published model's if not given.
         hidden_dim: hidden features of the head.
@@ -106,7 +106,7 @@ class VisualQuestionAnswerer(BaseModule):
         for setting, size, advice in (
             ("image_size", network.image_size, f"Run with --data.image_size={network.image_size}."),
             ("max_question_length", network.max_question_length, "Lower it."),
-            ("tokenizer", network.question_tokens, "Give the tokenizer that goes with the model."),
+            ("tokenizer", network.text_vocab_size, "Give the tokenizer that goes with the model."),
         ):
             given = sizes.get(setting, size)
             if given > size or (setting == "image_size" and given != size):

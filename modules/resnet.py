@@ -18,13 +18,13 @@ from sextant.module import BaseModule
 
 
 class ImageClassifier(BaseModule):
-    """Classify images with a torchvision ResNet.
+    """A torchvision ResNet that gives an image a class.
 
     Args:
         depth: 18, 34, 50, 101 or 152 layers.
         num_classes: number of classes, the same as the data's.
         stem: ``imagenet`` (7x7 of stride 2, then pooling), or ``small`` (3x3 of stride 1), which keeps the
-            resolution of 64-pixel images: more accurate there, and about 15 times the work.
+            resolution of 64-pixel images, on which it is more accurate at about 15 times the work.
         weights: pretrained weights: a name of torchvision's such as ``IMAGENET1K_V1``, or the path of a file.
         label_smoothing: fraction of the target that is spread evenly over all classes (Szegedy et al. 2016), in [0, 1].
         channels_last: keep images and filters in the memory format that is faster on most devices.
@@ -125,7 +125,7 @@ class ImageClassifier(BaseModule):
             metric="val/accuracy",
             about={
                 "image": NORMALIZED_IMAGE,
-                "logits": "a score of each class",
+                "logits": "of the classes",
             },
         )
 

@@ -11,25 +11,25 @@ from torch import Tensor
 from sextant.errors import InputError
 from sextant.memory import available_memory
 
-# Bytes that the network takes for a pixel that it sees at once, and that the outcome takes for a pixel and class. Of
-# the backbones and strides, ResNet-101 at 8 takes most: 865 bytes for a pixel with 21 classes, where these make 1,036.
+# Upper bounds of the bytes that the network takes per input pixel, and the probabilities per pixel and class. Of the
+# backbones and strides, ResNet-101 at 8 takes most: 865 bytes per pixel with 21 classes, where these two give 1,036.
 NETWORK_BYTES = 700
-OUTCOME_BYTES = 16
+PROBABILITY_BYTES = 16
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How images are evaluated in ``validate``, ``test`` and ``predict``, and in the validations of ``fit``.
+    """Settings of the evaluation of images: in ``validate``, ``test``, ``predict`` and the validations of ``fit``.
 
     Args:
         window: side of the squares, in pixels, in which an image is evaluated; None evaluates it at once.
         stride: pixels from one window to the next, two thirds of ``window`` by default. Where windows overlap, their
             probabilities are averaged.
-        scales: sizes at which an image is evaluated, as shares of its own; the probabilities are averaged.
+        scales: factors by which an image is resized; the probabilities at all of them are averaged.
         flip: evaluate the mirror image too, and average the probabilities.
 
     Raises:
-        InputError: a setting makes no sense.
+        InputError: a setting is out of its range.
     """
 
     window: int | None = None
@@ -48,7 +48,7 @@ class Evaluation:
             raise InputError(f"model.evaluation.scales is {self.scales}; it must have scales above 0.")
 
     def log_probabilities(self, network: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-        """Evaluate images of one size.
+        """Log-probabilities of the classes for images of one size.
 
         Args:
             network: float (B, 3, h, w) to logits (B, C, h, w), for any h and w.
@@ -88,7 +88,7 @@ class Evaluation:
         return total / count
 
     def _spans(self, length: int) -> Iterator[slice]:
-        """Where windows lie on a side of an image: from its start to its end, the last one flush with it."""
+        """The windows along a side of an image; the last one ends with the image."""
         assert self.window is not None
         stride = self.stride or -(-2 * self.window // 3)
         last = max(0, length - self.window)
@@ -104,16 +104,16 @@ class Evaluation:
         height, width = image.shape[-2:]
         largest = max(self.scales) ** 2 * height * width
         at_once = largest if self.window is None else min(largest, self.window**2)
-        outcome = max(largest, height * width) * num_classes
-        needed = len(image) * (at_once * NETWORK_BYTES + outcome * OUTCOME_BYTES)
+        output_values = max(largest, height * width) * num_classes
+        needed = len(image) * (at_once * NETWORK_BYTES + output_values * PROBABILITY_BYTES)
         available = available_memory(image.device)
         if needed > available:
             if self.window is None:
                 advice = "Evaluate it in windows with --model.evaluation.window=513"
             elif max(self.scales) > 1:
-                advice = "Use smaller --model.evaluation.scales, make it smaller, or cut it"
+                advice = "Use smaller --model.evaluation.scales, or make the image smaller"
             else:
-                advice = "Make it smaller, or cut it"
+                advice = "Make the image smaller"
             raise InputError(
                 f"An image of {width}x{height} pixels takes about {needed / 1e9:.1f} GB of memory, and "
                 f"{available / 1e9:.1f} GB are free. {advice}."

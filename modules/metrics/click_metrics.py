@@ -15,17 +15,17 @@ class ClickRates(nn.Module):
         super().__init__()
         self.loss, self.prediction, self.label = mean_loss(), mean_loss(), mean_loss()
 
-    def update(self, losses: Tensor, chances: Tensor, labels: Tensor, weights: Tensor) -> None:
+    def update(self, losses: Tensor, probabilities: Tensor, labels: Tensor, weights: Tensor) -> None:
         """Count samples.
 
         Args:
             losses: log loss of each, (B,).
-            chances: predicted probabilities, (B,).
+            probabilities: predicted probabilities, (B,).
             labels: 1 for a click and 0 for none, (B,).
             weights: 1, or 0 for samples that do not count, (B,).
         """
         self.loss.update(losses, weights)
-        self.prediction.update(chances, weights)
+        self.prediction.update(probabilities, weights)
         self.label.update(labels, weights)
 
     def compute(self) -> dict[str, Tensor]:
@@ -51,10 +51,10 @@ class ClickMetrics(ClickRates):
         self.auc = BinaryAUROC()
 
     @override
-    def update(self, losses: Tensor, chances: Tensor, labels: Tensor, weights: Tensor) -> None:
-        super().update(losses, chances, labels, weights)
+    def update(self, losses: Tensor, probabilities: Tensor, labels: Tensor, weights: Tensor) -> None:
+        super().update(losses, probabilities, labels, weights)
         counts = weights > 0
-        self.auc.update(chances[counts], labels[counts].int())
+        self.auc.update(probabilities[counts], labels[counts].int())
 
     @override
     def compute(self) -> dict[str, Tensor]:

@@ -1,12 +1,12 @@
-"""What a confusion matrix says: overlap by class, and the share of right pixels."""
+"""Scores of a confusion matrix: IoU by class, its mean, and pixel accuracy."""
 
 from torch import Tensor
 
 
 def class_overlap(confusion: Tensor) -> Tensor:
-    """Intersection over union of each class: right pixels by those that are or are taken for the class.
+    """Intersection over union of each class: its true positives / (true positives + false positives + false negatives).
 
-    This is the measure of Pascal VOC (Everingham et al. 2010, section 4.2.2).
+    The measure of Pascal VOC (Everingham et al. 2010, section 4.2.2).
 
     Args:
         confusion: pixels of class i that were taken for class j, int64 (C, C).
@@ -20,14 +20,14 @@ def class_overlap(confusion: Tensor) -> Tensor:
 
 
 def segmentation_scores(confusion: Tensor) -> dict[str, Tensor]:
-    """Sum a confusion matrix up.
+    """The mean IoU and the pixel accuracy.
 
     Args:
         confusion: as of :func:`class_overlap`.
 
     Returns:
         ``miou``, the mean of :func:`class_overlap` over the classes that occur or were predicted, and
-        ``pixel_accuracy``, the share of labeled pixels that are right; NaN without any pixel.
+        ``pixel_accuracy``, the fraction of labeled pixels that are right; NaN without any pixel.
     """
     return {
         "miou": class_overlap(confusion).nanmean(),

@@ -26,9 +26,9 @@ Rename = Callable[[str], str | None]
 
 
 class FullResolution(DeepLabV3):
-    """torchvision's network, whose outputs are brought to the image's size in single precision.
+    """torchvision's network, with its outputs upsampled to the image's size in single precision.
 
-    In half precision, classes would get the same score by rounding, and the first of them be taken.
+    In half precision, rounding would give classes equal logits, and argmax would take the first of them.
     """
 
     @override
@@ -49,14 +49,14 @@ def deeplab(
     weights: str | None = None,
     backbone_weights: str | None = None,
 ) -> DeepLabV3:
-    """Build DeepLabV3.
+    """A DeepLabV3.
 
     The dilations of the pyramid are torchvision's at the output stride of its own builders (8 for ResNets, 16 for
     MobileNetV3) and change with the stride, so that they span the same pixels: for ResNets 12, 24, 36 at 8 and 6, 12,
     18 at 16, as in the paper. The names in the state dict are those of torchvision.
 
     Args:
-        backbone: which network the features are from.
+        backbone: the network that computes the features.
         num_classes: number of outputs.
         output_stride: pixels between two features.
         auxiliary: whether there is a second head, on features from the middle of the backbone.
@@ -90,7 +90,7 @@ def pretrained_classes(backbone: Backbone, weights: str | None) -> list[str]:
     names = get_model_weights(f"deeplabv3_{backbone}").__members__
     if weights not in names:
         return []
-    return [name.strip("_") for name in names[weights].meta["categories"]]  # the ground is __background__
+    return [name.strip("_") for name in names[weights].meta["categories"]]  # one is __background__
 
 
 def _build(backbone: Backbone, num_classes: int, output_stride: int, auxiliary: bool) -> DeepLabV3:
@@ -159,19 +159,20 @@ def _features(name: str) -> str | None:
 
 
 def _load(network: nn.Module, state: dict[str, Tensor], source: str, rename: Rename) -> None:
-    """Load weights whose names in the network ``rename`` gives, None for those that it has not."""
+    """Load weights under the names that ``rename`` gives them; None leaves a weight out."""
     own = network.state_dict()
     renamed = {new: value for name, value in state.items() if (new := rename(name)) is not None}
     fitting = {name: value for name, value in renamed.items() if name in own and own[name].shape == value.shape}
-    left = own.keys() - fitting.keys()
+    missing = own.keys() - fitting.keys()
     replaceable = {name for name in own if name.startswith("aux_classifier.")} | LAST_LAYERS
-    if wrong := left - replaceable:
+    if wrong := missing - replaceable:
         raise InputError(
             f"{source}: not the weights of this network: {len(wrong)} of {len(own)} tensors are missing or of another "
             f"shape, {min(wrong)!r} among them. Check model.backbone."
         )
-    if left:
+    if missing:
         warnings.warn(
-            f"{source} has no weights that fit {', '.join(sorted(left))}: these start from random ones.", stacklevel=2
+            f"{source} has no weights that fit {', '.join(sorted(missing))}: these start from random ones.",
+            stacklevel=2,
         )
     network.load_state_dict(fitting, strict=False)

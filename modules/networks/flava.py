@@ -1,4 +1,4 @@
-"""FLAVA with a head that chooses an answer: images and questions in, scores of answers out."""
+"""FLAVA with a classification head over answers: images and questions in, logits out."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ PARTS: dict[Part, tuple[str, ...]] = {
     "image": ("image_model",),
     "multimodal": ("multimodal_model", "text_to_mm_projection", "image_to_mm_projection"),
 }
-#: What FLAVA was pretrained with and the answer does not depend on: projections for the contrastive loss, pooled
-#: outputs, and the layer norms of single encoders, after which the multimodal encoder does not look.
+#: Weights of the published model that the answer does not depend on: projections for the contrastive loss, pooled
+#: outputs, and the final layer norms of the image and text encoders, whose outputs the multimodal encoder skips.
 UNUSED = (
     *("image_projection", "text_projection", "logit_scale"),
     *("image_model.layernorm", "image_model.pooler", "image_model.embeddings.mask_token"),
@@ -30,25 +30,25 @@ UNUSED = (
 
 @dataclass(frozen=True)
 class FlavaArchitecture:
-    """The sizes of a FLAVA with random weights; those by default are the published model's.
+    """The sizes of a FLAVA with random weights. The defaults are those of the published model.
 
     Args:
         image_size: height and width of the images in pixels.
-        patch_size: height and width of the patches that images are cut into.
-        question_tokens: size of the tokenizer's vocabulary.
+        patch_size: height and width of the patches that images are split into, in pixels.
+        text_vocab_size: size of the tokenizer's vocabulary.
         max_question_length: the most tokens of a question.
         dim: features of a token.
         feedforward_dim: hidden features of the layers' feed-forward networks.
         num_heads: attention heads.
         image_layers: layers of the image encoder.
         text_layers: layers of the text encoder.
-        multimodal_layers: layers of the encoder that sees both.
-        dropout: share that is dropped in each layer while training.
+        multimodal_layers: layers of the encoder of both.
+        dropout: probability with which a value is dropped in each layer while training.
     """
 
     image_size: int = 224
     patch_size: int = 16
-    question_tokens: int = 30522
+    text_vocab_size: int = 30522
     max_question_length: int = 512
     dim: int = 768
     feedforward_dim: int = 3072
@@ -59,7 +59,7 @@ class FlavaArchitecture:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse sizes that make no model.
+        """Check the sizes.
 
         Raises:
             InputError: a size is not positive, or two do not go together.
@@ -77,7 +77,7 @@ class FlavaArchitecture:
                 )
 
     def configuration(self) -> FlavaConfig:
-        """The same as transformers has it."""
+        """The same in transformers' classes."""
         common: dict[str, Any] = {
             "hidden_size": self.dim,
             "intermediate_size": self.feedforward_dim,
@@ -90,7 +90,7 @@ class FlavaArchitecture:
         )
         text = FlavaTextConfig(
             num_hidden_layers=self.text_layers,
-            vocab_size=self.question_tokens,
+            vocab_size=self.text_vocab_size,
             max_position_embeddings=self.max_question_length,
             **common,
         )
@@ -105,7 +105,7 @@ class FlavaArchitecture:
 
 
 class _Encoders(FlavaModel):
-    """Takes no notice of the heads that the published model was pretrained with."""
+    """FLAVA without the heads that the published model was pretrained with."""
 
     _keys_to_ignore_on_load_unexpected = [  # noqa: RUF012 as the base class has it
         r"^(image_codebook|mim_head|mlm_head|itm_head|mmm_image_head|mmm_text_head|global_contrastive_head)\."
@@ -154,7 +154,7 @@ class FlavaForAnswers(nn.Module):
         flava: the model.
         num_answers: answers to choose from.
         hidden_dim: hidden features of the head.
-        dropout: share of the head's hidden features that is dropped while training.
+        dropout: probability with which a hidden feature of the head is dropped while training.
         frozen: parts of ``flava`` that are not trained.
     """
 
@@ -166,8 +166,8 @@ class FlavaForAnswers(nn.Module):
         sizes: Any = flava.config
         #: Height and width of the images in pixels.
         self.image_size: int = sizes.image_config.image_size
-        #: Tokens that there are.
-        self.question_tokens: int = sizes.text_config.vocab_size
+        #: Size of the tokenizer's vocabulary.
+        self.text_vocab_size: int = sizes.text_config.vocab_size
         #: The most tokens of a question.
         self.max_question_length: int = sizes.text_config.max_position_embeddings
         dim: int = sizes.multimodal_config.hidden_size
@@ -180,12 +180,12 @@ class FlavaForAnswers(nn.Module):
                 parameter.requires_grad = False
 
     def forward(self, image: Tensor, question: Tensor, lengths: Tensor) -> Tensor:
-        """Score all answers.
+        """Logits of all answers.
 
         Args:
             image: float (B, 3, S, S), normalized.
-            question: tokens int64 (B, T), padded on the right.
-            lengths: their numbers, int64 (B,).
+            question: token ids int64 (B, T), padded on the right.
+            lengths: of the questions, int64 (B,).
 
         Returns:
             Logits (B, num_answers).

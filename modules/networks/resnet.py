@@ -11,7 +11,7 @@ from sextant.errors import InputError
 
 
 def resnet(depth: int, num_classes: int, stem: Literal["imagenet", "small"], weights: str | None = None) -> nn.Module:
-    """Build a torchvision ResNet.
+    """A torchvision ResNet.
 
     Args:
         depth: 18, 34, 50, 101 or 152.

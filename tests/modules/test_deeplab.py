@@ -69,19 +69,19 @@ def measure(model: SemanticSegmenter, root: Path) -> dict[str, float]:
     }
 
 
-def test_board_has_losses_scores_table_images_and_confusion(trained: Path) -> None:
-    board = EventAccumulator(str(trained), size_guidance={"tensors": 0, "images": 0}).Reload()
+def test_tensorboard_has_losses_scores_table_images_and_confusion(trained: Path) -> None:
+    events = EventAccumulator(str(trained), size_guidance={"tensors": 0, "images": 0}).Reload()
     for name in ("train/loss", "val/loss", "val/miou", "val/pixel_accuracy", "val/iou/background"):
-        assert [point.step for point in board.Scalars(name)] == [1, 2], name
+        assert [point.step for point in events.Scalars(name)] == [1, 2], name
     for name in ("train/loss_step", "gradient_norm", "throughput/samples_per_second"):
-        assert [point.step for point in board.Scalars(name)] == [1, 3, 5, 7, 9], name
+        assert [point.step for point in events.Scalars(name)] == [1, 3, 5, 7, 9], name
     for name in ("val/images", "val/confusion"):
-        assert [image.step for image in board.Images(name)] == [1, 2], name
-    table = board.Tensors("val/iou/text_summary")[-1].tensor_proto.string_val[0].decode()
-    overlap = board.Scalars("val/iou/background")[-1].value
+        assert [image.step for image in events.Images(name)] == [1, 2], name
+    table = events.Tensors("val/iou/text_summary")[-1].tensor_proto.string_val[0].decode()
+    overlap = events.Scalars("val/iou/background")[-1].value
     assert f"| background | {overlap:.4f} |" in table
-    rates = [tag for tag in board.Tags()["scalars"] if tag.startswith("lr-SGD")]
-    first = sorted(board.Scalars(tag)[0].value for tag in rates if "momentum" not in tag)
+    rates = [tag for tag in events.Tags()["scalars"] if tag.startswith("lr-SGD")]
+    first = sorted(events.Scalars(tag)[0].value for tag in rates if "momentum" not in tag)
     assert first == pytest.approx([0.001 * 0.9**0.9, 0.01 * 0.9**0.9, 0.01 * 0.9**0.9])  # the second of ten steps
 
 
@@ -101,9 +101,9 @@ def test_two_processes_measure_each_image_once(
     checkpoint = trained / "checkpoints" / "best.ckpt"
     finish(start_ranks(["validate", *words, f"--ckpt_path={checkpoint}"], tmp_path, 2, log), log)
     (folder,) = tmp_path.glob("logs/deeplab_voc/*")
-    board = EventAccumulator(str(folder)).Reload()
+    events = EventAccumulator(str(folder)).Reload()
     for name, value in measure(model, pascal_voc).items():
-        assert board.Scalars(f"val/{name}")[-1].value == pytest.approx(value, rel=1e-4), name
+        assert events.Scalars(f"val/{name}")[-1].value == pytest.approx(value, rel=1e-4), name
 
 
 def test_images_become_masks_overlays_and_fractions_of_their_pixels(
@@ -141,7 +141,7 @@ def test_one_image_is_predicted_in_windows_with_chosen_colors(
     trained: Path, run: Any, pascal_voc: Path, tmp_path: Path
 ) -> None:
     image = next((pascal_voc / "JPEGImages").iterdir())
-    words = ["--ckpt_path=best", f"--data.images={image}", f"--predictions.output={tmp_path / 'shares.csv'}"]
+    words = ["--ckpt_path=best", f"--data.images={image}", f"--predictions.output={tmp_path / 'fractions.csv'}"]
     words += ["--model.evaluation.window=32", "--model.evaluation.scales=[0.75,1.25]", "--model.evaluation.flip=true"]
     colors = "{background: '#010203', disc: red}"
     run("predict", *words, f"--segmentations.folder={tmp_path}", f"--segmentations.colors={colors}")

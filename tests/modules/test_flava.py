@@ -23,7 +23,7 @@ from sextant.errors import InputError
 TINY = FlavaArchitecture(
     image_size=16,
     patch_size=8,
-    question_tokens=30,
+    text_vocab_size=30,
     max_question_length=12,
     dim=16,
     feedforward_dim=24,
@@ -213,13 +213,15 @@ def words(small: Callable[[str], list[str]]) -> list[str]:
 
 
 def test_run_logs_its_metrics_with_the_ceiling_and_shows_the_best_and_worst_answers(trained: Path) -> None:
-    board = EventAccumulator(str(trained), {"images": 0}).Reload()
+    events = EventAccumulator(str(trained), {"images": 0}).Reload()
     for split in ("train", "val"):
-        points = {name: [p.value for p in board.Scalars(f"{split}/{name}")] for name in ("vqa_accuracy", "vqa_ceiling")}
+        points = {
+            name: [p.value for p in events.Scalars(f"{split}/{name}")] for name in ("vqa_accuracy", "vqa_ceiling")
+        }
         assert points["vqa_ceiling"] == [1.0, 1.0]
         assert all(0 < value < 1 for value in points["vqa_accuracy"])
-    assert {"val/best_answers", "val/worst_answers"} <= set(board.Tags()["images"])
-    assert len(board.Images("val/best_answers")) == 2
+    assert {"val/best_answers", "val/worst_answers"} <= set(events.Tags()["images"])
+    assert len(events.Images("val/best_answers")) == 2
 
 
 def test_test_split_is_measured_and_answered(trained: Path, run: Any, tmp_path: Path) -> None:
@@ -268,7 +270,7 @@ def test_weights_of_a_saved_folder_are_where_training_begins(
     [
         (["--data.image_size=24"], r"data.image_size has 24, but the model is made for 16.*--data.image_size=16"),
         (["--data.max_question_length=40"], r"data.max_question_length has 40.*made for 16"),
-        (["--model.architecture.question_tokens=20"], r"data.tokenizer has 38.*made for 20"),
+        (["--model.architecture.text_vocab_size=20"], r"data.tokenizer has 38.*made for 20"),
         (["--model.vocab_size=9"], r"model.vocab_size is 9.*data has 14 labels.*--model.vocab_size=14"),
     ],
 )

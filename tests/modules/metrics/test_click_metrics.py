@@ -14,12 +14,12 @@ from modules.metrics.click_metrics import ClickMetrics, ClickRates
 
 
 def drawn(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses, chances (some of them equal) and labels."""
+    """Losses, probabilities (some of them equal) and labels."""
     draw = torch.Generator().manual_seed(seed)
-    chances = torch.randint(1, 20, (count,), generator=draw) / 20
-    labels = (torch.rand(count, generator=draw) < chances).float()
+    probabilities = torch.randint(1, 20, (count,), generator=draw) / 20
+    labels = (torch.rand(count, generator=draw) < probabilities).float()
     labels[:2] = torch.tensor([0.0, 1.0])
-    return F.binary_cross_entropy(chances, labels, reduction="none"), chances, labels
+    return F.binary_cross_entropy(probabilities, labels, reduction="none"), probabilities, labels
 
 
 @settings(deadline=None, max_examples=30)
@@ -31,22 +31,24 @@ def test_metrics_are_those_of_all_samples_however_they_are_dealt_to_batches(coun
         batch = [part[begin : begin + size] for part in samples]
         metrics.update(batch[0], batch[1], batch[2], torch.ones(len(batch[0])))
     found = metrics.compute()
-    losses, chances, labels = (part.double() for part in samples)
+    losses, probabilities, labels = (part.double() for part in samples)
     rate = labels.mean().item()
     entropy = -rate * math.log(rate) - (1 - rate) * math.log(1 - rate)
     assert found["loss"].item() == pytest.approx(losses.mean().item(), rel=1e-6)
     assert found["normalized_entropy"].item() == pytest.approx(losses.mean().item() / entropy, rel=1e-6)
-    assert found["calibration"].item() == pytest.approx(chances.sum().item() / labels.sum().item(), rel=1e-6)
-    positive, negative = chances[labels == 1], chances[labels == 0]
+    assert found["calibration"].item() == pytest.approx(probabilities.sum().item() / labels.sum().item(), rel=1e-6)
+    positive, negative = probabilities[labels == 1], probabilities[labels == 0]
     above = (positive[:, None] > negative).double() + (positive[:, None] == negative).double() / 2
     assert found["auc"].item() == pytest.approx(above.mean().item(), abs=1e-6)
 
 
 def test_constant_prediction_of_the_click_rate_is_normalized_to_one() -> None:
     labels = torch.tensor([1.0, 0.0, 0.0, 0.0])
-    chances = torch.full((4,), 0.25)
+    probabilities = torch.full((4,), 0.25)
     metrics = ClickMetrics()
-    metrics.update(F.binary_cross_entropy(chances, labels, reduction="none"), chances, labels, torch.ones(4))
+    metrics.update(
+        F.binary_cross_entropy(probabilities, labels, reduction="none"), probabilities, labels, torch.ones(4)
+    )
     found = metrics.compute()
     assert found["normalized_entropy"].item() == pytest.approx(1.0)
     assert found["calibration"].item() == pytest.approx(1.0)
@@ -55,12 +57,12 @@ def test_constant_prediction_of_the_click_rate_is_normalized_to_one() -> None:
 
 @pytest.mark.parametrize("kind", [ClickRates, ClickMetrics])
 def test_samples_of_weight_0_do_not_count(kind: type[ClickRates]) -> None:
-    losses, chances, labels = drawn(10, 0)
+    losses, probabilities, labels = drawn(10, 0)
     one, other = kind(), kind()
-    one.update(losses, chances, labels, torch.ones(10))
+    one.update(losses, probabilities, labels, torch.ones(10))
     padded: Any = [
         torch.cat([part, part.new_full((3,), value)])
-        for part, value in ((losses, 99.0), (chances, 0.99), (labels, 0.0))
+        for part, value in ((losses, 99.0), (probabilities, 0.99), (labels, 0.0))
     ]
     other.update(padded[0], padded[1], padded[2], torch.cat([torch.ones(10), torch.zeros(3)]))
     other.update(padded[0][10:], padded[1][10:], padded[2][10:], torch.zeros(3))  # a batch of nothing else
@@ -81,8 +83,10 @@ def test_nothing_is_left_after_a_reset() -> None:
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_clicks_alone_and_none_at_all_are_no_error(label: float) -> None:
     metrics = ClickRates()
-    labels, chances = torch.full((4,), label), torch.full((4,), 0.5)
-    metrics.update(F.binary_cross_entropy(chances, labels, reduction="none"), chances, labels, torch.ones(4))
+    labels, probabilities = torch.full((4,), label), torch.full((4,), 0.5)
+    metrics.update(
+        F.binary_cross_entropy(probabilities, labels, reduction="none"), probabilities, labels, torch.ones(4)
+    )
     found = metrics.compute()
     assert found["loss"].item() == pytest.approx(math.log(2))
     assert not found["normalized_entropy"].isfinite()
@@ -91,9 +95,9 @@ def test_clicks_alone_and_none_at_all_are_no_error(label: float) -> None:
 
 def test_a_loss_that_is_not_a_number_shows() -> None:
     metrics = ClickRates()
-    losses, chances, labels = drawn(4, 0)
+    losses, probabilities, labels = drawn(4, 0)
     losses[2] = math.nan
-    metrics.update(losses, chances, labels, torch.ones(4))
+    metrics.update(losses, probabilities, labels, torch.ones(4))
     assert metrics.compute()["loss"].isnan()
 
 

@@ -14,7 +14,7 @@ from sextant.errors import InputError
 TINY = FlavaArchitecture(
     image_size=16,
     patch_size=8,
-    question_tokens=30,
+    text_vocab_size=30,
     max_question_length=24,
     dim=16,
     feedforward_dim=24,
