@@ -1,6 +1,7 @@
 """Callbacks with modules and data that they were not made for: they work, or are refused before the run."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,50 +22,41 @@ from sextant.errors import InputError
 from sextant.resume.epoch_metrics import EpochMetrics
 from sextant.resume.partial_epoch import PartialEpoch
 from tests.callbacks.small_run import Plain, loader, logged, trainer
+from tests.workloads.workload import workloads
 from train import main
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-WORKLOADS = {
-    "resnet_tiny_imagenet": "TinyImageNet",
-    "deeplab_voc": "PascalVOC",
-    "flava_textvqa": "TextVQA",
-    "transformer_wikitext2": "WikiText2",
-    "conformer_librispeech": "LibriSpeech",
-    "dlrm_criteo": "Criteo",
-}
-SHOWN = {  # what each callback shows of a validation, and for which workload
-    ValidationImages: ("resnet_tiny_imagenet", "val/images"),
-    SegmentationReport: ("deeplab_voc", "val/confusion"),
-    AnsweredQuestions: ("flava_textvqa", "val/worst_answers"),
+WORKLOADS = {workload.settings["model"]["class_path"]: workload.name for workload in reversed(workloads())}
+SHOWN = {  # what each callback shows of a validation, and of which module
+    ValidationImages: ("modules.resnet.ImageClassifier", "val/images"),
+    SegmentationReport: ("modules.deeplab.SemanticSegmenter", "val/confusion"),
+    AnsweredQuestions: ("modules.flava.VisualQuestionAnswerer", "val/worst_answers"),
 }
 
 Parts = tuple[LightningModule, LightningDataModule]
 
 
 @pytest.fixture(scope="module")
-def parts(small_data: dict[str, list[str]], folder: Path) -> Callable[[str], Parts]:
-    """The module and the DataModule of a workload."""
-    made: dict[str, Parts] = {}
+def parts(small: Callable[[str], list[str]], folder: Path) -> Callable[[str], Parts]:
+    """A module of a class, and the DataModule of its workload."""
 
-    def make(workload: str) -> Parts:
-        if workload not in made:
-            quiet = ["--data.num_workers=0", "--trainer.enable_progress_bar=false", "--trainer.limit_val_batches=0"]
-            cli = main(["validate", f"--config={CONFIGS / workload}.yaml", *small_data[WORKLOADS[workload]], *quiet])
-            made[workload] = (cli.model, cli.datamodule)
-        return made[workload]
+    @cache
+    def make(kind: str) -> Parts:
+        quiet = ["--data.num_workers=0", "--trainer.enable_progress_bar=false", "--trainer.limit_val_batches=0"]
+        cli = main(["validate", *small(WORKLOADS[kind]), *quiet])
+        return cli.model, cli.datamodule
 
     return make
 
 
 @pytest.mark.parametrize("callback", SHOWN)
-@pytest.mark.parametrize("workload", WORKLOADS)
-def test_callback_for_validations_shows_its_workload_and_is_refused_for_any_other(
-    parts: Callable[[str], Parts], callback: type[Callback], workload: str, tmp_path: Path
+@pytest.mark.parametrize("kind", WORKLOADS)
+def test_callback_for_validations_shows_its_module_and_is_refused_for_any_other(
+    parts: Callable[[str], Parts], callback: type[Callback], kind: str, tmp_path: Path
 ) -> None:
-    module, data = parts(workload)
+    module, data = parts(kind)
     own, tag = SHOWN[callback]
     run = trainer(tmp_path, callback())
-    if workload == own:
+    if kind == own:
         run.validate(module, data, verbose=False)
         assert tag in logged(run).Tags()["images"]
     else:
@@ -72,13 +64,13 @@ def test_callback_for_validations_shows_its_workload_and_is_refused_for_any_othe
             run.validate(module, data, verbose=False)
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("kind", WORKLOADS)
 def test_masks_are_written_for_segmentation_and_refused_for_any_other(
-    parts: Callable[[str], Parts], workload: str, tmp_path: Path
+    parts: Callable[[str], Parts], kind: str, tmp_path: Path
 ) -> None:
-    module, data = parts(workload)
+    module, data = parts(kind)
     run = trainer(tmp_path, SegmentationWriter(str(tmp_path / "out")))
-    if workload == "deeplab_voc":
+    if kind == "modules.deeplab.SemanticSegmenter":
         run.predict(module, data)
         assert len(list((tmp_path / "out" / "masks").iterdir())) == 1
     else:
@@ -87,7 +79,7 @@ def test_masks_are_written_for_segmentation_and_refused_for_any_other(
 
 
 def test_callbacks_for_validations_let_any_prediction_pass(parts: Callable[[str], Parts], tmp_path: Path) -> None:
-    trainer(tmp_path, *(callback() for callback in SHOWN)).predict(*parts("resnet_tiny_imagenet"))
+    trainer(tmp_path, *(callback() for callback in SHOWN)).predict(*parts("modules.resnet.ImageClassifier"))
 
 
 def shared() -> list[Callback]:
@@ -103,10 +95,8 @@ def shared() -> list[Callback]:
     ]
 
 
-def test_plain_module_runs_with_the_callbacks_of_every_workload(
-    tiny_imagenet: Path, cache: Path, tmp_path: Path
-) -> None:
-    data = TinyImageNet(root=str(tiny_imagenet), cache=str(cache), batch_size=16)
+def test_plain_module_runs_with_the_callbacks_of_every_workload(tiny_imagenet: Path, tmp_path: Path) -> None:
+    data = TinyImageNet(root=str(tiny_imagenet), cache=str(tmp_path / "cache"), batch_size=16)
     run = trainer(tmp_path, *shared(), Throughput())
     run.fit(Plain(), data)
     assert {"val/loss", "gradient_norm", "throughput/samples_per_second"} <= set(run.logged_metrics)
