@@ -136,7 +136,7 @@ def overlap_table(confusion: np.ndarray, names: Sequence[str]) -> str:
         true, predicted, right = confusion[label].sum(), confusion[:, label].sum(), confusion[label, label]
         overlap = f"{right / (true + predicted - right):.4f}" if true + predicted else ""
         wrong = np.where(np.arange(len(names)) == label, 0, confusion[label])
-        mistake = f"{names[wrong.argmax()]} ({wrong.max() / true:.1%})" if wrong.any() else ""
+        mistake = f"{names[int(wrong.argmax())]} ({wrong.max() / true:.1%})" if wrong.any() else ""
         lines.append(f"| {name} | {overlap} | {true:,} | {predicted:,} | {mistake} |")
     return "\n".join(lines)
 

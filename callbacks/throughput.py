@@ -1,7 +1,7 @@
 """The speed of training, and the time that it waits for data."""
 
 import time
-from collections import Counter
+from collections import defaultdict
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -34,7 +34,7 @@ class Throughput(Callback):
     """
 
     def __init__(self) -> None:
-        self._units: Counter[str] = Counter()
+        self._units: defaultdict[str, float] = defaultdict(float)
         self._waited = 0.0
         self._since = 0.0
         self._logged_step = 0
@@ -66,7 +66,8 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._units.update(require(datamodule_of(trainer), CountsUnits, self).units(batch))
+        for unit, count in require(datamodule_of(trainer), CountsUnits, self).units(batch).items():
+            self._units[unit] += count
         step = trainer.global_step
         if step == self._logged_step or step % log_every_n_steps(trainer):
             return

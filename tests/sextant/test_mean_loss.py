@@ -6,7 +6,8 @@ from sextant.mean_loss import mean_loss
 
 
 def test_mean_is_weighted_and_in_double_precision_whatever_the_module_is_turned_into() -> None:
-    metric = torch.nn.ModuleList([mean_loss()]).bfloat16()[0]
+    metric = mean_loss()
+    torch.nn.ModuleList([metric]).bfloat16()
     metric.update(torch.tensor(1e8), 1)
     metric.update(torch.tensor(1.0), 2)
     assert metric.compute().item() == (1e8 + 2) / 3

@@ -1,0 +1,68 @@
+"""The files of predicted masks."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+from typing_extensions import override
+
+from callbacks.segmentation_writer import SegmentationWriter
+from sextant.errors import InputError
+from tests.callbacks.small_run import trainer
+
+MASK = torch.tensor([[0, 1, 2], [2, 1, 0]], dtype=torch.uint8)
+
+
+class Segmenter(LightningModule):
+    """Gives each image the same mask, and no row for an image that pads the batch."""
+
+    def pixel_class_names(self) -> tuple[str, ...]:
+        return ("background", "person", "dog")
+
+    @override
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> list[dict[str, Any] | None]:
+        return [{"mask": MASK} if index >= 0 else None for index in batch["index"].tolist()]
+
+
+class Images(LightningDataModule):
+    """A gray image, and one that pads the batch."""
+
+    def to_images(self, image: Tensor) -> Tensor:
+        return (255 * image).byte()
+
+    def sample_names(self, batch: dict[str, Any]) -> list[str]:
+        return [f"folder/image {index}.jpg" for index in batch["index"].tolist()]
+
+    @override
+    def predict_dataloader(self) -> DataLoader:
+        batch = {"image": torch.full((2, 3, 2, 3), 0.5), "index": torch.tensor([7, -1])}
+        return DataLoader([batch], batch_size=None)  # type: ignore[arg-type]
+
+
+def test_mask_of_each_image_but_those_that_pad_is_in_three_whole_files_of_its_name(tmp_path: Path) -> None:
+    rows = trainer(tmp_path, SegmentationWriter(str(tmp_path / "out"), {"person": "red"})).predict(
+        Segmenter(), Images()
+    )
+    files = {str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    assert files == {f"{kind}/image 7.png" for kind in ("masks", "colored", "overlays")}
+    mask, colored = (np.asarray(Image.open(tmp_path / "out" / kind / "image 7.png")) for kind in ("masks", "colored"))
+    assert np.array_equal(mask, MASK.numpy())
+    assert np.array_equal(colored, np.where((MASK.numpy() == 1)[..., None], (255, 0, 0), 0))
+    assert rows == [[{}, None]]  # the masks are not kept in memory
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/out: cannot write there .* SegmentationWriter another folder"):
+        trainer(tmp_path, SegmentationWriter(str(tmp_path / "file" / "out"))).predict(Segmenter(), Images())
+
+
+def test_class_that_is_not_the_modules_has_no_color(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no class 'cat' to color; there are background, person, dog"):
+        trainer(tmp_path, SegmentationWriter(str(tmp_path), {"cat": "red"})).predict(Segmenter(), Images())
