@@ -75,7 +75,7 @@ def test_masks_are_written_for_segmentation_and_refused_for_any_other(
         assert len(list((tmp_path / "out" / "masks").iterdir())) == 1
     else:
         with pytest.raises(InputError, match=f"SegmentationWriter cannot be used with {type(module).__name__}, which"):
-            run.predict(module, data)
+            run.predict(module, loader())
 
 
 def test_callbacks_for_validations_let_any_prediction_pass(parts: Callable[[str], Parts], tmp_path: Path) -> None:
