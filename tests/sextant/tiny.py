@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 from typing_extensions import override
 
 from sextant.datamodule import BaseDataModule
@@ -38,13 +38,12 @@ class Line(BaseModule):
         self.slope = slope
         self.width = width
         self.network = nn.Linear(width, 1)
-        self.make_metrics({"loss": MeanMetric()}, {"loss": MeanMetric()})
 
     @override
     def step(self, batch: dict[str, Tensor], metrics: MetricCollection) -> dict[str, Any]:
         x = batch["x"][:, None].expand(-1, self.width)
         loss = ((self.network(x)[:, 0] - self.slope * batch["x"]) ** 2).mean()
-        metrics["loss"].update(loss, len(batch["x"]))
+        metrics["loss"].update(loss.detach(), len(batch["x"]))
         return {"loss": loss}
 
     @override
