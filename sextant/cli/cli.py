@@ -118,6 +118,7 @@ class SextantCLI(LightningCLI):
         parser = OneErrorParser(description=f"{about} {more}", allow_abbrev=False)
         parser.add_function_arguments(consolidate, as_group=False, as_positional=True)
         parser.add_argument("--seed_everything", default=False, help=SUPPRESS)  # Lightning asks each command for it
+        assert isinstance(self.parser, OneErrorParser)
         self.parser.commands.add_subcommand("consolidate", parser, help=about)
 
     @override

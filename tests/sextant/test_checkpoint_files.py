@@ -28,7 +28,7 @@ def folder(path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("first", [None, "old", "file"])
-@pytest.mark.parametrize("kills", itertools.product(range(12), repeat=2), ids=str)
+@pytest.mark.parametrize("kills", [*itertools.product(range(12), repeat=2)], ids=str)
 def test_killed_replacement_leaves_a_whole_checkpoint(
     tmp_path: Path, first: str | None, kills: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

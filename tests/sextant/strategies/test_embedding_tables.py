@@ -3,12 +3,16 @@
 import math
 from functools import partial
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torchrec.modules.embedding_configs import EmbeddingBagConfig, PoolingType
+from torchrec.modules.embedding_modules import EmbeddingBagCollection
 
-from sextant.strategies.embedding_tables import BLOCK, fill_table, table_configs
+from sextant.errors import InputError
+from sextant.strategies.embedding_tables import BLOCK, fill_table, find_collections, table_configs
 
 
 def whole(name: str = "t", rows: int = 2 * BLOCK + 7, dim: int = 4, seed: int = 0) -> torch.Tensor:
@@ -84,3 +88,14 @@ def test_each_feature_has_a_table_of_its_name() -> None:
         ("b", 3, 8, ["b"], PoolingType.MEAN),
         ("a", 5, 8, ["a"], PoolingType.MEAN),
     ]
+
+
+def test_collections_are_found_by_their_paths_wherever_they_are() -> None:
+    first, second = (
+        EmbeddingBagCollection(table_configs({name: 3}, 4, PoolingType.SUM), device=torch.device("meta"))
+        for name in "ab"
+    )
+    model = nn.ModuleDict({"a": first, "inner": nn.ModuleDict({"b": second}), "c": nn.Linear(1, 1)})
+    assert find_collections(model) == {"a": first, "inner.b": second}
+    with pytest.raises(InputError, match="Linear has no EmbeddingBagCollection"):
+        find_collections(nn.Linear(1, 1))

@@ -128,7 +128,7 @@ def test_state_of_parts_of_columns_becomes_that_of_whole_rows(runs: Runs) -> Non
 
 def test_checkpoint_is_validated_under_any_plan(runs: Runs) -> None:
     old = saved("row_wise", "row_wise_adagrad")
-    only = {"optimizer": "row_wise_adagrad", "resume": old, "only_validate": True}
+    only: dict[str, Any] = {"optimizer": "row_wise_adagrad", "resume": old, "only_validate": True}
     expected = runs(alone(**{"name": "validate-alone", **only}))
     found = runs(sharded("column_wise", name="validate", **only))
     assert found["val_losses"] == pytest.approx(expected["val_losses"], abs=1e-6)
