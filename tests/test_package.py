@@ -81,7 +81,7 @@ def install(wheel: Path, folder: Path, *more: str, extra: str = "") -> Path:
     """Install the wheel into an environment of its own, and return its Python."""
     run(UV, "venv", "--quiet", "--python", f"{sys.version_info.major}.{sys.version_info.minor}", folder)
     python = folder / "bin" / "python"
-    settings = ["--config-file", EXAMPLES / "uv.toml"]
+    settings: list[str | Path] = ["--config-file", EXAMPLES / "uv.toml"]
     run(
         UV,
         "pip",
@@ -121,7 +121,7 @@ def test_wheel_has_the_library_and_nothing_else_of_the_repository(wheel: Path) -
 def test_library_brings_nothing_but_what_torch_lightning_and_numpy_need(python: Path, tmp_path: Path) -> None:
     run(UV, "venv", "--quiet", "--python", python, tmp_path / "venv")
     bare = tmp_path / "venv" / "bin" / "python"
-    settings = ["--config-file", EXAMPLES / "uv.toml", "--python", bare]
+    settings: list[str | Path] = ["--config-file", EXAMPLES / "uv.toml", "--python", bare]
     run(UV, "pip", "install", "--quiet", *settings, TORCH, "lightning>=2.6.1,<2.7,!=2.6.2,!=2.6.3", "numpy")
     installed, needed = (
         set(re.findall(r"^[\w.-]+", run(UV, "pip", "freeze", "--python", venv), re.MULTILINE))
@@ -134,7 +134,7 @@ def test_library_brings_nothing_but_what_torch_lightning_and_numpy_need(python: 
 @pytest.mark.parametrize("options", [[], ["--stream"]], ids=["sampler", "stream"])
 def test_loop_of_ones_own_resumes_exactly_without_lightning(python: Path, folder: Path, options: list[str]) -> None:
     without = "import runpy, sys; sys.modules['lightning'] = None; runpy.run_path('plain_loop.py', run_name='__main__')"
-    command = [python, "-c", without, *options]
+    command: list[str | Path] = [python, "-c", without, *options]
     whole = run(*command, "--folder=whole", folder=folder)
     die(*command, "--folder=killed", "--kill_at=25", folder=folder)
     resumed = run(*command, "--folder=killed", folder=folder)
