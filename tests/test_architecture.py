@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Each may import those that stand before it. Two on one floor know nothing of each other.
-FLOORS = (("modules", "datamodules"), ("callbacks",), ("train",), ("benchmarks", "app"))
+FLOORS = (("modules", "datamodules"), ("callbacks",), ("train",), ("benchmarks", "app", "docs"))
 #: The same inside the library, on which those above stand; what is not named here is its ground.
 LIBRARY_FLOORS = (
     ("ground",),
