@@ -62,7 +62,7 @@ def read_settings(args: argparse.Namespace, folder: Path) -> Settings:
     workload["data"]["init_args"] |= {
         "synthetic": True,
         "cache": str(folder),
-        "image_size": architecture.image_size,
+        "preprocessing": {"image_size": architecture.image_size},
         "batch_size": args.batch_size,
         "num_workers": 0,
     }
@@ -72,9 +72,9 @@ def read_settings(args: argparse.Namespace, folder: Path) -> Settings:
 
 def make_data(settings: Settings, variant: str) -> TextVQA:
     """Make the data of a variant; every block reads the first batches of its first epoch."""
-    fixed = {"fixed_length": True} if variant == VARIANTS[2] else {}
-    part = settings["data"]
-    data: TextVQA = make(TextVQA, part | {"init_args": part["init_args"] | fixed})
+    init_args = settings["data"]["init_args"]
+    preprocessing = init_args["preprocessing"] | {"fixed_length": variant == VARIANTS[2]}
+    data: TextVQA = make(TextVQA, settings["data"] | {"init_args": init_args | {"preprocessing": preprocessing}})
     synthetic_set.make(data.cache / synthetic_set.FOLDER, val=12)
     data.setup("fit")
     return data

@@ -104,15 +104,15 @@ class VisualQuestionAnswerer(BaseModule):
         spec.require_label_count(self.vocab_size, "vocab_size")
         network, sizes = self.network, spec.input_sizes
         for setting, size, advice in (
-            ("image_size", network.image_size, f"Run with --data.image_size={network.image_size}."),
+            ("image_size", network.image_size, f"Run with --data.preprocessing.image_size={network.image_size}."),
             ("max_question_length", network.max_question_length, "Lower it."),
             ("tokenizer", network.text_vocab_size, "Give the tokenizer that goes with the model."),
         ):
             given = sizes.get(setting, size)
             if given > size or (setting == "image_size" and given != size):
                 raise InputError(
-                    f"data.{setting} has {given:,}, but the model is made for {size:,} (model.weights, or "
-                    f"model.architecture). {advice}"
+                    f"data.preprocessing.{setting} has {given:,}, but the model is made for {size:,} (model.weights, "
+                    f"or model.architecture). {advice}"
                 )
 
     @override

@@ -113,7 +113,13 @@ def test_questions_about_sample_images_are_answered_from_the_images(tmp_path: Pa
                     Image.new("RGB", (64, 64), (55, 55, 55)).save(image)
                 lines.write(json.dumps({"image": image.name, "question": row["question"]}) + "\n")
         predictions = tmp_path / f"{kind}.csv"
-        train("predict", *words, "--ckpt_path=best", f"--data.questions={asked}", f"--predictions.output={predictions}")
+        train(
+            "predict",
+            *words,
+            "--ckpt_path=best",
+            f"--data.prediction.questions={asked}",
+            f"--predictions.output={predictions}",
+        )
         answers = [row["answer"] for row in csv.DictReader(predictions.open())]
         true = [max(row["answers"], key=row["answers"].count) for row in rows]
         right[kind] = sum(map(operator.eq, answers, true)) / len(rows)

@@ -2,8 +2,8 @@
 
 Each image shows one to four shapes of one kind and one color on a noisy gray background. Questions ask for the color,
 the kind and the number, and whether it is a certain color or kind. For each wording of a question, every possible
-answer is right equally often in each split: who does not look at the image is right with :func:`chance` and not more;
-who does look can answer everything.
+answer is right equally often in each split: a model that does not use the image has an accuracy of at most
+:func:`image_free_accuracy`; one that does can answer everything.
 
 Ten annotators answer; some err. Most are always right.
 """
@@ -35,10 +35,10 @@ WORDINGS: dict[tuple[str, ...], tuple[str, ...]] = {
     **{(f"Is there a {kind}?",): ("yes", "no") for kind in KINDS},
 }
 ERRORS = 0.1  # fraction of the annotators who err
-PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "?")
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "?")
 
 
-def chance() -> float:
+def image_free_accuracy() -> float:
     """The accuracy of the best answers that do not depend on the image, the same in each split."""
     wordings = [(wording, answers) for alike, answers in WORDINGS.items() for wording in alike]
     return sum(1 / len(answers) for _, answers in wordings) / len(wordings)
@@ -69,7 +69,7 @@ def _write(random: np.random.Generator, counts: dict[str, int], folder: Path) ->
         rows = [rows[i] for i in random.permutation(len(rows))]
         Dataset.from_list(rows, features).to_parquet(folder / "data" / f"{split}-00000-of-00001.parquet")
     words = {word for alike in WORDINGS for wording in alike for word in wording.lower().rstrip("?").split()}
-    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in (*PIECES, *sorted(words))))
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in (*SPECIAL_TOKENS, *sorted(words))))
     return folder
 
 

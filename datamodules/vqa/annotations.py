@@ -197,13 +197,13 @@ def _collect(title: str, rows: Iterator[tuple[str, dict[str, Any]]], folder: Pat
 
 
 def _texts(title: str, rows: Iterator[tuple[str, dict[str, Any]]], images: Images) -> QuestionSet:
-    places, questions, answers, ocr = [], [], [], []
+    names, questions, answers, ocr = [], [], [], []
     for where, row in rows:
-        places.append(where)
+        names.append(where)
         questions.append(str(row["question"] or ""))
         answers.append(_words(where, row.get("answers", row.get("answer"))))
         ocr.append(_words(where, row.get("ocr_tokens")))
-    return QuestionSet(title, places, questions, answers, ocr, images)
+    return QuestionSet(title, names, questions, answers, ocr, images)
 
 
 def _words(where: str, value: Any) -> list[str]:

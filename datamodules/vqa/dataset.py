@@ -1,4 +1,4 @@
-"""Questions about images as batches: images decoded, questions in tokens, answers as numbers and scores."""
+"""Batches of questions about images: decoded images, token ids, answer ids and scores."""
 
 import math
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from sextant.padding import pad_right
 class VisualQuestions(Dataset):
     """Batches of questions.
 
-    A batch has ``image``, B images of different sizes as :func:`together` has them; ``question``, a pair of tokens
-    int64 (B, T), padded on the right with 0, and their numbers int64 (B,); ``text``, a list of B questions; ``index``
-    int64 (B,); and with a vocabulary ``label`` int64 (B,), ``answers`` and ``scores``, as :class:`AnswerVocabulary` has
-    them, padded, and ``annotators``, a list of B lists of what they answered.
+    A batch has ``image``, B images of different sizes as :func:`pack_images` has them; ``question``, a pair of token
+    ids int64 (B, T), padded on the right with 0, and their lengths int64 (B,); ``text``, a list of B questions;
+    ``index`` int64 (B,); and with a vocabulary ``label`` int64 (B,), ``answers`` and ``scores``, as
+    :class:`AnswerVocabulary` has them, padded, and ``annotators``, a list of B lists of answers.
 
     Args:
         rows: the questions.
-        tokens: of each, int64 (T,).
+        tokens: token ids of each, int64 (T,).
         vocabulary: the answers to choose from; None where answers are not known.
     """
 
@@ -42,12 +42,12 @@ class VisualQuestions(Dataset):
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """The tokens of each question, int64 (N,)."""
+        """The lengths of the questions in tokens, int64 (N,)."""
         return np.array([len(tokens) for tokens in self.tokens])
 
     def __getitem__(self, indices: list[int]) -> dict[str, Any]:
         batch = pad_right([self._texts(index) for index in indices])
-        batch["image"] = together([self._image(index) for index in indices])
+        batch["image"] = pack_images([self._image(index) for index in indices])
         if self.vocabulary is not None:
             batch["annotators"] = [self.rows.answers[index] for index in indices]
         return batch
@@ -69,12 +69,12 @@ class VisualQuestions(Dataset):
             return pil_to_tensor(read_image(self.rows.images[index]))
         except InvalidImageError as error:
             raise InputError(
-                f"{self.rows.places[index]}: the image has changed since it was checked: {error}."
+                f"{self.rows.names[index]}: the image has changed since it was checked: {error}."
             ) from error
 
 
-def together(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Put images of different sizes into one tensor.
+def pack_images(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Images of different sizes in one tensor.
 
     A list of tensors would take a shared file for each of them on the way from a worker, of which there may be few.
 
@@ -87,7 +87,7 @@ def together(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.cat([image.flatten() for image in images]), torch.tensor([p.shape[1:] for p in images])
 
 
-def apart(pixels: Tensor, sizes: Tensor) -> list[Tensor]:
-    """The images that were put :func:`together`."""
+def unpack_images(pixels: Tensor, sizes: Tensor) -> list[Tensor]:
+    """The images that :func:`pack_images` packed."""
     shapes = [(3, height, width) for height, width in sizes.tolist()]
     return [part.reshape(shape) for part, shape in zip(pixels.split([*map(math.prod, shapes)]), shapes, strict=True)]

@@ -95,8 +95,8 @@ class QuestionSet:
     """Questions, each with its image.
 
     Args:
-        name: by which a person finds the set.
-        places: by which a person finds each row.
+        name: by which a person finds the set, such as its file.
+        names: by which a person finds each row, such as its file and line.
         questions: the texts.
         answers: what the annotators answered to each; none where they are not known.
         ocr: the words that were recognized in each image.
@@ -104,7 +104,7 @@ class QuestionSet:
     """
 
     name: str
-    places: list[str]
+    names: list[str]
     questions: list[str]
     answers: list[list[str]]
     ocr: list[list[str]]
@@ -115,45 +115,40 @@ class QuestionSet:
 
     def source(self, row: int) -> str:
         """The file of a row's image, or where the row is, if the image has no file of its own."""
-        return str(self.images[row]) if isinstance(self.images, ImageFiles) else self.places[row]
+        return str(self.images[row]) if isinstance(self.images, ImageFiles) else self.names[row]
 
-    def usable(self, cache: Path | None, labeled: bool, unreadable: Literal["error", "skip"]) -> "QuestionSet":
-        """Find rows that cannot be used, and leave them out if they may be.
-
-        Every image is decoded once.
+    def valid(self, cache: Path | None, labeled: bool, invalid_samples: Literal["error", "skip"]) -> "QuestionSet":
+        """The rows that can be used. Every image is decoded once.
 
         Args:
-            cache: where it is kept what was found; None does not keep it.
+            cache: folder in which the reasons of invalid images are kept; None does not keep them.
             labeled: whether rows need answers.
-            unreadable: ``error`` stops at rows that cannot be used and names them; ``skip`` leaves them out and warns.
+            invalid_samples: ``error`` stops at invalid rows and names them; ``skip`` leaves them out and warns.
 
         Raises:
-            InputError: there are such rows, and they are to stop the run.
+            InputError: there are invalid rows and ``invalid_samples`` is ``error``, or no row is valid.
         """
         if labeled and not any(self.answers):
             raise InputError(
                 f"{self.name}: none of its questions has an answer, so there is nothing to learn from or to measure. "
                 "'predict' answers questions without."
             )
-        if cache is None:
-            faults = unreadable_images(self.images)
-        else:
-            faults = known_unreadable_images(self.name, self.images, cache)
+        reasons = cached_invalid_images(self.name, self.images, cache) if cache else invalid_images(self.images)
         for row, (question, answers) in enumerate(zip(self.questions, self.answers, strict=True)):
             if not question.strip():
-                faults[row] = "the question is empty"
+                reasons[row] = "the question is empty"
             elif labeled and not answers:
-                faults[row] = "there is no answer to the question"
-        named = {self.places[row]: why for row, why in sorted(faults.items())}
-        report_invalid_samples(named, len(self), f"questions of {self.name}", unreadable)
-        if not faults:
+                reasons[row] = "there is no answer to the question"
+        named = {self.names[row]: reason for row, reason in sorted(reasons.items())}
+        report_invalid_samples(named, len(self), f"questions of {self.name}", invalid_samples)
+        if not reasons:
             return self
-        if len(faults) == len(self):
+        if len(reasons) == len(self):
             raise InputError(f"{self.name}: none of its {len(self)} questions can be used.")
-        rows = [row for row in range(len(self)) if row not in faults]
+        rows = [row for row in range(len(self)) if row not in reasons]
         return QuestionSet(
             self.name,
-            [self.places[row] for row in rows],
+            [self.names[row] for row in rows],
             [self.questions[row] for row in rows],
             [self.answers[row] for row in rows],
             [self.ocr[row] for row in rows],
@@ -161,30 +156,30 @@ class QuestionSet:
         )
 
 
-def unreadable_images(images: Images) -> dict[int, str]:
-    """Decode every file or row once, and say why the images of which rows cannot be read."""
+def invalid_images(images: Images) -> dict[int, str]:
+    """The rows whose images are invalid, with the reason for each: every file or row is decoded once."""
     asked = range(len(images))
     first: dict[Path | int, int] = {}  # row of each file; images in a column are told apart by their rows
     rows = [first.setdefault(images[row] if isinstance(images, ImageFiles) else row, row) for row in asked]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        checked = pool.map(partial(_why_unreadable, images), first.values())
-        faults = dict(zip(first.values(), tqdm(checked, "Checking images", len(first), unit="image"), strict=True))
-    return {row: why for row in asked if (why := faults[rows[row]])}
+        checked = pool.map(partial(_why_invalid, images), first.values())
+        reasons = dict(zip(first.values(), tqdm(checked, "Checking images", len(first), unit="image"), strict=True))
+    return {row: reason for row in asked if (reason := reasons[rows[row]])}
 
 
-def known_unreadable_images(name: str, images: Images, cache: Path) -> dict[int, str]:
+def cached_invalid_images(name: str, images: Images, cache: Path) -> dict[int, str]:
     """The same, kept until the images change.
 
     Args:
-        name: of the set and split, by which the answer is told from those for others, be they in the same folder.
+        name: of the set and split, which may be in one folder with others.
         images: the images.
-        cache: where the answer is kept.
+        cache: folder for what is known of all data sets.
     """
     key = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
-    return cached_reasons(cache / f"images-{key}", images.fingerprint, partial(unreadable_images, images))
+    return cached_reasons(cache / f"images-{key}", images.fingerprint, partial(invalid_images, images))
 
 
-def _why_unreadable(images: Images, row: int) -> str | None:
+def _why_invalid(images: Images, row: int) -> str | None:
     image = images[row]
     if isinstance(image, Path) and not image.is_file():
         return f"there is no image {image}"

@@ -1,4 +1,4 @@
-"""Questions as tokens, by a tokenizer from local files or the Hugging Face hub, such as BERT's WordPiece."""
+"""A tokenizer for questions, from local files or the Hugging Face hub, such as BERT's WordPiece."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from sextant.errors import InputError
 
 
-class WordPieces:
+class QuestionTokenizer:
     """A tokenizer, in general BERT's for lower case (Devlin et al. 2018, https://arxiv.org/abs/1810.04805).
 
     Args:
-        source: a ``vocab.txt`` with one piece a line, a folder that holds one or that ``save_pretrained`` wrote, or the
-            name of a model on the Hugging Face hub.
-        max_length: the most tokens of a text, the marks at its begin and end included.
+        source: a ``vocab.txt`` with one subword a line, a folder that holds one or that ``save_pretrained`` wrote, or
+            the name of a model on the Hugging Face hub.
+        max_length: the most tokens of a text, special tokens included.
 
     Raises:
         InputError: there is no tokenizer.
@@ -30,21 +30,21 @@ class WordPieces:
         return len(self._tokenizer)
 
     def encode(self, texts: Sequence[str], more: Sequence[str] | None = None) -> tuple[list[NDArray[np.int64]], int]:
-        """Cut texts into tokens.
+        """The token ids of texts.
 
         Args:
             texts: N texts.
-            more: N texts that follow them, after a mark; of a pair that is too long, the longer one loses its end.
+            more: N texts that follow them, after a separator; of a pair that is too long, the longer one is truncated.
 
         Returns:
-            For each text its tokens, int64 (T,), T at most ``max_length``; and how many texts lost their end.
+            For each text its token ids, int64 (T,), T at most ``max_length``; and how many texts were truncated.
         """
         pairs = list(texts), None if more is None else list(more)
         tokens = self._tokenizer(*pairs, verbose=False)["input_ids"]
-        cut = sum(len(one) > self.max_length for one in tokens)
-        if cut:
+        truncated = sum(len(one) > self.max_length for one in tokens)
+        if truncated:
             tokens = self._tokenizer(*pairs, truncation=True, max_length=self.max_length)["input_ids"]
-        return [np.array(one, np.int64) for one in tokens], cut
+        return [np.array(one, np.int64) for one in tokens], truncated
 
 
 def _load(source: str) -> Any:
@@ -52,19 +52,19 @@ def _load(source: str) -> Any:
 
     path = Path(source)
     described = any((path / name).exists() for name in ("tokenizer.json", "tokenizer_config.json"))
-    pieces = path / "vocab.txt" if path.is_dir() and not described else path
+    file = path / "vocab.txt" if path.is_dir() and not described else path
     advice = (
         "Give a vocab.txt, a folder with a tokenizer, or the name of a model on the Hugging Face hub (it needs the "
-        "network the first time) with --data.tokenizer=..."
+        "network the first time) with --data.preprocessing.tokenizer=..."
     )
     try:
-        if not pieces.is_file():
+        if not file.is_file():
             return AutoTokenizer.from_pretrained(source)
-        listed = pieces.read_text(encoding="utf-8").split("\n")
+        listed = file.read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError, KeyError) as error:
         first_line = str(error).strip().split("\n")[0]
         raise InputError(f"{source}: no tokenizer can be loaded from there: {first_line} {advice}") from error
-    missing = [mark for mark in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if mark not in listed]
+    missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if token not in listed]
     if missing:
-        raise InputError(f"{pieces}: it is no vocabulary of BERT's: {', '.join(missing)} is missing. {advice}")
-    return BertTokenizer(vocab=str(pieces))
+        raise InputError(f"{file}: it is no vocabulary of BERT's: {', '.join(missing)} is missing. {advice}")
+    return BertTokenizer(vocab=str(file))

@@ -242,7 +242,7 @@ def test_one_question_is_answered_without_a_data_set(
     trained: Path, run: Any, text_vqa: Path, tiny_imagenet: Path, tmp_path: Path
 ) -> None:
     image, output = next((tiny_imagenet / "test" / "images").iterdir()), tmp_path / "answer.jsonl"
-    asked = [f"--data.image={image}", "--data.question=What color is it?", "--data.dataset=null"]
+    asked = [f"--data.prediction.image={image}", "--data.prediction.question=What color is it?", "--data.dataset=null"]
     run("predict", "--ckpt_path=best", *asked, f"--predictions.output={output}")
     row = json.loads(output.read_text())
     assert row["file"] == str(image)
@@ -268,9 +268,9 @@ def test_weights_of_a_saved_folder_are_where_training_begins(
 @pytest.mark.parametrize(
     ("words_", "message"),
     [
-        (["--data.image_size=24"], r"data.image_size has 24, but the model is made for 16.*--data.image_size=16"),
-        (["--data.max_question_length=40"], r"data.max_question_length has 40.*made for 16"),
-        (["--model.architecture.text_vocab_size=20"], r"data.tokenizer has 38.*made for 20"),
+        (["--data.preprocessing.image_size=24"], r"image_size has 24.*made for 16.*--data.preprocessing.image_size=16"),
+        (["--data.preprocessing.max_question_length=40"], r"preprocessing.max_question_length has 40.*made for 16"),
+        (["--model.architecture.text_vocab_size=20"], r"preprocessing.tokenizer has 38.*made for 20"),
         (["--model.vocab_size=9"], r"model.vocab_size is 9.*data has 14 labels.*--model.vocab_size=14"),
     ],
 )
@@ -285,7 +285,7 @@ def test_checkpoint_with_other_answers_is_refused(trained: Path, run: Any, tmp_p
     file = tmp_path / "answers.txt"
     file.write_text("\n".join([*checkpoint["data_spec"]["labels"][:-1], "something else"]))
     with pytest.raises(InputError, match=r"other data: its labels have .* where the data has 'something else'"):
-        run("validate", f"--ckpt_path={trained / 'checkpoints' / 'best.ckpt'}", f"--data.answers={file}")
+        run("validate", f"--ckpt_path={trained / 'checkpoints' / 'best.ckpt'}", f"--data.preprocessing.answers={file}")
 
 
 def test_untrained_loss_is_that_of_guessing_among_the_answers_of_textvqa() -> None:

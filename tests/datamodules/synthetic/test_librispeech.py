@@ -63,7 +63,7 @@ def hear(audio: np.ndarray) -> str:
     return heard
 
 
-def test_sample_set_is_in_the_layout_of_the_published_one(root: Path) -> None:
+def test_synthetic_set_is_in_the_layout_of_the_published_one(root: Path) -> None:
     expected = set()
     for split, count in COUNTS.items():
         for number in range(count):
@@ -149,20 +149,20 @@ def test_subsets_are_drawn_apart(root: Path) -> None:
     assert len(set(heads)) == 3
 
 
-def test_sample_set_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
+def test_synthetic_set_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
     synthetic_set.make(tmp_path / "first", train=5, dev=2, test=1)
     np.random.default_rng(5).random(3)
     synthetic_set.make(tmp_path / "second", train=5, dev=2, test=1)
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
 
 
-def test_sample_set_of_fewer_utterances_than_speakers_can_be_read(tmp_path: Path) -> None:
+def test_synthetic_set_of_fewer_utterances_than_speakers_can_be_read(tmp_path: Path) -> None:
     synthetic_set.make(tmp_path / "data", train=1, dev=2, test=3)
     for split, count in (("train", 1), ("dev", 2), ("test", 3)):
         assert len(read_subset(tmp_path / "data" / f"{split}-tones", tmp_path, RATE, 512, "error")) == count
 
 
-def test_sample_set_that_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_synthetic_set_that_is_there_is_left_alone(tmp_path: Path) -> None:
     synthetic_set.make(tmp_path / "data", train=2, dev=1, test=1)
     before = snapshot(tmp_path / "data")
     synthetic_set.make(tmp_path / "data", train=3, dev=2, test=2)

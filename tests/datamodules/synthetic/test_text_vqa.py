@@ -13,9 +13,9 @@ from PIL import Image
 
 from datamodules.images.image_file import read_image
 from datamodules.synthetic import text_vqa as synthetic_set
-from datamodules.synthetic.text_vqa import COLORS, KINDS, SIZE, WORDINGS, chance
+from datamodules.synthetic.text_vqa import COLORS, KINDS, SIZE, WORDINGS, image_free_accuracy
 from datamodules.vqa.scoring import ANNOTATORS
-from datamodules.vqa.tokenizer import WordPieces
+from datamodules.vqa.tokenizer import QuestionTokenizer
 from tests.datamodules.faults import listing, snapshot
 
 COUNTS = {"train": 24, "validation": 12, "test": 12}  # of each wording
@@ -91,11 +91,11 @@ def test_each_answer_of_each_wording_is_right_equally_often(
         for wording, possible in POSSIBLE.items()
     }
     best = sum(max(of.values()) for of in counts.values()) / len(splits[split])  # of all functions of the question
-    assert best == pytest.approx(chance())
+    assert best == pytest.approx(image_free_accuracy())
 
 
 def test_chance_is_below_what_an_answer_of_each_kind_would_give() -> None:
-    assert chance() == pytest.approx((4 * 1 / 4 + 2 * 1 / 3 + 7 * 1 / 2) / 13)
+    assert image_free_accuracy() == pytest.approx((4 * 1 / 4 + 2 * 1 / 3 + 7 * 1 / 2) / 13)
 
 
 def test_ten_annotators_answer_and_most_are_right_but_not_all(splits: dict[str, list[dict[str, Any]]]) -> None:
@@ -129,9 +129,9 @@ def test_order_does_not_tell_the_answer(splits: dict[str, list[dict[str, Any]]])
 
 
 def test_vocabulary_has_every_word_of_the_questions(root: Path) -> None:
-    pieces = WordPieces(str(root / "vocab.txt"), 16)
-    tokens, cut = pieces.encode([*POSSIBLE])
-    assert cut == 0
+    tokenizer = QuestionTokenizer(str(root / "vocab.txt"), 16)
+    tokens, truncated = tokenizer.encode([*POSSIBLE])
+    assert truncated == 0
     assert not any((one == 1).any() for one in tokens)  # [UNK]
     assert len({tuple(one) for one in tokens}) == len(POSSIBLE)
 
@@ -146,7 +146,7 @@ def small(folder: Path, seed: int = 0) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in listing(folder) if (folder / name).is_file()}
 
 
-def test_sample_set_is_the_same_whenever_it_is_made_and_another_for_another_seed(tmp_path: Path) -> None:
+def test_synthetic_set_is_the_same_whenever_it_is_made_and_another_for_another_seed(tmp_path: Path) -> None:
     first = small(tmp_path / "first")
     np.random.default_rng(5).random(3)
     assert small(tmp_path / "second") == first
@@ -154,7 +154,7 @@ def test_sample_set_is_the_same_whenever_it_is_made_and_another_for_another_seed
     assert first.keys() == {"vocab.txt", *(f"data/{split}-00000-of-00001.parquet" for split in COUNTS)}
 
 
-def test_sample_set_that_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_synthetic_set_that_is_there_is_left_alone(tmp_path: Path) -> None:
     small(tmp_path / "data")
     before = snapshot(tmp_path / "data")
     synthetic_set.make(tmp_path / "data", 2, 2, 2)

@@ -152,7 +152,7 @@ def test_vocabulary_is_every_word_and_the_configuration_has_its_size(streams: To
     assert config["model"]["init_args"]["vocab_size"] == len(streams.vocabulary)
 
 
-def test_sample_set_is_in_the_layout_of_the_published_one(root: Path) -> None:
+def test_synthetic_set_is_in_the_layout_of_the_published_one(root: Path) -> None:
     assert listing(root) == ["test.txt", "train.txt", "valid.txt"]
     for split in SPLITS:
         text = (root / f"{split}.txt").read_bytes()
@@ -170,7 +170,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_sample_set_is_the_same_whenever_it_is_made(root: Path, tmp_path: Path) -> None:
+def test_synthetic_set_is_the_same_whenever_it_is_made(root: Path, tmp_path: Path) -> None:
     synthetic_set.make(tmp_path / "first", train=500, valid=100, test=50)
     np.random.default_rng(5).random(3)
     synthetic_set.make(tmp_path / "second", train=500, valid=100, test=50)
@@ -178,12 +178,12 @@ def test_sample_set_is_the_same_whenever_it_is_made(root: Path, tmp_path: Path) 
     assert synthetic_set.text(50, seed=1) == synthetic_set.text(50, seed=1) != synthetic_set.text(50, seed=2)
 
 
-def test_sample_set_stays_what_it_was_for_figures_in_the_ledger() -> None:
+def test_synthetic_set_stays_what_it_was_for_figures_in_the_ledger() -> None:
     assert synthetic_set.text(12, seed=0) == " bami \n tuke sudo rano sota \n debu relu pabo vizo \n"
     assert synthetic_set.perplexity() == pytest.approx(38.55, abs=5e-3)
 
 
-def test_sample_set_that_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_synthetic_set_that_is_there_is_left_alone(tmp_path: Path) -> None:
     synthetic_set.make(tmp_path / "data", train=50, valid=10, test=10)
     before = snapshot(tmp_path / "data")
     synthetic_set.make(tmp_path / "data", train=60, valid=20, test=20)

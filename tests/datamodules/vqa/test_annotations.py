@@ -163,7 +163,7 @@ def test_every_source_gives_the_same_questions_answers_words_and_pixels(
         assert rows.questions == [question for _, question, _ in expected]
         assert rows.answers == [answers for _, _, answers in expected]
         assert rows.ocr == [WORDS[image] for image, _, _ in expected]
-        assert len(rows) == len(rows.images) == len(set(rows.places)) == len(expected)
+        assert len(rows) == len(rows.images) == len(set(rows.names)) == len(expected)
         for image, (name, _, _) in zip(pixels(rows), expected, strict=True):
             np.testing.assert_array_equal(image, np.asarray(read_image(IMAGES[name])))
 
@@ -214,7 +214,7 @@ def test_published_questions_without_numbers_are_told_apart(tmp_path: Path) -> N
     file = tmp_path / "TextVQA_0.5.1_train.json"
     file.write_text(json.dumps({"data": [{"question": "What?", "image_id": "i", "answers": ["a"]}] * 2}))
     with pytest.raises(InputError, match="2 of 2 questions") as error:
-        read_split(tmp_path, "train", labeled=True).usable(tmp_path / "cache", labeled=True, unreadable="error")
+        read_split(tmp_path, "train", labeled=True).valid(tmp_path / "cache", labeled=True, invalid_samples="error")
     assert f"{file}, question 2 of the list: there is no image" in str(error.value)
 
 
@@ -365,7 +365,7 @@ def test_values_that_are_null_are_named_as_what_is_missing(tmp_path: Path) -> No
         tmp_path / "set"
     )
     with pytest.raises(InputError, match="3 of 3 questions") as error:
-        load(tmp_path / "set")["train"].usable(tmp_path / "cache", labeled=True, unreadable="error")
+        load(tmp_path / "set")["train"].valid(tmp_path / "cache", labeled=True, invalid_samples="error")
     whole = str(error.value).split("\n")
     title = f"  {tmp_path / 'set'} (train), row"
     assert whole[1:4] == [
@@ -381,6 +381,6 @@ def test_null_values_in_lines_are_named_too(tmp_path: Path) -> None:
     rows = [good | {key: None} for key in good]
     (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     with pytest.raises(InputError, match="3 of 3 questions") as error:
-        read_rows(tmp_path / "a.jsonl", labeled=True).usable(tmp_path / "cache", labeled=True, unreadable="error")
+        read_rows(tmp_path / "a.jsonl", labeled=True).valid(tmp_path / "cache", labeled=True, invalid_samples="error")
     for number, why in enumerate(("there is no image", "the question is empty", "there is no answer"), 1):
         assert f"{tmp_path / 'a.jsonl'}:{number}: {why}" in str(error.value)

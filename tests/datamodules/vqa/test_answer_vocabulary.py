@@ -45,14 +45,14 @@ def test_file_has_an_answer_in_each_line(tmp_path: Path, content: str) -> None:
 )
 def test_fault_in_the_file_is_named_with_its_line(tmp_path: Path, content: str | bytes, complaint: str) -> None:
     file = written(tmp_path, content)
-    with pytest.raises(InputError, match=r"data\.answers") as error:
+    with pytest.raises(InputError, match=r"data\.preprocessing\.answers") as error:
         AnswerVocabulary.read(file)
     assert str(error.value).startswith(f"{file}{complaint}")
 
 
 @pytest.mark.parametrize("name", ["missing.txt", "."])
 def test_file_that_cannot_be_read_is_named_with_its_setting(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"cannot be read .*data\.answers.*<unk>") as error:
+    with pytest.raises(InputError, match=r"cannot be read .*data\.preprocessing\.answers.*<unk>") as error:
         AnswerVocabulary.read(tmp_path / name)
     assert str(tmp_path / name) in str(error.value)
 
@@ -85,7 +85,7 @@ def test_unknown_mark_among_the_training_answers_is_not_there_twice() -> None:
 
 @pytest.mark.parametrize("questions", [[["yes"], ["yes"], ["no"]], [[UNKNOWN]] * 5, []])
 def test_minimum_that_no_answer_reaches_is_an_input_error_that_names_it(questions: list[list[str]]) -> None:
-    with pytest.raises(InputError, match=r"data\.min_count is 3"):
+    with pytest.raises(InputError, match=r"data\.preprocessing\.min_count is 3"):
         AnswerVocabulary.build(questions, 3)
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from datamodules.vqa.answer_vocabulary import AnswerVocabulary
-from datamodules.vqa.dataset import VisualQuestions, apart
+from datamodules.vqa.dataset import VisualQuestions, unpack_images
 from datamodules.vqa.questions import ImageColumn, ImageFiles, QuestionSet
 from sextant.errors import InputError
 from tests.datamodules.faults import cut_in_half, noise
@@ -45,7 +45,7 @@ def test_batch_holds_the_rows_that_were_asked_for_in_that_order(labeled: VisualQ
     assert batch["annotators"] == [ANSWERS[k] for k in (1, 0, 2)]
     assert batch["question"].data.tolist() == [[2, 5, 6, 7, 3], [2, 7, 3, 0, 0], [2, 3, 0, 0, 0]]
     assert batch["question"].lengths.tolist() == [5, 3, 2]
-    for image, k in zip(apart(*batch["image"]), (1, 0, 2), strict=True):
+    for image, k in zip(unpack_images(*batch["image"]), (1, 0, 2), strict=True):
         assert image.dtype == torch.uint8
         np.testing.assert_array_equal(image.numpy(), noise(k, *SIZES[k], 3).transpose(2, 0, 1))
 
@@ -76,9 +76,9 @@ def test_image_that_changed_after_it_was_checked_is_named(
 def test_images_in_a_column_are_decoded_as_those_in_files(rows: QuestionSet, labeled: VisualQuestions) -> None:
     cells = [{"image": {"bytes": Path(str(rows.images[k])).read_bytes(), "path": None}} for k in range(3)]
     column = datasets.Dataset.from_list(cells, datasets.Features(image=datasets.Image(decode=False)))
-    same = QuestionSet(rows.name, rows.places, rows.questions, rows.answers, rows.ocr, ImageColumn(column))
-    found = apart(*VisualQuestions(same, TOKENS, None)[[0, 1, 2]]["image"])
-    for one, other in zip(found, apart(*labeled[[0, 1, 2]]["image"]), strict=True):
+    same = QuestionSet(rows.name, rows.names, rows.questions, rows.answers, rows.ocr, ImageColumn(column))
+    found = unpack_images(*VisualQuestions(same, TOKENS, None)[[0, 1, 2]]["image"])
+    for one, other in zip(found, unpack_images(*labeled[[0, 1, 2]]["image"]), strict=True):
         assert torch.equal(one, other)
 
 
@@ -88,5 +88,5 @@ def test_image_of_any_mode_has_three_channels(rows: QuestionSet, tmp_path: Path,
     image = Image.fromarray(noise(0, 8, 9, 3)).convert("L" if mode == "I;16" else "RGB")
     image.convert(mode).save(file, "TIFF")
     (tmp_path / "1.png").write_bytes(file.getvalue())
-    (found,) = apart(*VisualQuestions(rows, TOKENS, None)[[1]]["image"])
+    (found,) = unpack_images(*VisualQuestions(rows, TOKENS, None)[[1]]["image"])
     assert (found.dtype, found.shape) == (torch.uint8, (3, 8, 9))

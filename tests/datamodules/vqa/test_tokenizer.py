@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from transformers import BertTokenizer
 
-from datamodules.vqa.tokenizer import WordPieces
+from datamodules.vqa.tokenizer import QuestionTokenizer
 from sextant.errors import InputError
 
-MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-PIECES = [*MARKS, "what", "is", "it", "?", "st", "##op", "red", "[MASK]"]
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+TOKENS = [*SPECIAL_TOKENS, "what", "is", "it", "?", "st", "##op", "red", "[MASK]"]
 PAD, UNK, CLS, SEP, WHAT, IS, IT, ASK, ST, OP, RED = range(11)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a vocabulary of twelve pieces."""
-    (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in PIECES))
+    """A folder with a vocabulary of twelve subwords."""
+    (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in TOKENS))
     return tmp_path
 
 
@@ -35,7 +35,7 @@ def as_folder(folder: Path) -> Path:
 
 
 def as_file_of_windows(folder: Path) -> Path:
-    (folder / "vocab.txt").write_bytes("\r\n".join(PIECES).encode())
+    (folder / "vocab.txt").write_bytes("\r\n".join(TOKENS).encode())
     return folder / "vocab.txt"
 
 
@@ -47,7 +47,7 @@ def as_saved_tokenizer(folder: Path) -> Path:
 
 def as_saved_tokenizer_with_another_vocabulary(folder: Path) -> Path:
     saved = as_saved_tokenizer(folder)
-    (saved / "vocab.txt").write_text("\n".join((*MARKS, "[MASK]", "blue")))
+    (saved / "vocab.txt").write_text("\n".join((*SPECIAL_TOKENS, "[MASK]", "blue")))
     return saved
 
 
@@ -61,31 +61,31 @@ def as_saved_tokenizer_with_another_vocabulary(folder: Path) -> Path:
 def test_tokenizer_from_any_local_files_cuts_questions_into_the_same_tokens(
     folder: Path, kind: Callable[[Path], Path]
 ) -> None:
-    pieces = WordPieces(str(kind(folder)), 16)
-    assert len(pieces) == len(PIECES)
-    tokens, cut = pieces.encode(["What is it?", "STOP", "is it blue"])
+    tokenizer = QuestionTokenizer(str(kind(folder)), 16)
+    assert len(tokenizer) == len(TOKENS)
+    tokens, truncated = tokenizer.encode(["What is it?", "STOP", "is it blue"])
     assert [one.tolist() for one in tokens] == [
         [CLS, WHAT, IS, IT, ASK, SEP],
         [CLS, ST, OP, SEP],
         [CLS, IS, IT, UNK, SEP],
     ]
     assert all(one.dtype == np.int64 for one in tokens)
-    assert cut == 0
+    assert truncated == 0
 
 
 @pytest.mark.parametrize(("max_length", "cut"), [(6, 0), (5, 1), (4, 2), (3, 3)])
 def test_questions_that_are_too_long_lose_their_end_and_are_counted(folder: Path, max_length: int, cut: int) -> None:
     whole = [[WHAT, IS, IT, ASK], [RED, RED, RED], [IT, IT], [IT]]
-    found, lost = WordPieces(str(folder), max_length).encode(["what is it?", "red red red", "it it", "it"])
+    found, lost = QuestionTokenizer(str(folder), max_length).encode(["what is it?", "red red red", "it it", "it"])
     assert [one.tolist() for one in found] == [[CLS, *one[: max_length - 2], SEP] for one in whole]
     assert lost == cut
 
 
 def test_words_of_the_image_follow_the_question_after_a_mark(folder: Path) -> None:
-    tokens, cut = WordPieces(str(folder), 8).encode(["what is it?", "what?"], ["stop", "red " * 100])
+    tokens, truncated = QuestionTokenizer(str(folder), 8).encode(["what is it?", "what?"], ["stop", "red " * 100])
     assert tokens[0].tolist() == [CLS, WHAT, IS, IT, SEP, ST, OP, SEP]  # the longer one loses its end
     assert tokens[1].tolist() == [CLS, WHAT, ASK, SEP, RED, RED, RED, SEP]
-    assert cut == 2
+    assert truncated == 2
 
 
 @pytest.mark.usefixtures("offline")
@@ -97,17 +97,17 @@ def test_without_a_tokenizer_it_is_said_what_to_give_and_nothing_is_asked_of_the
 ) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"Give a vocab\.txt, a folder .* --data\.tokenizer=") as error:
-        WordPieces(source, 8)
+    with pytest.raises(InputError, match=r"Give a vocab\.txt, a folder .* --data\.preprocessing\.tokenizer=") as error:
+        QuestionTokenizer(source, 8)
     assert str(error.value).startswith(f"{source}: no tokenizer can be loaded")
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("mark", MARKS)
-def test_file_without_a_mark_is_no_vocabulary(folder: Path, mark: str) -> None:
-    (folder / "vocab.txt").write_text("\n".join(piece for piece in PIECES if piece != mark))
-    with pytest.raises(InputError, match=r"--data\.tokenizer=") as error:
-        WordPieces(str(folder), 8)
+@pytest.mark.parametrize("mark", SPECIAL_TOKENS)
+def test_file_without_a_special_token_is_no_vocabulary(folder: Path, mark: str) -> None:
+    (folder / "vocab.txt").write_text("\n".join(token for token in TOKENS if token != mark))
+    with pytest.raises(InputError, match=r"--data\.preprocessing\.tokenizer=") as error:
+        QuestionTokenizer(str(folder), 8)
     assert str(folder / "vocab.txt") in str(error.value)
     assert f"{mark} is missing" in str(error.value)
 
@@ -117,12 +117,12 @@ def test_damaged_tokenizer_is_named(folder: Path, name: str) -> None:
     saved = as_saved_tokenizer(folder)
     (saved / name).write_text("{")
     with pytest.raises(InputError, match="no tokenizer can be loaded") as error:
-        WordPieces(str(saved), 8)
+        QuestionTokenizer(str(saved), 8)
     assert str(saved) in str(error.value)
 
 
 def test_vocabulary_that_is_not_utf8_is_named(folder: Path) -> None:
     (folder / "vocab.txt").write_bytes(b"[PAD]\n[UNK]\n\xe9\n")
     with pytest.raises(InputError, match="byte 0xe9") as error:
-        WordPieces(str(folder), 8)
+        QuestionTokenizer(str(folder), 8)
     assert str(folder) in str(error.value)
