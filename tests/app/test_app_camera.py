@@ -39,7 +39,7 @@ def cameras(page: Page) -> Iterator[Page]:
     page.run("delete navigator.mediaDevices.getUserMedia")
 
 
-def test_camera_gives_a_image(page: Page) -> None:
+def test_camera_gives_an_image(page: Page) -> None:
     page["photo"].click()
     page.wait(lambda: page.shown("film"))
     assert page.enabled() == {"choose", "restart"}

@@ -24,7 +24,7 @@ def whole(network: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("stride", [None, 1, 20, 32])
 @pytest.mark.parametrize("size", [(70, 45), (32, 33), (5, 100), (20, 10)])
-def test_windows_see_every_pixel_of_a_image_of_any_size(
+def test_windows_see_every_pixel_of_an_image_of_any_size(
     pointwise: nn.Module, size: tuple[int, int], stride: int | None
 ) -> None:
     image = torch.randn(1, 3, *size)
