@@ -256,12 +256,12 @@ def stretched_miou(model: Any, data: Any) -> float:
         truths.append(batch["label"][counted])
         guesses.append(scores.argmax(1)[counted])
     truth, guess = torch.cat(truths), torch.cat(guesses)
-    shares = [
+    fractions = [
         float(((truth == k) & (guess == k)).sum() / either.sum())
         for k in range(5)
         if (either := (truth == k) | (guess == k)).any()
     ]
-    return sum(shares) / len(shares)
+    return sum(fractions) / len(fractions)
 
 
 def test_too_few_training_images_for_calibration_are_said(checkpoint: Path, deeplab: list[str]) -> None:
@@ -305,11 +305,11 @@ def test_file_that_decides_otherwise_is_not_kept(
     assert not old or output.read_text() == old
 
 
-def refusal(words: list[str], folder: Path, *more: str) -> str:
+def refusal(arguments: list[str], folder: Path, *more: str) -> str:
     """The message of an export that must not begin, and leaves nothing."""
     before = sorted(folder.rglob("*"))
     with pytest.raises(InputError) as error:
-        main(["export", *words, *more])
+        main(["export", *arguments, *more])
     assert sorted(folder.rglob("*")) == before
     return str(error.value)
 
@@ -321,9 +321,9 @@ def test_export_without_weights_says_how_to_give_some(transformer: list[str], fo
 
 
 def test_random_weights_are_said_loudly(transformer: list[str]) -> None:
-    words = ["export", *transformer, "--random_weights=true", "--format=torchscript", "--samples=4"]
+    arguments = ["export", *transformer, "--random_weights=true", "--format=torchscript", "--samples=4"]
     with pytest.warns(UserWarning, match="RANDOM WEIGHTS"):
-        main([*words, "--output=random.pt"])
+        main([*arguments, "--output=random.pt"])
     about = described(Path("random.pt"))
     assert about["random_weights"]
     assert about["checkpoint"] is None
@@ -339,27 +339,27 @@ def test_weights_are_random_or_from_a_checkpoint(deeplab: list[str], checkpoint:
 
 
 def test_checkpoint_of_another_workload_is_refused(transformer: list[str], checkpoint: Path, folder: Path) -> None:
-    words = [f"--ckpt_path={checkpoint}", "--format=torchscript", "--output=x.pt"]
-    assert "a checkpoint of another workload" in refusal(transformer, folder, *words)
+    arguments = [f"--ckpt_path={checkpoint}", "--format=torchscript", "--output=x.pt"]
+    assert "a checkpoint of another workload" in refusal(transformer, folder, *arguments)
 
 
 @pytest.mark.parametrize("option", ["--size=[40,40]", "--preprocessing=normalize", "--argmax=true", "--int8=true"])
-def test_options_for_images_are_refused_for_words(transformer: list[str], folder: Path, option: str) -> None:
-    words = ["--random_weights=true", "--format=torch_export", "--output=x.pt2"]
-    message = refusal(transformer, folder, *words, option)
+def test_options_for_images_are_refused_for_text(transformer: list[str], folder: Path, option: str) -> None:
+    arguments = ["--random_weights=true", "--format=torch_export", "--output=x.pt2"]
+    message = refusal(transformer, folder, *arguments, option)
     assert option.partition("=")[0] in message
     assert "LanguageModel does not" in message
 
 
 @pytest.mark.parametrize("format", ["onnx", "torchscript"])
 def test_formats_of_floats_refuse_to_quantize(deeplab: list[str], folder: Path, format: str) -> None:
-    words = ["--random_weights=true", f"--format={format}", f"--output=x{FORMATS[format].suffix}", "--int8=true"]
-    assert f"{format} files hold floats only" in refusal(deeplab, folder, *words)
+    arguments = ["--random_weights=true", f"--format={format}", f"--output=x{FORMATS[format].suffix}", "--int8=true"]
+    assert f"{format} files hold floats only" in refusal(deeplab, folder, *arguments)
 
 
 def test_stretching_needs_a_size(deeplab: list[str], folder: Path) -> None:
-    words = ["--random_weights=true", "--format=torchscript", "--output=x.pt", "--preprocessing=resize"]
-    assert "--size=[400,400]" in refusal(deeplab, folder, *words)
+    arguments = ["--random_weights=true", "--format=torchscript", "--output=x.pt", "--preprocessing=resize"]
+    assert "--size=[400,400]" in refusal(deeplab, folder, *arguments)
 
 
 def test_missing_libraries_are_said_before_any_work(

@@ -91,7 +91,7 @@ def test_equal_infinities_do_not_differ() -> None:
     assert largest_difference(wanted, torch.tensor([0.0, 1.0, 2.0])) == math.inf
 
 
-def test_file_that_decides_otherwise_is_refused_with_both_shares() -> None:
+def test_file_that_decides_otherwise_is_refused_with_both_fractions() -> None:
     comparison = Comparison(8, 1000, 0.98, 0.5, 1.0, 1.0, 1)
     require_agreement(comparison, 0.98)
     with pytest.raises(InputError, match=r"98\.000% of 1,000 decisions, which is less than 99\.000%.*Do this\."):

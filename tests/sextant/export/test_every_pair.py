@@ -78,20 +78,20 @@ def tried(request: pytest.FixtureRequest, folder: Path, small: Callable[[str], l
     """One pair."""
     workload, column = request.param
     config = WORKLOADS[workload]
-    words = [*small(config), "--data.num_workers=0"]
+    arguments = [*small(config), "--data.num_workers=0"]
     format = column
     if workload == "Transformer":
-        words.append("--model.architecture.num_layers=1")  # a lowering takes as long as there are operations
+        arguments.append("--model.architecture.num_layers=1")  # a lowering takes as long as there are operations
     if workload == "DeepLabV3" and column in ("executorch", "int8"):
-        words.append("--size=[65,65]")  # for less work than its usual images
+        arguments.append("--size=[65,65]")  # for less work than its usual images
     if column == "int8":
         format = "executorch"
-        words += ["--int8=true", "--calibration_samples=8", "--int8_agreement=0"]
+        arguments += ["--int8=true", "--calibration_samples=8", "--int8_agreement=0"]
     output = folder / f"{config}_{column}{FORMATS[format].suffix}"
-    words += ["--random_weights=true", f"--format={format}", f"--output={output}", "--samples=4"]
+    arguments += ["--random_weights=true", f"--format={format}", f"--output={output}", "--samples=4"]
     error = graph = None
     try:
-        model: Any = main(["export", *words, "--trainer.enable_progress_bar=false"]).model
+        model: Any = main(["export", *arguments, "--trainer.enable_progress_bar=false"]).model
     except InputError as raised:
         error = raised
     else:
