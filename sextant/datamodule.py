@@ -59,7 +59,7 @@ class BaseDataModule(LightningDataModule):
 
     def loader(
         self,
-        dataset: Dataset,
+        dataset: Dataset[Any],
         *,
         training: bool = False,
         order: Callable[..., ResumableSampler] | None = None,
@@ -102,7 +102,7 @@ class BaseDataModule(LightningDataModule):
             "done": self._done if training else (),
         }
 
-    def _timed(self, dataset: Dataset, sampler: ResumableSampler | None) -> TimedDataLoader:
+    def _timed(self, dataset: Dataset[Any], sampler: ResumableSampler | None) -> TimedDataLoader:
         return TimedDataLoader(
             dataset,
             sampler=sampler,

@@ -90,7 +90,7 @@ def count_epochs_by_data(trainer: Trainer) -> None:
     trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
 
 
-def tell_epoch_to(loader: DataLoader, dataset: Any) -> None:
+def tell_epoch_to(loader: DataLoader[Any], dataset: Any) -> None:
     """Let a stream hear of each new epoch.
 
     Lightning calls ``set_epoch`` of a loader's sampler, which for a stream is one of torch's own.

@@ -34,7 +34,7 @@ class ResumableStream(Protocol):
         """Go to an epoch."""
 
 
-class TimedDataLoader(DataLoader):
+class TimedDataLoader(DataLoader[Any]):
     """A DataLoader that adds up the seconds for which the training loop waited for it, in ``waited``.
 
     Raises:

@@ -29,7 +29,8 @@ class Plan:
     def __getitem__(self, place: int) -> list[int]:
         """The examples of a batch."""
         start = self.starts[place]
-        return self.order[start : start + self.sizes[place]].tolist()
+        examples: list[int] = self.order[start : start + self.sizes[place]].tolist()
+        return examples
 
     def select(self, batches: NDArray[np.int64] | slice) -> "Plan":
         """The plan of some of the batches, in the order in which they are named."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sextant.errors import InputError
 from sextant.samplers.position import EpochOfBatches
@@ -68,7 +69,7 @@ class ShuffledBatches(EpochOfBatches[list[int]]):
         self.size = size
         self.shuffle = shuffle
 
-    def order(self) -> np.ndarray:
+    def order(self) -> NDArray[np.int64]:
         """The samples of the present epoch, int64 (size,), in order."""
         if not self.shuffle:
             return np.arange(self.size)

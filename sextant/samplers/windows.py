@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from sextant.samplers.shuffled import ShuffledBatches
@@ -29,7 +30,7 @@ class RandomOffsetWindows(ShuffledBatches):
         self.length = length
 
     @override
-    def order(self) -> np.ndarray:
+    def order(self) -> NDArray[np.int64]:
         # The stream of random numbers after the permutation's seed: another one than the order itself draws from.
         offset = np.random.default_rng([self.seed, self.epoch, 1]).integers(self.length)
         return offset + self.length * super().order()
