@@ -143,7 +143,7 @@ class ExportGraph:
 
     def decisions(self, outputs: tuple[Tensor, ...]) -> Tensor:
         """The decisions that count, (N,)."""
-        chosen = self.decide(outputs[0])
+        chosen: Tensor = self.decide(outputs[0])
         return (chosen if self.valid is None else chosen[self.valid(outputs)]).flatten()
 
 

@@ -59,7 +59,8 @@ class OneOutput(nn.Module):
     @override
     def forward(self, image: Tensor) -> Tensor:
         """Images to that output."""
-        return self.network(image)[self.name]
+        output: Tensor = self.network(image)[self.name]
+        return output
 
 
 class Deciding(nn.Module):
@@ -80,7 +81,8 @@ class Deciding(nn.Module):
     @override
     def forward(self, image: Tensor) -> Tensor:
         """Images to class ids."""
-        return self.decide(self.network(image)).to(self.dtype)
+        ids: Tensor = self.decide(self.network(image)).to(self.dtype)
+        return ids
 
 
 def with_images(

@@ -302,7 +302,8 @@ class DynamicBatchSampler(Sampler[list[int]]):
     def _fill(self, plan: Plan) -> NDArray[np.float64]:
         """The fraction of the budget that each batch takes, float (batches,)."""
         highest = plan.highest(self._costs / self._budgets)
-        return (highest * plan.sizes[:, None]).max(1)
+        fractions: NDArray[np.float64] = (highest * plan.sizes[:, None]).max(1)
+        return fractions
 
     def _draw(self, epoch: int, noise: float, attempt: int = 0) -> NDArray[np.int64]:
         return self._examples[self._order.draw(_generator(self.seed, epoch, attempt, 1), noise)]

@@ -127,7 +127,8 @@ def log_normal_boundaries(num_buckets: int, max_batch_length: float) -> list[flo
         raise InputError(f"num_buckets is {num_buckets}; it must be 1 or more.")
     normal = NormalDist()
     quantiles = [normal.inv_cdf(i / (num_buckets + 1)) for i in range(1, num_buckets + 1)]
-    return (max_batch_length * np.exp(np.array(quantiles) - quantiles[-1])).tolist()
+    boundaries: list[float] = (max_batch_length * np.exp(np.array(quantiles) - quantiles[-1])).tolist()
+    return boundaries
 
 
 def _lengths(dataset: Sequence[Any], length_func: Callable[[Any], float], lengths_list: ArrayLike | None) -> ArrayLike:

@@ -25,7 +25,8 @@ class _SyncedOnCPU(nn.BatchNorm2d):
         output = centered * (variance + self.eps).rsqrt()[:, None, None]
         if self.affine:
             output = output * self.weight[:, None, None] + self.bias[:, None, None]
-        return output.to(input.dtype)
+        normalized: Tensor = output.to(input.dtype)
+        return normalized
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:

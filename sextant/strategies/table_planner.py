@@ -19,7 +19,7 @@ from sextant.strategies.table_constraints import GB, Devices, ShardingType, Tabl
 from sextant.strategies.table_plan import Plan, Shard, TablePlan
 
 
-class AnyTypeSharder(EmbeddingBagCollectionSharder):
+class AnyTypeSharder(EmbeddingBagCollectionSharder):  # type: ignore[misc]  # TorchRec has no types
     """Shards in every way on every device: TorchRec's own list for CPUs is older than gloo's reduce-scatter."""
 
     @override
@@ -102,7 +102,7 @@ def _planned(option: ShardingOption, devices: Devices) -> TablePlan:
 
 
 def _bytes(shard: Any) -> int:
-    return shard.storage.hbm + shard.storage.ddr
+    return int(shard.storage.hbm + shard.storage.ddr)
 
 
 def _why_not(options: Sequence[ShardingOption], devices: Devices, names: Sequence[str]) -> str:
