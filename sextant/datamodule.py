@@ -128,7 +128,8 @@ class BaseDataModule(LightningDataModule):
 
     def calibration_dataloader(self) -> TimedDataLoader:
         """Training samples as a trained model meets them, for the ranges of a quantized one."""
-        return self.train_dataloader()
+        loader: TimedDataLoader = self.train_dataloader()
+        return loader
 
     def input_description(self) -> dict[str, Any]:
         """How a trained model's inputs are made, for those who use it without this project, as plain values."""

@@ -101,7 +101,7 @@ class PolynomialDecay(RunSchedule):
 
     @override
     def factor(self, step: int) -> float:
-        return max(0.0, 1 - step / max(1, self.total_steps)) ** self.power
+        return float(max(0.0, 1 - step / max(1, self.total_steps)) ** self.power)
 
 
 def parameter_groups(network: nn.Module, decay_norm_and_bias: bool) -> list[dict[str, Any]]:

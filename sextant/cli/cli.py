@@ -82,6 +82,8 @@ class SextantCLI(LightningCLI):
             its settings is given, in a configuration or as ``--<name>.<setting>``; ``<name>: {}`` takes its defaults.
     """
 
+    parser: OneErrorParser
+
     def __init__(
         self,
         shared_config: Path,
@@ -219,7 +221,8 @@ class SextantCLI(LightningCLI):
 
     def _plain_config(self) -> dict[str, Any]:
         dump = self.parser.dump(self.config, skip_link_targets=False, skip_none=False, format="yaml")
-        return yaml.safe_load(dump)[self.config.subcommand]
+        config: dict[str, Any] = yaml.safe_load(dump)[self.config.subcommand]
+        return config
 
     @override
     def before_instantiate_classes(self) -> None:

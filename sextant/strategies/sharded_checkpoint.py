@@ -124,7 +124,7 @@ def save_tables(
     if background is None:
         dcp.save(state, checkpoint_id=folder)
         return None
-    future: Any = dcp.async_save(state, checkpoint_id=folder, process_group=background)
+    future: Future[Any] = dcp.async_save(state, checkpoint_id=folder, process_group=background)
     return future
 
 

@@ -56,7 +56,7 @@ def test_settings_of_a_file_and_of_the_command_line_come_together(tmp_path: Path
 
 
 def test_settings_do_not_depend_on_the_order_of_other_callbacks(tmp_path: Path) -> None:
-    last = "--trainer.callbacks+=lightning.pytorch.callbacks.Timer"
+    last = "--trainer.callbacks+=lightning.pytorch.callbacks.LambdaCallback"
     assert note(tmp_path, "--notes.text=hello", last) == "hello"
 
 
