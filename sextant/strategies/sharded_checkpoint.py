@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -124,8 +124,8 @@ def save_tables(
     if background is None:
         dcp.save(state, checkpoint_id=folder)
         return None
-    future: Future[Any] = dcp.async_save(state, checkpoint_id=folder, process_group=background)
-    return future
+    future: Any = dcp.async_save(state, checkpoint_id=folder, process_group=background)
+    return cast("Future[Any]", future)
 
 
 def read_whole(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
