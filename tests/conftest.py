@@ -98,15 +98,31 @@ def pascal_voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--configs", type=Path, default=CONFIGS, help="the folder of the workloads that tests/workloads runs"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, which makes what they share once; those of a workload have their own."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(scope="session")
-def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
-    """The arguments by which a command runs a configuration on small data, by the name of its file in ``configs``."""
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[str]]:
+    """The arguments by which a command runs a workload on small data, by the name of its file in ``configs``."""
     folder = tmp_path_factory.mktemp("small")
 
-    def arguments(name: str) -> list[str]:
-        workload = Workload(CONFIGS / f"{name}.yaml")
-        overlay = folder / f"{name}.yaml"
-        overlay.write_text(workload.small(request.getfixturevalue)[0], encoding="utf-8")
-        return [f"--config={workload.config}", f"--config={overlay}"]
+    def arguments(name: str, predicting: bool = False) -> list[str]:
+        workload = Workload(request.config.getoption("--configs") / f"{name}.yaml")
+        overlays = []
+        for number, text in enumerate(workload.small(request.getfixturevalue)):
+            overlays.append(folder / f"{name}.{number}.yaml")
+            overlays[-1].write_text(text, encoding="utf-8")
+        return [f"--config={file}" for file in (workload.config, *overlays[: None if predicting else 1])]
 
     return arguments

@@ -38,6 +38,12 @@ class RecordBatches(Callback):
         if not trainer.sanity_checking:
             self._record(trainer, "val", batch)
 
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write which callbacks came to the end of the run."""
+        classes = [type(callback) for callback in trainer.callbacks]  # type: ignore[attr-defined]
+        (self.folder / "callbacks").write_text("\n".join(f"{cls.__module__}.{cls.__qualname__}" for cls in classes))
+
 
 def read_batches(folder: Path, rank: int) -> list[tuple[str, int, list[int]]]:
     """What :class:`RecordBatches` wrote for a rank."""

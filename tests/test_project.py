@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from datamodules.synthetic import text_vqa, wikitext2
+from tests.workloads.workload import workloads
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKLOAD = ["--config", "configs/resnet_tiny_imagenet.yaml"]
@@ -209,6 +210,12 @@ def test_readme_names_configurations_and_files_that_exist() -> None:
         assert (ROOT / name).exists(), name
     for target in set(re.findall(r"^make ([\w-]+)", readme, re.MULTILINE)):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+def test_readme_or_a_page_of_the_documentation_names_every_configuration() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    words = set(re.findall(r"\w+", " ".join(page.read_text(encoding="utf-8") for page in pages)))
+    assert {workload.name for workload in workloads()} <= words
 
 
 def test_no_workload_imports_the_other_side() -> None:

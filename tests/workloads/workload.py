@@ -39,6 +39,21 @@ class Workload:
         """The class of the DataModule."""
         return self.settings["data"]["class_path"]
 
+    @property
+    def model(self) -> str:
+        """The class of the model."""
+        return self.settings["model"]["class_path"]
+
+    @property
+    def log_name(self) -> str:
+        """The folder of its runs."""
+        return self.settings["trainer"]["logger"]["init_args"]["name"]
+
+    def callbacks(self) -> set[str]:
+        """The classes of the callbacks that it adds to the shared Trainer's."""
+        given = self.settings["trainer"].get("callbacks+", [])
+        return {callback if isinstance(callback, str) else callback["class_path"] for callback in given}
+
     def small(self, place: Callable[[str], Path]) -> list[str]:
         """The configuration that makes the workload small, to be put on top of its own, and what predicting adds to it.
 

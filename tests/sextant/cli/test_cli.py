@@ -3,7 +3,6 @@
 import csv
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -201,34 +200,6 @@ def test_unknown_key_in_a_file_is_named(folder: Path, words: list[str], tmp_path
 def test_command_without_a_workload_names_those_there_are(folder: Path) -> None:
     with pytest.raises(InputError, match=" or ".join(config.stem for config in CONFIGS)):
         run("fit")
-
-
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_every_configuration_trains_for_some_steps(
-    config: Path, small: Callable[[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["train.py"])
-    run(
-        *("fit", *small(config.stem)),
-        *("--data.num_workers=0", "--trainer.max_epochs=1"),
-        *("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--trainer.enable_progress_bar=false"),
-    )
-    assert (tmp_path / "logs" / config.stem / "version_0" / "checkpoints" / "best.ckpt").exists()
-
-
-@pytest.mark.parametrize("sample", sorted((ROOT / "configs" / "synthetic").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_sample_configuration_trains_for_some_steps_and_says_that_its_data_is_no_real_data(
-    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["train.py"])
-    run(
-        *("fit", f"--config={sample.parent.parent / sample.name}", f"--config={sample}"),
-        *("--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"),
-    )
-    board = EventAccumulator(str(tmp_path / "logs" / sample.stem / "version_0")).Reload()
-    assert "data/text_summary" in board.Tags()["tensors"]
 
 
 def test_help_and_print_config_import_nothing_that_lightning_does_not() -> None:

@@ -1,0 +1,57 @@
+"""What the tests of the workloads share: each workload with its runs."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.workloads.runs import Run, Runner
+from tests.workloads.workload import Workload, workloads
+from train import main
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give tests the workloads of the folder, of which those that share a model with one before are slow."""
+    configs = metafunc.config.getoption("--configs")
+    first: list[Workload] = []
+    further: list[Workload] = []
+    for workload in workloads(configs):
+        (further if workload.model in {other.model for other in first} else first).append(workload)
+    if "workload" in metafunc.fixturenames:
+        given = []
+        for workload in (*first, *further):
+            marks = [pytest.mark.xdist_group(workload.name), *([] if workload in first else [pytest.mark.slow])]
+            given.append(pytest.param(workload, id=workload.name, marks=marks))
+        metafunc.parametrize("workload", given, scope="session")
+    if "further_workload" in metafunc.fixturenames:
+        metafunc.parametrize("further_workload", further, ids=lambda workload: workload.name)
+    if "synthetic" in metafunc.fixturenames:
+        metafunc.parametrize("synthetic", sorted(configs.glob("synthetic/*.yaml")), ids=lambda file: file.stem)
+
+
+@pytest.fixture(scope="session")
+def runner(workload: Workload, small: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """Runs of the workload."""
+    return Runner(workload, small(workload.name), tmp_path_factory.mktemp(workload.name))
+
+
+@pytest.fixture(scope="session")
+def whole(runner: Runner) -> Run:
+    """A run of one process that nothing disturbed."""
+    return runner.whole()
+
+
+@pytest.fixture
+def command(
+    workload: Workload, small: Callable[..., list[str]], whole: Run, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    """Run a command with the best checkpoint of the whole run, in its folder."""
+    monkeypatch.chdir(whole.folder)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    quiet = ["--ckpt_path=best", "--data.num_workers=0", "--trainer.enable_progress_bar=false"]
+
+    def run(name: str, *more: str) -> Any:
+        return main([name, *small(workload.name, predicting=name == "predict"), *quiet, *more])
+
+    return run

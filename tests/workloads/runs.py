@@ -1,0 +1,161 @@
+"""Runs of a workload made small: undisturbed ones, and ones that are killed in their second epoch and resumed."""
+
+import time
+from collections.abc import Sequence
+from functools import cache
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sextant.resume.checkpoint_io import AtomicCheckpointIO
+from tests.launch import finish, start, start_ranks
+from tests.recording import read_batches
+from tests.workloads.workload import Workload
+
+EPOCHS = 3
+
+
+class Run:
+    """A run in a folder of its own.
+
+    Args:
+        workload: what is trained.
+        folder: where; the run's logs are in ``logs`` there.
+        ranks: how many processes there are.
+        record: the folder in it where the samples of each rank are written.
+    """
+
+    def __init__(self, workload: Workload, folder: Path, ranks: int, record: str = "record") -> None:
+        self.workload = workload
+        self.folder = folder
+        self.ranks = ranks
+        self.record = folder / record
+        self.record.mkdir()
+
+    @property
+    def log(self) -> str:
+        """What the processes printed."""
+        return (self.folder / "log").read_text()
+
+    @property
+    def log_folder(self) -> Path:
+        return self.folder / "logs" / self.workload.log_name / "version_0"
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The last checkpoint."""
+        return AtomicCheckpointIO().load_checkpoint(self.log_folder / "checkpoints" / "last.ckpt")
+
+    def board(self) -> EventAccumulator:
+        """What TensorBoard has of the run."""
+        return EventAccumulator(str(self.log_folder), {"images": 0, "tensors": 0, "scalars": 0}).Reload()
+
+    def scalars(self) -> dict[str, list[tuple[int, float]]]:
+        """Steps and values of what was measured of the splits."""
+        board = self.board()
+        names = [name for name in board.Tags()["scalars"] if name.partition("/")[0] in ("train", "val")]
+        return {name: [(point.step, point.value) for point in board.Scalars(name)] for name in names}
+
+    def steps(self, split: str, epoch: int) -> list[list[int]]:
+        """The samples of each step of an epoch, of all ranks; what only fills a batch up is left out."""
+        ranks = [
+            [batch for of, number, batch in read_batches(self.record, rank) if (of, number) == (split, epoch)]
+            for rank in range(self.ranks)
+        ]
+        return [[index for batch in step for index in batch if index >= 0] for step in zip(*ranks, strict=True)]
+
+    def samples(self, split: str, epoch: int) -> list[int]:
+        """The samples of an epoch, sorted."""
+        return sorted(index for step in self.steps(split, epoch) for index in step)
+
+
+class Runner:
+    """What runs a workload, whole runs once only.
+
+    Args:
+        workload: what to run.
+        arguments: those that make it small.
+        folder: for all its runs.
+    """
+
+    def __init__(self, workload: Workload, arguments: Sequence[str], folder: Path) -> None:
+        self.workload = workload
+        self.arguments = [
+            *arguments,
+            *(f"--trainer.max_epochs={EPOCHS}", "--trainer.log_every_n_steps=2"),
+            *("--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"),
+        ]
+        self.folder = folder
+        self.whole = cache(self._whole)
+
+    def _whole(self, ranks: int = 1, strategy: str = "ddp") -> Run:
+        """A run that nothing disturbed."""
+        run = Run(self.workload, self._new_folder("whole"), ranks)
+        finish(self._start(run, strategy, "--data.num_workers=0"), run.folder / "log")
+        return run
+
+    def killed(self, ranks: int = 1, strategy: str = "ddp", num_workers: int = 0) -> Run:
+        """A run that was killed before the last step of its second epoch, and whose last checkpoint is a step older."""
+        steps = len(self.whole(ranks, strategy).steps("train", 0))
+        assert steps >= 3, f"{self.workload.name} needs three steps an epoch or more, to be killed within one"
+        run = Run(self.workload, self._new_folder("killed"), ranks)
+        saved = f"--recovery_checkpoint.every_n_steps={2 * steps - 2}"
+        processes = self._start(
+            run, strategy, f"--data.num_workers={num_workers}", saved, f"--trainer.callbacks.hold_at={2 * steps - 1}"
+        )
+        deadline = time.monotonic() + 240
+        while not all(self._holds(run, rank, 2 * steps) for rank in range(ranks)):
+            assert time.monotonic() < deadline, run.log
+            assert all(process.is_alive() for process in processes), run.log
+            time.sleep(0.02)
+        for process in processes:
+            process.kill()
+            process.join()
+        data = self.workload.data.rpartition(".")[2]
+        assert run.last[data] == {"epoch": 1, "done": [[steps - 2, ranks]]}
+        return run
+
+    @staticmethod
+    def _holds(run: Run, rank: int, steps: int) -> bool:
+        record = run.record / f"{rank}.jsonl"
+        return record.exists() and record.read_text().count('["train"') == steps
+
+    def resumed(self, killed: Run, ranks: int = 1, strategy: str = "ddp", num_workers: int = 0) -> Run:
+        """A killed run, gone on with to its end."""
+        run = Run(self.workload, killed.folder, ranks, "resumed")
+        finish(self._start(run, strategy, f"--data.num_workers={num_workers}", "--ckpt_path=last"), run.folder / "log")
+        return run
+
+    def _start(self, run: Run, strategy: str, *more: str) -> list[ForkProcess]:
+        record = ["--trainer.callbacks+=tests.recording.RecordBatches", f"--trainer.callbacks.folder={run.record}"]
+        arguments = ["fit", *self.arguments, *record, *more]
+        if run.ranks == 1:
+            return [start(arguments, run.folder, log=run.folder / "log")]
+        return start_ranks(arguments, run.folder, run.ranks, run.folder / "log", strategy)
+
+    def _new_folder(self, name: str) -> Path:
+        folder = self.folder / f"{name}{len([*self.folder.iterdir()])}"
+        folder.mkdir()
+        return folder
+
+
+def assert_same_training(a: Run, b: Run) -> None:
+    """Weights, averaged weights, the state of the optimizers and what was measured are equal bit by bit."""
+    old, new = a.last, b.last
+    assert old.keys() == new.keys()
+    for part in {"state_dict", "current_model_state"} & old.keys():
+        assert old[part].keys() == new[part].keys()
+        for name in old[part]:
+            assert torch.equal(old[part][name], new[part][name]), f"{part}: {name}"
+    states = [checkpoint["optimizer_states"][0]["state"] for checkpoint in (old, new)]
+    assert states[0].keys() == states[1].keys()
+    for i, key in ((i, key) for i, state in states[0].items() for key in state):
+        assert torch.equal(torch.as_tensor(states[0][i][key]), torch.as_tensor(states[1][i][key])), (i, key)
+    assert old["lr_schedulers"] == new["lr_schedulers"]
+    measured = [run.scalars() for run in (a, b)]
+    assert {"train/loss", "val/loss"} <= measured[0].keys()
+    assert len(measured[0]["val/loss"]) == EPOCHS
+    assert measured[0] == measured[1]
