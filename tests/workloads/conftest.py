@@ -32,8 +32,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def runner(workload: Workload, small: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    """Runs of the workload."""
-    return Runner(workload, small(workload.name), tmp_path_factory.mktemp(workload.name))
+    """Runs of the workload, as short as shows that it goes on after a kill in its second epoch."""
+    return Runner(workload, small(workload.name), tmp_path_factory.mktemp(workload.name), epochs=2)
+
+
+@pytest.fixture(scope="session")
+def longer(workload: Workload, small: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """Runs with one more epoch after that in which they are killed."""
+    return Runner(workload, small(workload.name), tmp_path_factory.mktemp(workload.name), epochs=3)
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,6 @@ from tests.launch import finish, start, start_ranks
 from tests.recording import read_batches
 from tests.workloads.workload import Workload
 
-EPOCHS = 3
-
 
 class Run:
     """A run in a folder of its own.
@@ -25,13 +23,15 @@ class Run:
         workload: what is trained.
         folder: where; the run's logs are in ``logs`` there.
         ranks: how many processes there are.
+        epochs: how long it is.
         record: the folder in it where the samples of each rank are written.
     """
 
-    def __init__(self, workload: Workload, folder: Path, ranks: int, record: str = "record") -> None:
+    def __init__(self, workload: Workload, folder: Path, ranks: int, epochs: int, record: str = "record") -> None:
         self.workload = workload
         self.folder = folder
         self.ranks = ranks
+        self.epochs = epochs
         self.record = folder / record
         self.record.mkdir()
 
@@ -79,13 +79,15 @@ class Runner:
         workload: what to run.
         arguments: those that make it small.
         folder: for all its runs.
+        epochs: how long they are.
     """
 
-    def __init__(self, workload: Workload, arguments: Sequence[str], folder: Path) -> None:
+    def __init__(self, workload: Workload, arguments: Sequence[str], folder: Path, epochs: int = 3) -> None:
         self.workload = workload
+        self.epochs = epochs
         self.arguments = [
             *arguments,
-            *(f"--trainer.max_epochs={EPOCHS}", "--trainer.log_every_n_steps=2"),
+            *(f"--trainer.max_epochs={epochs}", "--trainer.log_every_n_steps=2"),
             *("--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"),
         ]
         self.folder = folder
@@ -93,7 +95,7 @@ class Runner:
 
     def _whole(self, ranks: int = 1, strategy: str = "ddp") -> Run:
         """A run that nothing disturbed."""
-        run = Run(self.workload, self._new_folder("whole"), ranks)
+        run = Run(self.workload, self._new_folder("whole"), ranks, self.epochs)
         finish(self._start(run, strategy, "--data.num_workers=0"), run.folder / "log")
         return run
 
@@ -101,7 +103,7 @@ class Runner:
         """A run that was killed before the last step of its second epoch, and whose last checkpoint is a step older."""
         steps = len(self.whole(ranks, strategy).steps("train", 0))
         assert steps >= 3, f"{self.workload.name} needs three steps an epoch or more, to be killed within one"
-        run = Run(self.workload, self._new_folder("killed"), ranks)
+        run = Run(self.workload, self._new_folder("killed"), ranks, self.epochs)
         saved = f"--recovery_checkpoint.every_n_steps={2 * steps - 2}"
         processes = self._start(
             run, strategy, f"--data.num_workers={num_workers}", saved, f"--trainer.callbacks.hold_at={2 * steps - 1}"
@@ -125,7 +127,7 @@ class Runner:
 
     def resumed(self, killed: Run, ranks: int = 1, strategy: str = "ddp", num_workers: int = 0) -> Run:
         """A killed run, gone on with to its end."""
-        run = Run(self.workload, killed.folder, ranks, "resumed")
+        run = Run(self.workload, killed.folder, ranks, self.epochs, "resumed")
         finish(self._start(run, strategy, f"--data.num_workers={num_workers}", "--ckpt_path=last"), run.folder / "log")
         return run
 
@@ -157,5 +159,5 @@ def assert_same_training(a: Run, b: Run) -> None:
     assert old["lr_schedulers"] == new["lr_schedulers"]
     measured = [run.scalars() for run in (a, b)]
     assert {"train/loss", "val/loss"} <= measured[0].keys()
-    assert len(measured[0]["val/loss"]) == EPOCHS
+    assert len(measured[0]["val/loss"]) == a.epochs
     assert measured[0] == measured[1]

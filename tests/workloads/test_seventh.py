@@ -167,11 +167,11 @@ def run_tests(folder: Path, *arguments: str) -> str:
 
 def test_workload_of_four_files_is_killed_resumed_and_predicts(four_files: Path) -> None:
     output = run_tests(four_files, str(ROOT / "tests" / "workloads" / "test_alone.py"), "-m", "not slow")
-    assert "9 passed, 1 deselected" in output
+    assert "5 passed, 4 deselected" in output
 
 
 @pytest.mark.slow
 def test_workload_of_four_files_passes_all_tests_of_the_workloads(four_files: Path) -> None:
     tests = [str(ROOT / "tests" / "workloads" / f"test_{name}.py") for name in ("alone", "two_processes")]
     output = run_tests(four_files, *tests, str(four_files / "test_house_prices.py"))
-    assert "14 passed" in output
+    assert "13 passed" in output

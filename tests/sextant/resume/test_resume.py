@@ -9,7 +9,7 @@ import torch
 
 from modules.networks.transformer import CausalTransformer, TransformerArchitecture
 from tests.recording import read_batches
-from tests.workloads.runs import EPOCHS, Run, Runner
+from tests.workloads.runs import Run, Runner
 from tests.workloads.workload import CONFIGS, Workload
 
 MakeRunner = Callable[..., Runner]
@@ -45,7 +45,7 @@ def assert_dealt_in_order(one: Run, two: Run) -> None:
     """Each step of two processes has the samples of the step of one process, dealt in turn."""
     whole = read_batches(one.record, 0)
     parts = [read_batches(two.record, rank) for rank in (0, 1)]
-    assert len(whole) == len(parts[0]) == len(parts[1]) == EPOCHS * (5 + 3)
+    assert len(whole) == len(parts[0]) == len(parts[1]) == one.epochs * (5 + 3)
     for batch, first, second in zip(whole, *parts, strict=True):
         assert batch[:2] == first[:2] == second[:2]
         assert [index for pair in zip(first[2], second[2], strict=False) for index in pair] == batch[2][
@@ -66,7 +66,7 @@ def test_two_processes_see_images_in_the_order_of_one_process(runner: MakeRunner
 def test_two_processes_see_windows_of_text_in_the_order_of_one_process(transformer: Runner) -> None:
     whole = transformer.whole()
     assert_dealt_in_order(whole, transformer.whole(2))
-    assert len({whole.samples("train", epoch)[0] for epoch in range(EPOCHS)}) != 1  # the windows' borders move
+    assert len({whole.samples("train", epoch)[0] for epoch in range(whole.epochs)}) != 1  # the windows' borders move
 
 
 @pytest.mark.slow
