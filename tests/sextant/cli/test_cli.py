@@ -143,7 +143,7 @@ def test_continued_run_writes_into_the_log_of_the_run(trained: Path, words: list
 
 
 def test_number_of_classes_that_differs_from_the_data_is_refused(folder: Path, words: list[str]) -> None:
-    with pytest.raises(InputError, match=r"model\.num_classes is 7, but the data has 10 classes"):
+    with pytest.raises(InputError, match=r"model\.num_classes is 7, but the data has 10 labels"):
         run("fit", *words, "--model.num_classes=7")
 
 
@@ -157,7 +157,7 @@ def test_data_with_other_classes_than_the_checkpoint_is_refused(
     wnids = (swapped / "wnids.txt").read_text().split()
     (swapped / "wnids.txt").unlink()
     (swapped / "wnids.txt").write_text("\n".join(reversed(wnids)))
-    with pytest.raises(InputError, match="trained on other classes than the data has: 'n90000000'"):
+    with pytest.raises(InputError, match=r"trained on other data: its labels have .* for 0 where the data has"):
         run("validate", *words, f"--data.root={swapped}", "--ckpt_path=best", "--model.num_classes=10")
 
 
