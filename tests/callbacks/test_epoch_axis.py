@@ -18,11 +18,11 @@ class LogBoth(Callback):
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        pl_module.log("epoch", 1.0)
+        pl_module.log("once", 1.0)
 
 
 def test_epoch_metrics_stand_at_epochs_and_step_metrics_at_steps(tmp_path: Path) -> None:
     run = trainer(tmp_path, LogBoth(), EpochAxis(), max_epochs=3)
     run.fit(Plain(), loader())
-    assert [point.step for point in logged(run).Scalars("epoch")] == [1, 2, 3]
+    assert [point.step for point in logged(run).Scalars("once")] == [1, 2, 3]
     assert [point.step for point in logged(run).Scalars("each")] == [0, 1, 2, 3, 4, 5]
