@@ -9,6 +9,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
@@ -17,12 +18,13 @@ from tests.sextant.tiny import PointsData
 
 
 class Watches(Callback):
-    """Keeps the steps of ``last.ckpt`` after each batch, and sends signals after one."""
+    """Keeps the steps of ``last.ckpt`` before each batch, and sends signals before one."""
 
-    def __init__(self, folder: Path, signal_at: int = 0, times: int = 1) -> None:
+    def __init__(self, folder: Path, signal_at: int = 0, times: int = 1, number: int = signal.SIGINT) -> None:
         self.file = folder / "checkpoints" / "last.ckpt"
         self.signal_at = signal_at
         self.times = times
+        self.number = number
         self.steps: list[int] = []
 
     @override
@@ -31,16 +33,17 @@ class Watches(Callback):
         self.steps.append(step)
         if trainer.global_step + 1 == self.signal_at:
             for _ in range(self.times):
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), self.number)
 
 
-def fit(folder: Path, watches: Watches, **options: Any) -> None:
-    """Two epochs of four steps."""
+def fit(folder: Path, watches: Watches, accumulated: int = 1, **options: Any) -> None:
+    """Two epochs of four batches."""
     trainer = Trainer(
         accelerator="cpu",
         logger=CSVLogger(folder, name="", version=""),
         callbacks=[watches, RecoveryCheckpoint(**options)],
         max_epochs=2,
+        accumulate_grad_batches=accumulated,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
@@ -70,6 +73,21 @@ def test_interruption_writes_it_after_the_step(tmp_path: Path) -> None:
         fit(tmp_path, Watches(tmp_path, signal_at=2))
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_termination_writes_it_after_the_step_with_the_position_in_the_data(tmp_path: Path) -> None:
+    with pytest.raises(SIGTERMException):
+        fit(tmp_path, Watches(tmp_path, signal_at=2, number=signal.SIGTERM))
+    saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 2
+    assert saved["PointsData"] == {"epoch": 0, "done": [[2, 1]]}
+
+
+def test_it_is_written_after_whole_steps_of_accumulated_gradients_only(tmp_path: Path) -> None:
+    watches = Watches(tmp_path)
+    fit(tmp_path, watches, accumulated=2, every_n_steps=1)
+    assert watches.steps == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert torch.load(watches.file, weights_only=True)["PointsData"] == {"epoch": 2, "done": []}
 
 
 def test_second_interruption_stops_at_once(tmp_path: Path) -> None:
