@@ -17,7 +17,7 @@ from typing import Any
 import torch.nn.functional as F
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor, nn
-from torchmetrics import MeanAbsoluteError, MeanMetric, MetricCollection
+from torchmetrics import MeanAbsoluteError, MetricCollection
 
 from sextant.module import BaseModule
 
@@ -33,8 +33,7 @@ class PriceRegressor(BaseModule):
     def __init__(self, optimizer: OptimizerCallable, num_features: int = 4, dim: int = 16) -> None:
         super().__init__(optimizer)
         self.network = nn.Sequential(nn.Linear(num_features, dim), nn.GELU(), nn.Linear(dim, 1), nn.Flatten(0))
-        metrics = {"loss": MeanMetric(), "error": MeanAbsoluteError()}
-        self.make_metrics(metrics, metrics)
+        self.add_metrics({"error": MeanAbsoluteError()})
 
     def step(self, batch: dict[str, Tensor], metrics: MetricCollection) -> dict[str, Any]:
         price = self.network(batch["features"])
