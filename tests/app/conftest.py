@@ -187,7 +187,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory, pascal_voc: Path) -> Path
     """A checkpoint of DeepLabV3 exported for images of 161 x 161 pixels."""
     pytest.importorskip("onnxruntime", reason="onnxruntime is missing, which the extra named export brings")
     folder = tmp_path_factory.mktemp("exported")
-    configs = [word for name in ("", "synthetic/") for word in ("--config", str(ROOT / f"configs/{name}deeplab_voc.yaml"))]
+    configs = [
+        word for name in ("", "synthetic/") for word in ("--config", str(ROOT / f"configs/{name}deeplab_voc.yaml"))
+    ]
     words = [*configs, "--data.synthetic=false", f"--data.root={pascal_voc}", f"--data.cache={folder / 'cache'}"]
     words += ["--data.augmentation.crop_size=33", "--trainer.enable_progress_bar=false"]
     with pytest.MonkeyPatch.context() as patch:

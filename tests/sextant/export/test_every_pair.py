@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sextant.cli.trainer import AGREEMENT
 from sextant.errors import InputError
 from sextant.export.comparison import eager
+from sextant.export.exporter import AGREEMENT
 from sextant.export.formats import FORMATS
 from sextant.export.graph import Axis, ExportGraph, with_planned_memory
 from train import main

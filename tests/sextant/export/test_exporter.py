@@ -23,7 +23,7 @@ class ExportedLine(Line):
     """A line that can be exported."""
 
     def __init__(self) -> None:
-        super().__init__(torch.optim.SGD)  # type: ignore[arg-type]
+        super().__init__(torch.optim.SGD)
 
     def export_graph(self) -> ExportGraph:
         return ExportGraph(
@@ -37,7 +37,11 @@ class ExportedLine(Line):
 
 def export(folder: Path, model: LightningModule, **settings: Any) -> Path:
     """Export a model, and give the file."""
-    options = {"format": "torch_export", "output": folder / "line.pt2", "random_weights": True} | settings
+    options: dict[str, Any] = {
+        "format": "torch_export",
+        "output": folder / "line.pt2",
+        "random_weights": True,
+    } | settings
     Exporter(bare_trainer(folder), model, PointsData(), ExportSettings(**options)).run()
     return folder / "line.pt2"
 
@@ -56,7 +60,7 @@ def test_exported_file_gives_what_the_model_gives_and_is_described(tmp_path: Pat
 
 
 def test_model_without_a_graph_is_refused_with_its_name(tmp_path: Path) -> None:
-    model = Line(torch.optim.SGD)  # type: ignore[arg-type]
+    model = Line(torch.optim.SGD)
     with pytest.raises(InputError, match="Line cannot be exported: it has no export_graph"):
         export(tmp_path, model)
     assert not list(tmp_path.glob("*line*"))

@@ -32,7 +32,7 @@ class Saves(Callback):
 
 def line() -> Line:
     torch.manual_seed(0)
-    return Line(lambda groups: torch.optim.SGD(groups, lr=0.1))  # type: ignore[arg-type]
+    return Line(lambda groups: torch.optim.SGD(groups, lr=0.1))
 
 
 def fit(folder: Path, saves: Saves, ckpt_path: str | None = None, carry: bool = True) -> float:
