@@ -59,7 +59,7 @@ class Training:
     def __init__(self, setup: Setup) -> None:
         torch.manual_seed(0)
         settings = yaml.safe_load((CONFIGS / "conformer_librispeech.yaml").read_text())["model"]
-        settings["init_args"] |= {"num_layers": setup.num_layers}
+        settings["init_args"]["architecture"] |= {"num_layers": setup.num_layers}
         module: SpeechRecognizer = make(LightningModule, settings)
         self.module = module.to(setup.device).train()
         self.optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)

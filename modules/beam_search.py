@@ -1,6 +1,7 @@
-"""Decode what a CTC model says with a beam search, with a language model of words if there is one."""
+"""Beam search over the labels of a CTC model, with an n-gram language model of words if there is one."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,23 +10,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modules.networks.ctc import BLANK, Spelled
+from modules.networks.ctc import BLANK, Hypothesis
+from modules.transcript import BOUNDARY
 from sextant.errors import InputError
-
-BOUNDARY = "\u2581"  # stands for a space in a vocabulary, as SentencePiece has it
 
 
 @dataclass
 class Decoding:
-    """How labels are read from a model's probabilities.
+    """How labels are decoded from a model's probabilities.
 
     Args:
         beam_size: hypotheses that are kept at each frame; 1 takes the likeliest label of each frame (best path).
         beam_threshold: hypotheses whose score is lower than the best one's by more than this are dropped.
-        language_model: an n-gram model of words, in ARPA format; needs a beam, and a vocabulary of characters. Only
-            words that it knows are recognized then.
+        language_model: file of an n-gram model of words, in ARPA format; needs a beam, and a vocabulary of characters.
+            Only words that it knows are recognized then.
         lm_weight: weight of the language model's score beside the network's.
         word_score: added for each word; below 0 words become longer.
+
+    Raises:
+        InputError: a value is out of its range, or the language model is missing or has no beam.
     """
 
     beam_size: int = 1
@@ -35,11 +38,6 @@ class Decoding:
     word_score: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            InputError: a value is out of its range, or the language model is missing or has no beam.
-        """
         if self.beam_size < 1:
             raise InputError(f"model.decoding.beam_size is {self.beam_size}; it must be 1 (best path) or more.")
         if self.beam_threshold <= 0:
@@ -56,66 +54,66 @@ class BeamSearch:
     """Flashlight's beam search, as torchaudio wraps it.
 
     Args:
-        vocabulary: the labels by number, the blank first.
-        rules: how to decode.
+        vocabulary: the labels by id, the blank first.
+        decoding: how to decode.
 
     Raises:
-        InputError: the language model is no ARPA file, or the vocabulary is none of characters.
+        InputError: the language model is no ARPA file, or the vocabulary has subwords.
     """
 
-    def __init__(self, vocabulary: list[str], rules: Decoding) -> None:
+    def __init__(self, vocabulary: Sequence[str], decoding: Decoding) -> None:
         from torchaudio.models.decoder import ctc_decoder
 
         self.boundary = vocabulary.index(BOUNDARY) if BOUNDARY in vocabulary else BLANK
         options: dict[str, Any] = {
-            "tokens": vocabulary,
+            "tokens": list(vocabulary),
             "blank_token": vocabulary[BLANK],
             "sil_token": vocabulary[self.boundary],
-            "beam_size": rules.beam_size,
-            "beam_threshold": rules.beam_threshold,
+            "beam_size": decoding.beam_size,
+            "beam_threshold": decoding.beam_threshold,
             "log_add": True,  # the paths of a hypothesis count together
         }
-        self.of_words = rules.language_model is not None
-        if rules.language_model is None:
+        self.has_lexicon = decoding.language_model is not None
+        if decoding.language_model is None:
             self._decode = ctc_decoder(lexicon=None, **options)
             return
         if any(len(label) > 1 for label in vocabulary[BLANK + 1 :]) or self.boundary == BLANK:
             raise InputError(
                 "model.decoding.language_model needs a model whose vocabulary is characters and a space; this one has "
-                "pieces of words. Decode without it."
+                "subwords. Decode without it."
             )
-        words = _spellable(Path(rules.language_model), set(vocabulary))
+        words = _words_of(Path(decoding.language_model), set(vocabulary))
         with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as lexicon:
             lexicon.writelines(f"{word} {' '.join(word)} {BOUNDARY}\n" for word in words)
             lexicon.flush()
             try:
                 self._decode = ctc_decoder(
                     lexicon=lexicon.name,
-                    lm=rules.language_model,
-                    lm_weight=rules.lm_weight,
-                    word_score=rules.word_score,
+                    lm=decoding.language_model,
+                    lm_weight=decoding.lm_weight,
+                    word_score=decoding.word_score,
                     **options,
                 )
             except RuntimeError as error:  # KenLM's
                 reason = str(error).strip().splitlines()[-1]
                 raise InputError(
-                    f"{rules.language_model}: no whole n-gram model in ARPA format ({reason}). Get it anew, or decode "
-                    "without it."
+                    f"{decoding.language_model}: no complete n-gram model in ARPA format ({reason}). Get the file "
+                    "again, or decode without it."
                 ) from error
 
-    def __call__(self, log_probs: Tensor, frames: Tensor) -> list[Spelled]:
+    def __call__(self, log_probs: Tensor, frames: Tensor) -> list[Hypothesis]:
         """Decode a batch.
 
         Args:
             log_probs: (B, T, labels and blank).
-            frames: int64 (B,), how many frames are no padding.
+            frames: without padding, int64 (B,).
         """
         return [self._search(log_probs[i, :count].float().cpu()) for i, count in enumerate(frames.tolist())]
 
-    def _search(self, log_probs: Tensor) -> Spelled:
-        if self.of_words:
-            # Words end with a boundary in the lexicon, but the last one need not have been trained to: one more frame
-            # is nothing but a boundary.
+    def _search(self, log_probs: Tensor) -> Hypothesis:
+        if self.has_lexicon:
+            # Words end with a boundary in the lexicon, but the last word of a transcript has none: add a frame that is
+            # nothing but a boundary.
             end = F.one_hot(torch.tensor([self.boundary]), log_probs.shape[1]).float()
             log_probs = torch.cat([log_probs, (end - 1) * 1e4])
         best = self._decode(log_probs[None].contiguous())[0]
@@ -125,23 +123,23 @@ class BeamSearch:
         while labels and labels[-1] == self.boundary:
             labels.pop()
             frames.pop()
-        return Spelled(labels, frames, log_probs[frames, labels].exp().tolist())
+        return Hypothesis(labels, frames, log_probs[frames, labels].exp().tolist())
 
 
-def _spellable(language_model: Path, labels: set[str]) -> list[str]:
-    """The words of an ARPA file that the labels can spell."""
-    words, among = [], False
+def _words_of(language_model: Path, labels: set[str]) -> list[str]:
+    """The words of an ARPA file whose characters are all labels."""
+    words, in_unigrams = [], False
     with language_model.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.startswith("\\"):
-                if among:
+                if in_unigrams:
                     break
-                among = line.strip() == "\\1-grams:"
-            elif among and len(fields := line.split()) >= 2 and set(fields[1]) <= labels:
+                in_unigrams = line.strip() == "\\1-grams:"
+            elif in_unigrams and len(fields := line.split()) >= 2 and set(fields[1]) <= labels:
                 words.append(fields[1])
     if not words:
         raise InputError(
-            f"{language_model}: no words that this model can spell were found (model.decoding.language_model). It must "
+            f"{language_model}: it has no words of this model's characters (model.decoding.language_model). It must "
             "be an n-gram model in ARPA format, in the case of the transcripts."
         )
     return words

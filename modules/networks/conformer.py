@@ -1,12 +1,53 @@
 """A Conformer encoder whose result for an utterance does not depend on the padding behind it."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modules.networks.positions import rotate
+from sextant.errors import InputError
 
 SUBSAMPLING = 4  # frames of the input to one of the output
+
+
+@dataclass
+class ConformerArchitecture:
+    """Sizes of a Conformer. The defaults are the small one of Gulati et al. 2020, table 1.
+
+    Args:
+        dim: features of an encoded frame; a multiple of ``2 * num_heads``.
+        num_heads: attention heads.
+        num_layers: layers.
+        feedforward_dim: hidden features of the layers' feed-forward networks.
+        kernel_size: of the layers' convolutions over time, in encoded frames of four; odd.
+        dropout: fraction that is dropped in each part while training, in [0, 1).
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    dim: int = 144
+    num_heads: int = 4
+    num_layers: int = 16
+    feedforward_dim: int = 576
+    kernel_size: int = 31
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        for key in ("dim", "num_heads", "num_layers", "feedforward_dim"):
+            if getattr(self, key) < 1:
+                raise InputError(f"model.architecture.{key} is {getattr(self, key)}; it must be 1 or more.")
+        if self.dim % (2 * self.num_heads):
+            raise InputError(
+                f"model.architecture.dim is {self.dim}; it must be a multiple of twice model.architecture.num_heads "
+                f"({self.num_heads})."
+            )
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise InputError(f"model.architecture.kernel_size is {self.kernel_size}; it must be odd, 1 or more.")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"model.architecture.dropout is {self.dropout}; it must be 0 or more and below 1.")
 
 
 def mask_of(lengths: Tensor, size: int) -> Tensor:
@@ -34,12 +75,12 @@ class Subsampling(nn.Module):
 
     @staticmethod
     def lengths(lengths: Tensor) -> Tensor:
-        """Frames that come out, int64 (B,), of so many that go in."""
+        """Lengths in frames of the input, int64 (B,), to lengths in frames of the output."""
         return (lengths + SUBSAMPLING - 1) // SUBSAMPLING
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Features (B, T, num_features) to (B, ceil(T / 4), dim)."""
-        # What lies behind the end must be zero before each convolution: so is the edge of an utterance without padding.
+        # Padding must be zero before each convolution, as what is beyond the edge of an utterance without padding is.
         x = features.masked_fill(~mask_of(lengths, features.shape[1])[..., None], 0.0)[:, None]
         x = F.relu(self.first(x))
         x = x.masked_fill(~mask_of((lengths + 1) // 2, x.shape[2])[:, None, :, None], 0.0)
@@ -53,7 +94,7 @@ class Attention(nn.Module):
     Args:
         dim: features.
         num_heads: heads; ``dim`` is a multiple of twice their number.
-        dropout: share of the attention weights that is dropped while training.
+        dropout: fraction of the attention weights that is dropped while training.
     """
 
     def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
@@ -107,7 +148,7 @@ class FeedForward(nn.Module):
     Args:
         dim: features.
         hidden: features between the layers.
-        dropout: share of the hidden features that is dropped while training.
+        dropout: fraction of the hidden features that is dropped while training.
     """
 
     def __init__(self, dim: int, hidden: int, dropout: float) -> None:
@@ -127,20 +168,17 @@ class ConformerLayer(nn.Module):
     Source: Gulati et al. 2020 (https://arxiv.org/abs/2005.08100), figure 1, with rotary positions.
 
     Args:
-        dim: features.
-        num_heads: attention heads.
-        feedforward_dim: hidden features of the feed-forward networks.
-        kernel_size: of the convolution, in frames; odd.
-        dropout: share that is dropped in each part while training.
+        architecture: sizes.
     """
 
-    def __init__(self, dim: int, num_heads: int, feedforward_dim: int, kernel_size: int, dropout: float) -> None:
+    def __init__(self, architecture: ConformerArchitecture) -> None:
         super().__init__()
+        dim, dropout = architecture.dim, architecture.dropout
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(5))
-        self.first = FeedForward(dim, feedforward_dim, dropout)
-        self.attention = Attention(dim, num_heads, dropout)
-        self.convolution = Convolution(dim, kernel_size)
-        self.second = FeedForward(dim, feedforward_dim, dropout)
+        self.first = FeedForward(dim, architecture.feedforward_dim, dropout)
+        self.attention = Attention(dim, architecture.num_heads, dropout)
+        self.convolution = Convolution(dim, architecture.kernel_size)
+        self.second = FeedForward(dim, architecture.feedforward_dim, dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -153,47 +191,31 @@ class ConformerLayer(nn.Module):
 
 
 class Conformer(nn.Module):
-    """Features of speech to encoded frames, one for four.
+    """A Conformer that encodes speech, four frames to one.
 
-    Not torchaudio's Conformer: that one lets padding into its convolutions and its batch statistics, so an utterance
-    has another result in another batch, and it knows no positions.
+    In contrast to torchaudio's, no padding enters its convolutions and normalization, so that the result for an
+    utterance is the same in every batch; and attention has positions.
 
     Args:
         num_features: of a frame of the input.
-        dim: features of an encoded frame.
-        num_heads: attention heads; ``dim`` is a multiple of twice their number.
-        num_layers: layers.
-        feedforward_dim: hidden features of the feed-forward networks.
-        kernel_size: of the convolutions over time, in encoded frames; odd.
-        dropout: share that is dropped while training.
+        architecture: sizes.
     """
 
-    def __init__(
-        self,
-        num_features: int,
-        dim: int,
-        num_heads: int,
-        num_layers: int,
-        feedforward_dim: int,
-        kernel_size: int,
-        dropout: float,
-    ) -> None:
+    def __init__(self, num_features: int, architecture: ConformerArchitecture) -> None:
         super().__init__()
-        self.subsampling = Subsampling(num_features, dim, dim)
-        self.dropout = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(
-            ConformerLayer(dim, num_heads, feedforward_dim, kernel_size, dropout) for _ in range(num_layers)
-        )
+        self.subsampling = Subsampling(num_features, architecture.dim, architecture.dim)
+        self.dropout = nn.Dropout(architecture.dropout)
+        self.layers = nn.ModuleList(ConformerLayer(architecture) for _ in range(architecture.num_layers))
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encode utterances that are padded on the right.
 
         Args:
             features: (B, T, num_features).
-            lengths: their frames, int64 (B,), 1 or more.
+            lengths: in frames, int64 (B,), 1 or more.
 
         Returns:
-            Encoded frames (B, ceil(T / 4), dim), and how many of them each utterance has, int64 (B,).
+            Encoded frames (B, ceil(T / 4), dim), and their lengths, int64 (B,).
         """
         x = self.dropout(self.subsampling(features, lengths))
         lengths = self.subsampling.lengths(lengths)
@@ -204,11 +226,11 @@ class Conformer(nn.Module):
 
 
 class LogProbabilities(nn.Module):
-    """What a Conformer says of each encoded frame.
+    """A Conformer with its output layer: the log-probabilities of the labels in each encoded frame.
 
     Args:
         encoder: encodes the frames.
-        output: encoded frames (B, T, dim) to scores of the labels (B, T, labels).
+        output: encoded frames (B, T, dim) to logits of the labels (B, T, labels).
     """
 
     def __init__(self, encoder: Conformer, output: nn.Linear) -> None:
@@ -217,6 +239,6 @@ class LogProbabilities(nn.Module):
         self.output = output
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """As of the encoder, with float32 log-probabilities (B, ceil(T / 4), labels) for the encoded frames."""
+        """As the encoder, with float32 log-probabilities (B, ceil(T / 4), labels) for the encoded frames."""
         encoded, frames = self.encoder(features, lengths)
         return self.output(encoded).float().log_softmax(-1), frames

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: what is lost, and which labels the likeliest path spells.
+"""Connectionist temporal classification (CTC): the loss, and the labels of the likeliest path.
 
 Source: Graves et al. 2006 (https://dl.acm.org/doi/10.1145/1143844.1143891).
 """
@@ -13,11 +13,11 @@ BLANK = 0
 
 
 def frames_needed(labels: Tensor, lengths: Tensor) -> Tensor:
-    """The fewest frames that can spell labels: one for each, and a blank between two that are equal.
+    """The fewest frames that labels can be aligned with: one for each, and a blank between two that are equal.
 
     Args:
         labels: int64 (B, U), padded.
-        lengths: int64 (B,), how many are no padding.
+        lengths: of the labels without padding, int64 (B,).
 
     Returns:
         int64 (B,).
@@ -27,13 +27,13 @@ def frames_needed(labels: Tensor, lengths: Tensor) -> Tensor:
 
 
 def ctc_losses(log_probs: Tensor, frames: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
-    """The negative log-likelihood of each utterance's labels; 0, without a gradient, where no path can spell them.
+    """The negative log-likelihood of each utterance's labels; 0, without a gradient, where they cannot be aligned.
 
     Args:
         log_probs: (B, T, labels and blank).
-        frames: int64 (B,), how many frames are no padding.
+        frames: without padding, int64 (B,).
         labels: int64 (B, U), padded.
-        lengths: int64 (B,), how many labels are no padding.
+        lengths: of the labels without padding, int64 (B,).
 
     Returns:
         float32 (B,), in nats.
@@ -44,11 +44,11 @@ def ctc_losses(log_probs: Tensor, frames: Tensor, labels: Tensor, lengths: Tenso
 
 
 @dataclass(frozen=True)
-class Spelled:
-    """The labels that were recognized in an utterance.
+class Hypothesis:
+    """The labels that were decoded from an utterance.
 
     Args:
-        labels: their numbers.
+        labels: their ids.
         frames: the frame in which each is likeliest, counted from 0, ascending.
         confidences: its probability there, in [0, 1].
     """
@@ -58,18 +58,18 @@ class Spelled:
     confidences: list[float]
 
 
-def best_path(log_probs: Tensor, frames: Tensor) -> list[Spelled]:
-    """Take the likeliest label of each frame, leave out repetitions, then blanks.
+def best_path(log_probs: Tensor, frames: Tensor) -> list[Hypothesis]:
+    """Greedy decoding: the likeliest label of each frame, without repetitions, then without blanks.
 
     Args:
         log_probs: (B, T, labels and blank).
-        frames: int64 (B,), how many frames are no padding.
+        frames: without padding, int64 (B,).
     """
     highest, labels = (values.cpu() for values in log_probs.float().max(2))
     return [_collapse(labels[i, :count], highest[i, :count].exp()) for i, count in enumerate(frames.tolist())]
 
 
-def _collapse(labels: Tensor, probabilities: Tensor) -> Spelled:
+def _collapse(labels: Tensor, probabilities: Tensor) -> Hypothesis:
     kept, frames, confidences = [], [], []
     before = BLANK
     for frame, (label, probability) in enumerate(zip(labels.tolist(), probabilities.tolist(), strict=True)):
@@ -81,4 +81,4 @@ def _collapse(labels: Tensor, probabilities: Tensor) -> Spelled:
             elif probability > confidences[-1]:
                 frames[-1], confidences[-1] = frame, probability
         before = label
-    return Spelled(kept, frames, confidences)
+    return Hypothesis(kept, frames, confidences)

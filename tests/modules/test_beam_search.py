@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from modules.beam_search import BOUNDARY, BeamSearch, Decoding
+from modules.beam_search import BeamSearch, Decoding
 from modules.networks.ctc import BLANK
+from modules.transcript import BOUNDARY
 from sextant.errors import InputError
 
 VOCABULARY = ["<blank>", BOUNDARY, *"ABCDE"]
@@ -58,13 +59,13 @@ def emissions(path: str, doubtful: dict[int, str] | None = None) -> Tensor:
     return (probabilities / probabilities.sum(-1, keepdim=True)).log()
 
 
-def spelled(labels: list[int]) -> str:
+def text(labels: list[int]) -> str:
     return "".join(VOCABULARY[label] for label in labels).replace(BOUNDARY, " ")
 
 
 def test_beam_without_language_model_finds_the_likeliest_labels_and_their_frames() -> None:
     (found,) = BeamSearch(VOCABULARY, Decoding(beam_size=20))(emissions("BB.A.DD_.C..A"), torch.tensor([13]))
-    assert spelled(found.labels) == "BAD CA"
+    assert text(found.labels) == "BAD CA"
     assert all("BB.A.DD_.C..A"[frame] != "." for frame in found.frames)
     assert found.frames == sorted(found.frames)
     assert all(confidence > 0.8 for confidence in found.confidences)
@@ -73,7 +74,7 @@ def test_beam_without_language_model_finds_the_likeliest_labels_and_their_frames
 def test_padding_is_not_decoded() -> None:
     log_probs = torch.cat([emissions("B.A"), emissions("CCC")], 1)
     (found,) = BeamSearch(VOCABULARY, Decoding(beam_size=20))(log_probs, torch.tensor([3]))
-    assert spelled(found.labels) == "BA"
+    assert text(found.labels) == "BA"
 
 
 def test_beam_adds_up_the_paths_that_the_best_path_leaves_out() -> None:
@@ -92,10 +93,10 @@ def test_language_model_corrects_a_word(arpa: str) -> None:
     heard = emissions("B.A.D._.C.E.B", {10: "E", 4: "E"})
     heard[0, 10] = emissions("A", {0: "E"})[0, 0]
     (plain,) = BeamSearch(VOCABULARY, Decoding(beam_size=50))(heard, torch.tensor([13]))
-    assert spelled(plain.labels) == "BAE CEB"
+    assert text(plain.labels) == "BAE CEB"
     rules = Decoding(beam_size=50, language_model=arpa, lm_weight=1.0)
     (found,) = BeamSearch(VOCABULARY, rules)(heard, torch.tensor([13]))
-    assert spelled(found.labels) == "BAD CAB"
+    assert text(found.labels) == "BAD CAB"
     assert found.frames == [0, 2, 4, 6, 8, 10, 12]
     assert found.confidences[2] == pytest.approx(0.45, abs=0.03)
 
@@ -104,7 +105,7 @@ def test_words_that_the_language_model_does_not_know_are_not_recognized(arpa: st
     (found,) = BeamSearch(VOCABULARY, Decoding(beam_size=50, language_model=arpa))(
         emissions("D.A.D"), torch.tensor([5])
     )
-    assert spelled(found.labels) in ("BAD", "CAB", "BED", "")
+    assert text(found.labels) in ("BAD", "CAB", "BED", "")
 
 
 def test_silence_is_no_word(arpa: str) -> None:
@@ -128,12 +129,12 @@ def test_rules_that_make_no_sense_are_refused(settings: dict, message: str) -> N
         Decoding(**settings)
 
 
-def test_pieces_of_words_have_no_language_model(arpa: str) -> None:
+def test_subwords_have_no_language_model(arpa: str) -> None:
     with pytest.raises(InputError, match="characters"):
         BeamSearch(["<blank>", BOUNDARY, "AB", "C"], Decoding(beam_size=5, language_model=arpa))
 
 
 def test_file_that_is_no_language_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.arpa").write_text("not an n-gram model\n")
-    with pytest.raises(InputError, match=r"bad\.arpa: no words that this model can spell"):
+    with pytest.raises(InputError, match=r"bad\.arpa: it has no words of this model's characters"):
         BeamSearch(VOCABULARY, Decoding(beam_size=5, language_model=str(tmp_path / "bad.arpa")))

@@ -19,11 +19,12 @@ from datamodules.speech.batching import Batching
 from datamodules.speech.log_mel import Features
 from datamodules.speech.subsets import Subsets
 from modules.conformer import SpeechRecognizer
-from modules.networks.ctc import Spelled, best_path, ctc_losses
+from modules.networks.conformer import ConformerArchitecture
+from modules.networks.ctc import ctc_losses
+from sextant.data_spec import DataSpec
 from sextant.errors import InputError
 
-TINY: dict[str, Any] = {"num_features": 16, "dim": 16, "num_heads": 2, "num_layers": 1}
-TINY |= {"feedforward_dim": 16, "kernel_size": 3, "dropout": 0.0}
+TINY = ConformerArchitecture(dim=16, num_heads=2, num_layers=1, feedforward_dim=16, kernel_size=3, dropout=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +56,10 @@ def test_measured_error_rates_and_loss_are_those_of_all_utterances_one_by_one(
     trained: Path, run: Any, librispeech: Path, cache: Path
 ) -> None:
     measured = run("test", "--ckpt_path=best").trainer.callback_metrics
-    model = SpeechRecognizer(**TINY).eval()
+    model = SpeechRecognizer(num_features=16, architecture=TINY).eval()
     checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
     model.load_state_dict(checkpoint["state_dict"])
-    model.vocabulary = checkpoint["vocabulary"]
+    model.data_spec = DataSpec.from_state_dict(checkpoint["data_spec"])
     data = LibriSpeech(
         str(librispeech),
         cache=str(cache),
@@ -67,19 +68,19 @@ def test_measured_error_rates_and_loss_are_those_of_all_utterances_one_by_one(
         batching=Batching(max_batch_ex=1),
     )
     data.setup("test")
-    losses, labels, said, heard = 0.0, 0, [], []
+    losses, labels, transcripts, recognized = 0.0, 0, [], []
     with torch.no_grad():
         for read in data.test_dataloader():
             batch = data.transform(read, training=False)
             log_probs, frames = model(*batch["features"])
             losses += ctc_losses(log_probs, frames, *batch["labels"]).sum().item()
             labels += batch["labels"][1].sum().item()
-            said += batch["text"]
-            heard.append(model.text(best_path(log_probs, frames)[0].labels))
-    assert len(said) == 4
+            transcripts += batch["text"]
+            recognized += model.transcribe(*batch["features"])
+    assert len(transcripts) == 4
     assert measured["test/loss"].item() == pytest.approx(losses / labels, rel=1e-4)
-    assert measured["test/wer"].item() == pytest.approx(word_error_rate(heard, said).item())
-    assert measured["test/cer"].item() == pytest.approx(char_error_rate(heard, said).item())
+    assert measured["test/wer"].item() == pytest.approx(word_error_rate(recognized, transcripts).item())
+    assert measured["test/cer"].item() == pytest.approx(char_error_rate(recognized, transcripts).item())
     assert measured["test/unalignable"] == 0
 
 
@@ -117,21 +118,9 @@ def test_decoding_may_differ_from_the_checkpoints(trained: Path, run: Any) -> No
     assert 0 <= measured["val/cer"] < 10
 
 
-def test_words_have_the_times_and_the_mean_confidence_of_their_labels() -> None:
-    model = SpeechRecognizer(**TINY)
-    model.vocabulary = ["<blank>", "\u2581", "A", "B", "\u2581CA", "B"]
-    spelled = Spelled([2, 3, 1, 3, 4, 5], [0, 2, 3, 5, 8, 9], [0.5, 1.0, 0.9, 0.25, 0.5, 1.0])
-    assert model.text(spelled.labels) == "AB B CAB"
-    assert model._words(spelled, 10.0, 0.04) == [
-        {"word": "AB", "start": 10.0, "end": 10.12, "confidence": 0.75},
-        {"word": "B", "start": 10.2, "end": 10.24, "confidence": 0.25},
-        {"word": "CAB", "start": 10.32, "end": 10.4, "confidence": 0.75},
-    ]
-
-
 def test_utterance_too_short_for_its_labels_is_left_out_counted_and_named() -> None:
     torch.manual_seed(0)
-    model = SpeechRecognizer(**TINY).eval()
+    model = SpeechRecognizer(num_features=16, architecture=TINY).eval()
     features = torch.randn(2, 40, 16)
     labels = torch.tensor([[2, 3, 4, 5, 6], [2, 2, 2, 2, 2]])
     both = {
@@ -140,9 +129,9 @@ def test_utterance_too_short_for_its_labels_is_left_out_counted_and_named() -> N
         "id": ["good", "bad"],
     }
     with pytest.warns(UserWarning, match="Too short for their labels, so left out of the loss: bad"):
-        loss, _, _ = model._step(both, model.train_metrics)
+        loss = model.step(both, model.train_metrics)["loss"]
     alone = {"features": (features[:1], torch.tensor([40])), "labels": (labels[:1], torch.tensor([5])), "id": ["good"]}
-    expected, _, _ = model._step(alone, model.val_metrics)
+    expected = model.step(alone, model.train_metrics.clone())["loss"]
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert model.train_metrics["unalignable"].compute() == 1
     assert model.train_metrics["loss"].compute() == pytest.approx(expected.item(), rel=1e-5)
@@ -152,14 +141,14 @@ def test_utterance_too_short_for_its_labels_is_left_out_counted_and_named() -> N
 
 
 def test_batch_of_nothing_but_too_short_utterances_costs_nothing() -> None:
-    model = SpeechRecognizer(**TINY)
+    model = SpeechRecognizer(num_features=16, architecture=TINY)
     batch = {
         "features": (torch.randn(1, 8, 16), torch.tensor([8])),
         "labels": (torch.tensor([[2, 3, 4, 5, 6]]), torch.tensor([5])),
         "id": ["bad"],
     }
     with pytest.warns(UserWarning, match="bad"):
-        loss, _, _ = model._step(batch, model.train_metrics)
+        loss = model.step(batch, model.train_metrics)["loss"]
     loss.backward()
     assert loss == 0
 
@@ -167,12 +156,13 @@ def test_batch_of_nothing_but_too_short_utterances_costs_nothing() -> None:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("--model.dim=18", r"model\.dim is 18; it must be a multiple of twice model\.num_heads \(2\)"),
-        ("--model.kernel_size=4", r"model\.kernel_size is 4; it must be odd"),
-        ("--model.dropout=1", r"model\.dropout is 1\.0"),
+        ("--model.architecture.dim=18", r"architecture\.dim is 18; it must be a multiple of twice .*num_heads \(2\)"),
+        ("--model.architecture.kernel_size=4", r"model\.architecture\.kernel_size is 4; it must be odd"),
+        ("--model.architecture.dropout=1", r"model\.architecture\.dropout is 1\.0"),
         ("--model.vocab_size=1", r"model\.vocab_size is 1"),
-        ("--model.num_layers=0", r"model\.num_layers is 0"),
-        ("--model.vocab_size=30", r"model\.vocab_size is 30, but the data has a vocabulary of 29"),
+        ("--model.architecture.num_layers=0", r"model\.architecture\.num_layers is 0"),
+        ("--model.num_features=20", r"model\.num_features is 20, but the data has 16 \(data\.features\.num_features\)"),
+        ("--model.vocab_size=30", r"model\.vocab_size is 30, but the data has 29 labels"),
         ("--model.decoding.language_model=x.arpa", "needs a beam"),
         ("--data.batching.max_batch_length=1", r"longer than the budget of 1: .*max_batch_length.*seconds"),
     ],
@@ -190,5 +180,5 @@ def test_predicting_needs_audio_and_a_checkpoint(trained: Path, run: Any, libris
 
 
 def test_checkpoint_of_another_alphabet_is_refused(trained: Path, run: Any) -> None:
-    with pytest.raises(InputError, match=r"another vocabulary.*number 3 is 'A' there and 'B' here"):
+    with pytest.raises(InputError, match=r"other data: its labels have 'A' for 3 where the data has 'B'"):
         run("validate", "--ckpt_path=best", "--data.tokenizer.alphabet= 'BACDEFGHIJKLMNOPQRSTUVWXYZ")

@@ -1,6 +1,7 @@
 """The Conformer: an utterance's result is its own."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,13 +9,15 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modules.networks.conformer import Conformer, LogProbabilities, Subsampling
+from modules.networks.conformer import Conformer, ConformerArchitecture, LogProbabilities, Subsampling
+
+TINY: dict[str, Any] = {"dim": 16, "num_heads": 2, "num_layers": 2, "feedforward_dim": 24, "kernel_size": 5}
 
 
 @pytest.fixture(scope="module")
 def network() -> Conformer:
     torch.manual_seed(0)
-    return Conformer(8, dim=16, num_heads=2, num_layers=2, feedforward_dim=24, kernel_size=5, dropout=0.1).eval()
+    return Conformer(8, ConformerArchitecture(**TINY, dropout=0.1)).eval()
 
 
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=5), st.integers(0, 9))
@@ -72,7 +75,7 @@ def test_subsampling_is_two_strided_convolutions() -> None:
 
 
 def test_each_part_of_the_network_is_trained(network: Conformer) -> None:
-    copy = Conformer(8, dim=16, num_heads=2, num_layers=2, feedforward_dim=24, kernel_size=5, dropout=0.0)
+    copy = Conformer(8, ConformerArchitecture(**TINY, dropout=0.0))
     encoded, _ = copy(torch.randn(2, 30, 8), torch.tensor([30, 21]))
     (encoded * torch.randn_like(encoded)).sum().backward()
     assert [name for name, p in copy.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modules.networks.ctc import BLANK, Spelled, best_path, ctc_losses, frames_needed
+from modules.networks.ctc import BLANK, Hypothesis, best_path, ctc_losses, frames_needed
 
 LABELS = st.lists(st.integers(1, 3), min_size=0, max_size=6)
 
@@ -18,7 +18,7 @@ def collapse(path: tuple[int, ...]) -> list[int]:
 
 
 @given(st.lists(LABELS, min_size=1, max_size=3), st.integers(0, 2))
-def test_frames_needed_is_the_shortest_path_that_spells_the_labels(batch: list[list[int]], padding: int) -> None:
+def test_frames_needed_is_the_length_of_the_shortest_path_of_the_labels(batch: list[list[int]], padding: int) -> None:
     width = max(1, *map(len, batch)) + padding
     padded = torch.tensor([labels + [1] * (width - len(labels)) for labels in batch], dtype=torch.int64)
     padded = padded.reshape(len(batch), width)
@@ -28,7 +28,7 @@ def test_frames_needed_is_the_shortest_path_that_spells_the_labels(batch: list[l
         assert count == len(labels) + repeated
 
 
-def test_loss_is_that_of_all_paths_that_spell_the_labels() -> None:
+def test_loss_is_that_of_all_paths_of_the_labels() -> None:
     log_probs = torch.randn(1, 4, 3).log_softmax(-1)
     paths = [path for path in itertools.product(range(3), repeat=4) if collapse(path) == [1, 1]]
     expected = -torch.logsumexp(torch.stack([log_probs[0, range(4), path].sum() for path in paths]), 0)
@@ -64,6 +64,6 @@ def test_best_path_collapses_repetitions_and_leaves_out_blanks(path: list[int], 
     assert found.confidences == pytest.approx([heights[frame].item() for frame in found.frames])
 
 
-def test_nothing_but_blanks_spells_nothing() -> None:
+def test_nothing_but_blanks_gives_no_labels() -> None:
     log_probs = torch.tensor([[[0.0, -9.0], [0.0, -9.0]]])
-    assert best_path(log_probs, torch.tensor([2])) == [Spelled([], [], [])]
+    assert best_path(log_probs, torch.tensor([2])) == [Hypothesis([], [], [])]
