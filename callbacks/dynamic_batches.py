@@ -1,18 +1,28 @@
-"""Say at the start of training what its dynamic batches are like."""
+"""The dynamic batches of the training data, reported at the start of training."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch.utils.data import DataLoader
 from typing_extensions import override
 
+from sextant.contracts import require
+from sextant.lightning_internals import datamodule_of
 from sextant.samplers.dynamic import DynamicBatchSampler
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@runtime_checkable
+class DynamicData(Protocol):
+    """Data in dynamic batches, with a budget of padded length."""
+
+    max_batch_length: float
 
 
 class DynamicBatches(Callback):
@@ -20,19 +30,27 @@ class DynamicBatches(Callback):
 
     TensorBoard gets the summary as text and, as an image, the histogram of the lengths with the edges of the batches.
     Streams, whose lengths are not known beforehand, are not reported.
+
+    Raises:
+        InputError: in ``setup``: the data is no :class:`DynamicData`.
     """
 
     @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        require(datamodule_of(trainer), DynamicData, self)
+
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        sampler = getattr(trainer.train_dataloader, "sampler", None)
+        loader = trainer.train_dataloader
+        sampler = loader.sampler if isinstance(loader, DataLoader) else None
         if not trainer.is_global_zero or not isinstance(sampler, DynamicBatchSampler):
             return
         summary = sampler.describe()
         rank_zero_info(f"An epoch has {summary}.")
         if isinstance(trainer.logger, TensorBoardLogger):
-            board = trainer.logger.experiment
-            board.add_text("batches/summary", str(summary), trainer.global_step)
-            board.add_figure("batches/lengths", draw_lengths(sampler), trainer.global_step)
+            writer = trainer.logger.experiment
+            writer.add_text("batches/summary", str(summary), trainer.global_step)
+            writer.add_figure("batches/lengths", draw_lengths(sampler), trainer.global_step)
 
 
 def draw_lengths(sampler: DynamicBatchSampler) -> "Figure":

@@ -85,8 +85,8 @@ class SpeechRecognizer(BaseModule):
         features = spec.input_sizes.get("num_features", self.num_features)
         if features != self.num_features:
             raise InputError(
-                f"model.num_features is {self.num_features}, but the data has {features} (data.features.num_features). Give "
-                "both the same."
+                f"model.num_features is {self.num_features}, but the data has {features} "
+                "(data.features.num_features). Give both the same."
             )
 
     @override

@@ -5,7 +5,6 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,15 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, MetricCollection
 from typing_extensions import override
 
 from callbacks import batch_length_finder
-from callbacks.batch_length_finder import BatchLengthFinder, PeakMemory, largest_fitting
-from datamodules.librispeech import LibriSpeech
+from callbacks.batch_length_finder import BatchLengthFinder
 from modules.conformer import SpeechRecognizer
+from sextant import memory
 from sextant.errors import InputError
-from sextant.memory import STATUS
 from sextant.optimization import Optimization
-from tests.datamodules import speech_data
 from train import main
 
 LEAST, MOST = 64.0, 10_000.0
@@ -77,7 +74,7 @@ class Hungry(LightningModule):
         self.weight = nn.Parameter(torch.ones(1))
         self.ballast = nn.Parameter(torch.ones(2**18 * ballast))
         self.norm = nn.BatchNorm1d(1)
-        self.mean = MeanMetric()
+        self.train_metrics = MetricCollection({"loss": MeanMetric()})
         self.optimization = Optimization(torch.optim.Adam)
         self.fails = fails
 
@@ -85,8 +82,7 @@ class Hungry(LightningModule):
     def setup(self, stage: str) -> None:
         self.stage = stage
 
-    @override
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+    def step(self, batch: Tensor, metrics: MetricCollection) -> dict[str, Tensor]:
         assert self.stage == "fit"
         assert self.training
         assert torch.is_grad_enabled()
@@ -95,7 +91,12 @@ class Hungry(LightningModule):
         block = torch.ones(int(batch.item() * 2**18))
         assert len({random.random(), np.random.rand(), torch.rand(1).item()}) == 3
         loss = (self.weight * block.mean() + self.norm(torch.rand(4, 1))).sum() + self.ballast.sum()
-        self.mean.update(loss.detach())
+        metrics["loss"].update(loss.detach())
+        return {"loss": loss}
+
+    @override
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        loss = self.step(batch, self.train_metrics)["loss"]
         self.log("loss", loss)
         return loss
 
@@ -121,55 +122,6 @@ def find(finder: BatchLengthFinder, module: LightningModule | None = None, data:
     data = data or Blocks()
     fit(0, module or Hungry(), data, finder)
     return data.max_batch_length
-
-
-# The search
-
-
-@pytest.mark.parametrize("tolerance", [0.01, 0.05, 0.3])
-@pytest.mark.parametrize("constant", [0.0, 0.3, 0.9])
-@pytest.mark.parametrize("truth", [33.0, 1000.0, 9999.0])
-def test_found_budget_is_within_the_tolerance_and_much_more_than_there_is_was_never_asked_for(
-    truth: float, constant: float, tolerance: float
-) -> None:
-    asked = []
-
-    def load(budget: float) -> float:
-        asked.append(budget)
-        return constant + (1 - constant) * budget / truth
-
-    found = largest_fitting(load, 8.0, 1e6, tolerance)
-    assert (1 - tolerance) * truth <= found <= truth
-    assert load(max(asked)) <= (1 + tolerance) * 1.001
-    assert found in asked
-
-
-def test_memory_that_grows_with_the_square_and_memory_without_a_known_end_are_searched_as_well() -> None:
-    assert 950 <= largest_fitting(lambda budget: (budget / 1000) ** 2, 30.0, 1e6, 0.05) <= 1000
-    asked = []
-
-    def load(budget: float) -> float:
-        asked.append(budget)
-        return 0.0 if budget <= 1000 else float("inf")
-
-    assert 950 <= largest_fitting(load, 30.0, 1e6, 0.05) <= 1000
-    assert asked[:7] == [30, 60, 120, 240, 480, 960, 1920]
-    assert len(asked) <= 12
-
-
-def test_search_begins_with_the_least_and_ends_with_the_most() -> None:
-    least = 8.123456789
-    assert largest_fitting(lambda budget: 1.001, least, 100.0, 0.05) == 0
-    assert largest_fitting(lambda budget: 1.0 if budget == least else 1.001, least, 100.0, 0.05) == least
-    assert largest_fitting(lambda budget: 0.2, least, 9.87654321, 0.05) == 9.87654321
-    assert largest_fitting(lambda budget: 0.2, least, least, 0.05) == least
-
-
-def test_search_is_bounded_where_memory_is_always_just_full() -> None:
-    asked = []
-    largest_fitting(lambda budget: asked.append(budget) or 1.0, 8.0, 1e9, 0.01)  # type: ignore[func-returns-value]
-    assert len(asked) == 20
-    assert asked == sorted(set(asked))
 
 
 # The memory of steps
@@ -226,20 +178,6 @@ def test_processes_agree_on_the_smallest_budget(monkeypatch: pytest.MonkeyPatch)
         find(BatchLengthFinder(LIMIT))
 
 
-def test_memory_between_blocks_that_are_in_use_is_given_back() -> None:
-    def resident() -> float:
-        (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS")]
-        return int(line.split()[1]) / 2**10
-
-    PeakMemory(torch.device("cpu"))
-    before = resident()
-    torch.ones(10 * 2**18)  # after this, the C library by default keeps blocks of up to 10 MB
-    blocks = [torch.ones(8 * 2**18) for _ in range(50)]
-    del blocks[:-1]
-    # Not 8 MB to the letter: gaps in the heap, which earlier tests may have left, are filled first and are kept.
-    assert resident() - before < 100
-
-
 # What is left behind
 
 
@@ -255,8 +193,9 @@ class Snapshot(Callback):
         state |= {f"gradient of {name}": value.grad for name, value in pl_module.named_parameters()}
         state |= {"torch": torch.get_rng_state(), "numpy": str(np.random.get_state()), "python": random.getstate()}
         assert isinstance(pl_module, Hungry)
-        state |= {"updates": pl_module.mean._update_count, "sum": pl_module.mean.mean_value.clone()}
-        state |= {"logged": dict(trainer.callback_metrics), "training": pl_module.training, "log": pl_module.log}
+        loss = pl_module.train_metrics["loss"]
+        state |= {"updates": loss.update_count} | {name: value.clone() for name, value in loss.metric_state.items()}
+        state |= {"logged": dict(trainer.callback_metrics), "training": pl_module.training}
         self.taken.append(state)
 
 
@@ -270,7 +209,7 @@ def test_search_changes_the_budget_and_nothing_else() -> None:
     assert old["logged"] == {}
     for key, value in old.items():
         assert torch.equal(value, new[key]) if isinstance(value, Tensor) else value == new[key], key
-    assert module.mean._update_count == 2  # of the run
+    assert module.train_metrics["loss"].update_count == 2  # of the run
 
 
 # What cannot be done
@@ -297,7 +236,9 @@ def test_limit_has_to_be_given_without_a_gpu() -> None:
 
 
 def test_data_without_a_budget_is_named() -> None:
-    with pytest.raises(InputError, match="LightningDataModule has no max_batch_length"):
+    with pytest.raises(
+        InputError, match=r"BatchLengthFinder cannot be used with LightningDataModule, which has no .*max_batch_length"
+    ):
         find(BatchLengthFinder(LIMIT), data=LightningDataModule())
 
 
@@ -312,85 +253,12 @@ def test_longest_example_that_does_not_fit_is_an_error_with_its_length_and_memor
 def test_memory_that_cannot_be_measured_is_an_error(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_length_finder, "CLEAR_REFS", tmp_path / place)
-    with pytest.raises(InputError, match=r"cannot be measured here .*give the data its max_batch_length"):
-        find(BatchLengthFinder(LIMIT))
-
-
-def test_c_library_that_keeps_freed_memory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_length_finder.ctypes, "CDLL", lambda name: SimpleNamespace())
-    with pytest.raises(InputError, match=r"cannot be measured here .*mallopt"):
+    monkeypatch.setattr(memory, "CLEAR_REFS", tmp_path / place)
+    with pytest.raises(InputError, match=r"^BatchLengthFinder: .*cannot be measured here .*give max_batch_length"):
         find(BatchLengthFinder(LIMIT))
 
 
 # Speech
-
-
-@pytest.fixture(scope="module")
-def make(librispeech: Path, cache: Path) -> Callable[..., LibriSpeech]:
-    """The DataModule on the small data set, set up for training."""
-
-    def make(**options: Any) -> LibriSpeech:
-        subsets: dict[str, Any] = {"train": ["train-small"], "val": ["dev-small"]}
-        data = speech_data.librispeech(
-            root=str(librispeech), cache=str(cache), **{"max_batch_length": 6.0} | subsets | options
-        )
-        data.setup("fit")
-        return data
-
-    return make
-
-
-@pytest.mark.parametrize("options", [{}, {"quadratic": 1.5}, {"max_batch_ex": 3}, {"speeds": []}])
-def test_range_of_budgets_begins_where_all_utterances_fit_and_ends_where_batches_grow_no_more(
-    make: Callable[..., LibriSpeech], options: dict[str, Any]
-) -> None:
-    def batches(budget: float) -> list[list[int]]:
-        return list(make(max_batch_length=budget, padding=0.0, **options).training_batches(seed=0))
-
-    least, most = make(**options).batch_length_range
-    assert sorted(index for batch in batches(least) for index in batch) == list(range(14))
-    with pytest.raises(InputError, match="longer than the budget"):
-        batches(0.999 * least)
-    largest = options.get("max_batch_ex", 14)
-    assert max(map(len, batches(most))) == largest
-    assert most == pytest.approx(largest * least)
-    assert batches(most) == batches(2 * most)
-
-
-def test_probes_are_the_batches_that_take_the_most_at_the_slowest_speed(make: Callable[..., LibriSpeech]) -> None:
-    data = make(max_batch_length=6.0, padding=0.0)
-    seconds = 0.9 * data.training_seconds()
-    batches = [sorted(batch) for batch in data.training_batches(seed=0)]
-    probes = list(data.probe_batches(6.0, torch.device("cpu")))
-    assert 1 <= len(probes) <= 3
-    assert all(sorted(probe["index"].tolist()) in batches for probe in probes)
-    for power in (0, 1, 2):
-        most, probed = (
-            max(len(batch) * seconds[batch].max() ** power for batch in of)
-            for of in (batches, [probe["index"].tolist() for probe in probes])
-        )
-        assert probed == most
-    for probe in probes:
-        features, frames = probe["features"]
-        slowed = seconds[probe["index"]] / 0.9
-        assert np.abs(frames.numpy() - (slowed - 0.032) / 0.01).max() <= 2
-        assert features.shape[1] == frames.max()
-        assert {"features", "labels", "text", "id", "index"} <= probe.keys()
-    assert data.max_batch_length == 6.0
-
-
-def test_position_holds_a_budget_that_was_found_until_another_one_is_given(make: Callable[..., LibriSpeech]) -> None:
-    data = make()
-    assert data.state_dict() == {"epoch": 0, "done": []}
-    data.max_batch_length = 7.5
-    state = data.state_dict()
-    for given, used in ((6.0, 7.5), (5.0, 5.0)):
-        again = make(max_batch_length=given)
-        again.load_state_dict(state)
-        assert again.max_batch_length == used
-    data.load_state_dict({"epoch": 0, "done": []})
-    assert data.max_batch_length == 6.0
 
 
 @pytest.fixture(scope="module")
@@ -450,11 +318,9 @@ def test_resumed_run_goes_on_with_the_found_budget_without_looking_for_it_again(
     step, taken = SpeechRecognizer.training_step, []
 
     def break_in_second_epoch(module: SpeechRecognizer, batch: Any, batch_idx: int) -> Tensor:
-        # Probes are no steps of the run: their module is not the Trainer's.
-        if module is module.trainer.lightning_module:
-            taken.append(batch_idx)
-            if len(taken) == len(found.datamodule.train_dataloader()) + 4:
-                raise KeyError("broken")
+        taken.append(batch_idx)
+        if len(taken) == len(found.datamodule.train_dataloader()) + 4:
+            raise KeyError("broken")
         return step(module, batch, batch_idx)
 
     with monkeypatch.context() as patch:

@@ -3,11 +3,14 @@
 import multiprocessing
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from sextant import memory
+from sextant.errors import InputError
+from sextant.memory import PeakMemory
 
 CPU = torch.device("cpu")
 
@@ -60,3 +63,35 @@ def test_available_memory_is_unlimited_where_the_system_does_not_tell(monkeypatc
     monkeypatch.setattr(memory, "MEMORY", Path("/nowhere"))
     assert memory.available_memory(CPU) == float("inf")
     assert memory.available_memory(torch.device("meta")) == float("inf")
+
+
+def test_peak_is_that_of_the_blocks_in_use_above_those_before() -> None:
+    before = torch.ones(20 * 2**18)
+    measured = PeakMemory(torch.device("cpu"))
+    assert measured.peak() < 12
+    block = torch.ones(50 * 2**18)
+    del block
+    assert 49 <= measured.peak() < 62  # but for gaps in the heap
+    measured.reset()
+    assert measured.peak() < 12
+    assert len(before) == 20 * 2**18
+
+
+def test_memory_between_blocks_that_are_in_use_is_given_back() -> None:
+    def resident() -> float:
+        (line,) = [line for line in memory.STATUS.read_text().splitlines() if line.startswith("VmRSS")]
+        return int(line.split()[1]) / 2**10
+
+    PeakMemory(torch.device("cpu"))
+    before = resident()
+    torch.ones(10 * 2**18)  # after this, the C library by default keeps blocks of up to 10 MB
+    blocks = [torch.ones(8 * 2**18) for _ in range(50)]
+    del blocks[:-1]
+    # Not 8 MB to the letter: gaps in the heap, which earlier tests may have left, are filled first and are kept.
+    assert resident() - before < 100
+
+
+def test_c_library_that_keeps_freed_memory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: SimpleNamespace())
+    with pytest.raises(InputError, match=r"cannot be measured here .*mallopt"):
+        PeakMemory(torch.device("cpu"))
