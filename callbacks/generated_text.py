@@ -39,11 +39,11 @@ class GeneratedText(FirstValidationBatch):
         require(pl_module, TextGenerator, self)
 
     @override
-    def show(self, trainer: Trainer, outputs: Any, batch: Any, board: Any, step: int) -> None:
+    def show(self, trainer: Trainer, outputs: Any, batch: Any, writer: Any, step: int) -> None:
         if trainer.state.fn == "fit":
             module = require(trainer.lightning_module, TextGenerator, self)
             texts = [module.generate(prompt, seed) for seed, prompt in enumerate(self.prompts)]
-            add_text(board, "val/text", texts, step)
+            add_text(writer, "val/text", texts, step)
 
     @override
     def on_predict_batch_end(
@@ -62,7 +62,7 @@ class GeneratedText(FirstValidationBatch):
             add_text(trainer.logger.experiment, "predict/text", texts, batch_idx)
 
 
-def add_text(board: Any, tag: str, texts: list[str], step: int) -> None:
-    """Write texts to the board one below the other, as they are."""
+def add_text(writer: Any, tag: str, texts: list[str], step: int) -> None:
+    """Add texts one below the other, as they are."""
     # It reads Markdown, in which four spaces at the start of a line keep text as it is.
-    board.add_text(tag, "\n\n---\n\n".join("    " + text.replace("\n", "\n    ") for text in texts), step)
+    writer.add_text(tag, "\n\n---\n\n".join("    " + text.replace("\n", "\n    ") for text in texts), step)

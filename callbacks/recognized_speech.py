@@ -42,7 +42,7 @@ class RecognizedSpeech(FirstValidationBatch):
         require(pl_module, Transcriber, self)
 
     @override
-    def show(self, trainer: Trainer, outputs: Any, batch: dict[str, Any], board: Any, step: int) -> None:
+    def show(self, trainer: Trainer, outputs: Any, batch: dict[str, Any], writer: Any, step: int) -> None:
         module = require(trainer.lightning_module, Transcriber, self)
         features, lengths = batch["features"]
         shown = np.unique(np.linspace(0, len(features) - 1, self.count).round().astype(int)).tolist()
@@ -53,7 +53,7 @@ class RecognizedSpeech(FirstValidationBatch):
             [batch["text"][i] for i in shown],
             module.transcribe(features[shown], lengths[shown]),
         )
-        board.add_figure("val/speech", figure, step)
+        writer.add_figure("val/speech", figure, step)
 
 
 def draw_utterances(

@@ -1,4 +1,4 @@
-"""Adagrad with one sum for each row of an embedding table."""
+"""Row-wise Adagrad: one accumulator for each row of an embedding table."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +10,11 @@ from typing_extensions import override
 
 
 class RowWiseAdagrad(Optimizer):
-    """Adagrad whose rate is the same for all features of a row: it keeps one number a row.
+    """Adagrad with one accumulator for each row, so that all features of a row have the same learning rate.
 
     The formula is that of FBGEMM's ``EXACT_ROWWISE_ADAGRAD``, so that a table learns the same with and without
-    sharding, unless its columns are cut: then each part of a row has a number of its own. For a row ``w`` with gradient
-    ``g`` of D features: ``s += sum(g^2) / D``, ``w -= lr * g / (sqrt(s) + eps)``. In contrast to
+    sharding, except where its columns are sharded: then each part of a row has an accumulator of its own. For a row
+    ``w`` with gradient ``g`` of D features: ``s += sum(g^2) / D``, ``w -= lr * g / (sqrt(s) + eps)``. In contrast to
     ``torchrec.optim.RowWiseAdagrad`` it takes sparse gradients, and then touches the rows of the batch only.
 
     Args:
@@ -43,12 +43,12 @@ class RowWiseAdagrad(Optimizer):
         state = self.state[table]
         if "sum" not in state:
             state["sum"] = table.new_zeros(len(table), 1)
-        sums = state["sum"]
+        accumulator = state["sum"]
         if not gradient.is_sparse:
-            sums += gradient.square().mean(1, keepdim=True)
-            table.addcdiv_(gradient, sums.sqrt().add_(eps), value=-lr)
+            accumulator += gradient.square().mean(1, keepdim=True)
+            table.addcdiv_(gradient, accumulator.sqrt().add_(eps), value=-lr)
             return
         gradient = gradient.coalesce()
         rows, values = gradient.indices()[0], gradient.values()
-        sums.index_add_(0, rows, values.square().mean(1, keepdim=True))
-        table.index_add_(0, rows, values / sums[rows].sqrt().add_(eps), alpha=-lr)
+        accumulator.index_add_(0, rows, values.square().mean(1, keepdim=True))
+        table.index_add_(0, rows, values / accumulator[rows].sqrt().add_(eps), alpha=-lr)

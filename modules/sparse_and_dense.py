@@ -13,10 +13,10 @@ from sextant.errors import InputError
 
 
 class SparseAndDense(Optimizer):
-    """Step two optimizers together.
+    """Two optimizers that are stepped together.
 
-    The state is kept by the names of the parameters, so that it does not depend on their order, nor on which of the
-    tables are optimized elsewhere.
+    The optimizer state is kept by the names of the parameters, so that it depends neither on their order nor on which
+    of the tables are optimized elsewhere.
 
     Args:
         sparse: of the tables. Its groups get the ``name`` "sparse": a strategy that optimizes tables by itself takes
@@ -44,10 +44,10 @@ class SparseAndDense(Optimizer):
         self.dense.step()
         return loss
 
-    def _numbered(self, optimizer: Optimizer) -> Iterator[tuple[int, str]]:
-        """The names of an optimizer's parameters with the numbers that its state knows them by."""
+    def _named_indices(self, optimizer: Optimizer) -> Iterator[tuple[int, str]]:
+        """For each parameter of an optimizer its index, which is its key in the state, and its name."""
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
-        return ((number, self._names[parameter]) for number, parameter in enumerate(parameters))
+        return ((index, self._names[parameter]) for index, parameter in enumerate(parameters))
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -55,14 +55,14 @@ class SparseAndDense(Optimizer):
         state: dict[str, Any] = {}
         groups: list[dict[str, Any]] = []
         for optimizer in (self.sparse, self.dense):
-            numbered = optimizer.state_dict()
-            state |= {name: numbered["state"][i] for i, name in self._numbered(optimizer) if i in numbered["state"]}
-            groups += [{k: v for k, v in group.items() if k != "params"} for group in numbered["param_groups"]]
+            own = optimizer.state_dict()
+            state |= {name: own["state"][i] for i, name in self._named_indices(optimizer) if i in own["state"]}
+            groups += [{k: v for k, v in group.items() if k != "params"} for group in own["param_groups"]]
         return {"state": state, "param_groups": groups}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the state over.
+        """Load a state.
 
         Raises:
             InputError: it is of other parameters.
@@ -70,11 +70,11 @@ class SparseAndDense(Optimizer):
         state = dict(state_dict["state"])
         groups = iter(state_dict["param_groups"])
         for optimizer in (self.sparse, self.dense):
-            numbered = {i: state.pop(name) for i, name in self._numbered(optimizer) if name in state}
-            # Another kind of optimizer than that of the checkpoint has settings that are not in there.
+            by_index = {i: state.pop(name) for i, name in self._named_indices(optimizer) if name in state}
+            # An optimizer of another class than the checkpoint's has settings that are not in there.
             own = optimizer.state_dict()["param_groups"]
-            taken = [{**group, **next(groups), "params": group["params"]} for group in own]
-            optimizer.load_state_dict({"state": numbered, "param_groups": taken})
+            loaded = [{**group, **next(groups), "params": group["params"]} for group in own]
+            optimizer.load_state_dict({"state": by_index, "param_groups": loaded})
             # The groups of an optimizer are new dictionaries after this.
         self.param_groups = [*self.sparse.param_groups, *self.dense.param_groups]
         if state:
@@ -84,7 +84,7 @@ class SparseAndDense(Optimizer):
 
 
 class SparseAndDenseSchedule(LRScheduler):
-    """Step the schedules of both optimizers together.
+    """The schedules of both optimizers, stepped together.
 
     Args:
         optimizer: the two optimizers.

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules as every module uses them."""
+"""Optimizers, parameter groups and learning-rate schedules of every module."""
 
 import math
 import sys
@@ -19,12 +19,12 @@ NEVER = sys.maxsize  # epochs between two steps of a schedule that Lightning lea
 
 
 class RunSchedule(LRScheduler):
-    """A schedule that spans the run, stepped once per optimizer step.
+    """A learning-rate schedule over the whole run, stepped once per optimizer step.
 
     :class:`Optimization` sets ``total_steps`` to the Trainer's number of steps.
 
     Args:
-        optimizer: its learning rates are the peaks.
+        optimizer: its learning rates are the peak rates.
         total_steps: number of steps of the run.
     """
 
@@ -32,11 +32,11 @@ class RunSchedule(LRScheduler):
         self.total_steps = total_steps
         super().__init__(optimizer)
 
-    #: What makes the shape of the schedule. It is configuration; only the position in it is state.
+    #: The attributes that give the schedule its shape. They are configuration, so not part of its state.
     shape: tuple[str, ...] = ("total_steps",)
 
     def factor(self, step: int) -> float:
-        """The rate at a step (0 is the first one), as a share of the peak."""
+        """The learning rate at a step (the first is 0), as a fraction of the peak rate."""
         raise NotImplementedError
 
     @override
@@ -49,15 +49,15 @@ class RunSchedule(LRScheduler):
 
 
 class WarmupCosine(RunSchedule):
-    """Linear warm-up, then half a cosine down to a share of the peak.
+    """Linear warm-up, then cosine annealing.
 
     Source: Loshchilov and Hutter 2017 (https://arxiv.org/abs/1608.03983) without restarts; warm-up as in
     Goyal et al. 2017 (https://arxiv.org/abs/1706.02677).
 
     Args:
-        optimizer: its learning rates are the peaks.
-        warmup: share of all steps in which the rate rises linearly, between 0 and 1.
-        final: the rate after the last step, as a share of the peak.
+        optimizer: its learning rates are the peak rates.
+        warmup: fraction of all steps in which the rate rises linearly, between 0 and 1.
+        final: the rate after the last step, as a fraction of the peak rate.
         total_steps: number of steps of the run.
     """
 
@@ -78,13 +78,13 @@ class WarmupCosine(RunSchedule):
 
 
 class PolynomialDecay(RunSchedule):
-    """Down to zero by a power of what is left of the run.
+    """Polynomial decay to zero: a power of the fraction of the run that is left.
 
     Source: Liu et al. 2015 (https://arxiv.org/abs/1506.04579), "poly" in Chen et al. 2017.
 
     Args:
-        optimizer: its learning rates are the peaks.
-        power: 1 is a straight line; a lower one keeps the rate up for longer.
+        optimizer: its learning rates are the peak rates.
+        power: 1 decays linearly; a lower one keeps the rate high for longer.
         total_steps: number of steps of the run.
 
     Raises:
@@ -105,12 +105,12 @@ class PolynomialDecay(RunSchedule):
 
 
 def parameter_groups(network: nn.Module, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
-    """Split parameters into those with weight decay and those without.
+    """Parameter groups with and without weight decay.
 
     Args:
         network: whose parameters.
-        decay_norm_and_bias: True puts all into one group. False takes weight decay from everything with one
-            dimension or none: biases and the scales of normalization (He et al. 2019,
+        decay_norm_and_bias: True puts all into one group. False makes a second group, without weight decay, of those
+            with one dimension or none: biases and the scales of normalization (He et al. 2019,
             https://arxiv.org/abs/1812.01187, section 3.1).
     """
     trained = [p for p in network.parameters() if p.requires_grad]
@@ -124,16 +124,16 @@ def parameter_groups(network: nn.Module, decay_norm_and_bias: bool) -> list[dict
 
 @dataclass(frozen=True)
 class Optimization:
-    """How a module is optimized: what makes its optimizer and its learning-rate schedule.
+    """What makes a module's optimizer and its learning-rate schedule.
 
-    A copy of a module (for an average of its weights, say) shares this object: what the command line hands over as
-    ``optimizer`` holds on to the whole command line, the Trainer included.
+    A deep copy of a module shares this object: what the command line gives as ``optimizer`` refers to the whole command
+    line, the Trainer included, which must not be copied.
 
     Args:
         optimizer: makes the optimizer from parameter groups.
         scheduler: makes the schedule from the optimizer. A :class:`RunSchedule` is stepped with the optimizer and
             spans the run; a ``ReduceLROnPlateau`` is stepped with each validation (:class:`PlateauStep`); any other at
-            the end of each epoch, as torch's documentation has it.
+            the end of each epoch, as in torch's documentation.
     """
 
     optimizer: OptimizerCallable

@@ -1,7 +1,7 @@
 """The loss over a large vocabulary, without the logits of a whole batch.
 
 torch 2.14 has a chunked ``linear_cross_entropy`` too. In bfloat16 it also returns the loss in bfloat16, which is off by
-0.05 at a loss of 10 and no ground for a perplexity; this one returns it in float32, at the same speed.
+0.05 at a loss of 10, too much for a perplexity; this one returns it in float32, at the same speed.
 """
 
 from typing import Any
@@ -20,9 +20,9 @@ def linear_cross_entropy(features: Tensor, output: nn.Linear, target: Tensor, ch
 
     Args:
         features: float (N, D).
-        output: layer from D to the number of words V.
+        output: layer from D to V classes.
         target: int64 (N,), between 0 and V - 1.
-        chunk: rows at a time; 0 for all at once, which needs several times N x V numbers of memory.
+        chunk: rows at a time; 0 for all at once, which takes memory for several times N x V values.
 
     Returns:
         The mean over N, float32 ().
@@ -31,8 +31,8 @@ def linear_cross_entropy(features: Tensor, output: nn.Linear, target: Tensor, ch
     if not torch.is_grad_enabled():
         with torch.autocast(device, enabled=False):
             losses = [
-                F.cross_entropy(output(some.float()), right, reduction="sum")
-                for some, right in zip(
+                F.cross_entropy(output(rows.float()), targets, reduction="sum")
+                for rows, targets in zip(
                     features.split(chunk or len(target)), target.split(chunk or len(target)), strict=True
                 )
             ]
@@ -44,7 +44,7 @@ def linear_cross_entropy(features: Tensor, output: nn.Linear, target: Tensor, ch
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Compute the gradients together with the loss, while a chunk's logits are there, so that none is computed twice.
+    """The loss and its gradients in one pass, while a chunk's logits are in memory, so that none is computed twice.
 
     The idea is that of Hsu et al. 2024 (Liger Kernel, https://arxiv.org/abs/2410.10989, section 3.2).
     """
@@ -66,7 +66,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             features_gradient = torch.empty_like(x, dtype=full)
             weight_gradient = torch.zeros_like(w, dtype=full)
             bias_gradient = None if bias is None else torch.zeros_like(bias, dtype=full)
-            # The same memory for each chunk: to ask for it anew would cost as much as the arithmetic.
+            # The same memory for each chunk: to allocate it again would cost as much as the arithmetic.
             all_logits = torch.empty(rows, len(w), device=x.device, dtype=full)
             all_low = all_logits if dtype == full else torch.empty_like(all_logits, dtype=dtype)
             part = weight_gradient if dtype == full else torch.empty_like(w)
@@ -83,7 +83,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 loss -= logits.gather(1, right).sum()
                 total = logits.exp_().sum(1, keepdim=True)
                 loss += total.log().sum()
-                # The gradient of the logits: the probabilities, less 1 at the right word.
+                # The gradient of the logits: the probabilities, less 1 at the target.
                 logits /= total
                 logits.scatter_add_(1, right, -torch.ones_like(right, dtype=full))
                 if bias_gradient is not None:

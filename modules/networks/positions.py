@@ -1,4 +1,4 @@
-"""Positions in a sequence, as attention is told them."""
+"""Positional encodings: sinusoidal and rotary."""
 
 import math
 
@@ -22,7 +22,7 @@ def sinusoids(positions: Tensor, size: int) -> Tensor:
 
 
 def rotate(x: Tensor, positions: Tensor) -> Tensor:
-    """Rotary positions: turn pairs of features by angles that grow with the position.
+    """Rotary positions: rotate pairs of features by angles that grow with the position.
 
     Source: Su et al. 2021 (https://arxiv.org/abs/2104.09864); feature ``i`` is paired with ``i + size / 2``.
 

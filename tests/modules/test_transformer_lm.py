@@ -12,7 +12,6 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ReduceLROnPlateau
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from callbacks.generated_text import GeneratedText
 from datamodules.wikitext2 import WikiText2
 from modules.networks.transformer import TransformerArchitecture
 from modules.transformer_lm import Generation, WordLanguageModel
@@ -187,11 +186,6 @@ def test_schedule_that_watches_an_unknown_metric_is_an_error_that_names_those_th
     trainer = Trainer(default_root_dir=tmp_path, fast_dev_run=True, accelerator="cpu", enable_progress_bar=False)
     with pytest.raises(InputError, match=r"monitor is 'val/los'; a validation measures val/loss, "):
         trainer.fit(model, data)
-
-
-def test_text_of_validations_needs_a_prompt() -> None:
-    with pytest.raises(InputError, match="each needs a word"):
-        GeneratedText(prompts=["word1", " "])
 
 
 def test_settings_of_generation_are_checked() -> None:

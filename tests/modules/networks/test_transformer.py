@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from modules.networks.positions import rotate, sinusoids
 from modules.networks.transformer import CausalTransformer, Dropout, KeyValueCache, TransformerArchitecture
 
 SIZES: dict[str, Any] = {"embedding_dim": 16, "num_heads": 2, "num_layers": 3, "feedforward_dim": 24}
@@ -96,20 +95,6 @@ def test_order_of_the_tokens_matters(form: str) -> None:
     turned = tokens().clone()
     turned[:, :8] = turned[:, :8].flip(1)
     assert not torch.allclose(model(tokens())[:, 8], model(turned)[:, 8], atol=1e-3)
-
-
-def test_rotary_attention_depends_on_distances_alone() -> None:
-    query, key = torch.randn(2, 1, 1, 1, 16)
-    at = [
-        (rotate(query, torch.tensor([a])) * rotate(key, torch.tensor([b]))).sum() for a, b in ((3.0, 1.0), (40.0, 38.0))
-    ]
-    torch.testing.assert_close(at[0], at[1], rtol=1e-4, atol=1e-4)
-    other = (rotate(query, torch.tensor([3.0])) * rotate(key, torch.tensor([2.0]))).sum()
-    assert not torch.isclose(at[0], other, rtol=1e-3)
-
-
-def test_sinusoids_have_length_half_their_size() -> None:
-    assert torch.allclose(sinusoids(torch.arange(5.0), 8).square().sum(1), torch.tensor(4.0))
 
 
 def test_tied_output_is_the_embedding() -> None:
