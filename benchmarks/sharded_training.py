@@ -44,6 +44,7 @@ from benchmarks.runner import (
 from benchmarks.steps import Clock, StepClock, make, shared_trainer
 from datamodules.criteo import Criteo
 from modules.dlrm import ClickPredictor
+from modules.networks.dlrm import DLRMArchitecture
 from modules.row_wise_adagrad import RowWiseAdagrad
 from sextant.cli.command import run_command
 from sextant.memory import peak_memory
@@ -60,9 +61,7 @@ def run_trainer(args: argparse.Namespace, data: Criteo, clock: Clock, folder: Pa
     """Train one block with the Trainer."""
     torch.manual_seed(0)
     model = ClickPredictor(
-        embedding_dim=args.dim,
-        bottom=args.bottom,
-        top=args.top,
+        architecture=DLRMArchitecture(args.dim, tuple(args.bottom), tuple(args.top)),
         sparse_optimizer=lambda tables: RowWiseAdagrad(tables, lr=SPARSE_RATE),
         optimizer=lambda dense: torch.optim.Adam(dense, lr=DENSE_RATE),
     )

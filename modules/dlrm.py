@@ -1,51 +1,46 @@
 """Click prediction: dense features and categories in, the probability of a click out."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 import torchrec
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 from torch.distributed.optim import _apply_optimizer_in_backward
 from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MetricCollection
 from torchrec.modules.embedding_configs import PoolingType
 from torchrec.modules.embedding_modules import EmbeddingBagCollection
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
 
-from modules.metrics.click_metrics import ClickMetrics, ClickRates
-from modules.networks.dlrm import DenseNetwork, PaddedDLRM
+from modules.metrics.click_metrics import ClickMetrics
+from modules.networks.dlrm import DenseNetwork, DLRMArchitecture, PaddedDLRM
 from modules.row_wise_adagrad import RowWiseAdagrad
 from modules.sparse_and_dense import SparseAndDense, SparseAndDenseSchedule
+from sextant.data_spec import DataSpec
 from sextant.errors import InputError
 from sextant.export.graph import BATCH, AboveZero, Axis, ExportGraph, GraphInput
+from sextant.module import BaseModule
 from sextant.optimization import Optimization
 from sextant.strategies.embedding_tables import fill_table, table_configs
 
 
-class ClickPredictor(LightningModule):
+class ClickPredictor(BaseModule):
     """Predict clicks with a DLRM (Naumov et al. 2019, https://arxiv.org/abs/1906.00091) or a DLRM-DCNv2 (MLPerf).
 
     Each categorical feature has a table of embeddings; the embeddings of several values are pooled. The tables are
-    trained by an optimizer of their own, which touches the rows of a batch only.
+    trained by an optimizer of their own, which touches the rows of a batch only. How many rows a table has, the data
+    says (``table_sizes`` of its :class:`~sextant.data_spec.DataSpec`), so the tables are made in ``configure_model``.
 
     It is written for one device. ``sextant.strategies.torchrec.TorchRecStrategy`` shards the tables over several, and
-    puts their optimizer into the backward pass. ``ddp`` copies them, on CPUs: NCCL cannot reduce sparse gradients.
+    puts their optimizer into the backward pass. ``ddp`` replicates them, on CPUs: NCCL cannot reduce sparse gradients.
 
     Args:
         num_dense: dense features.
-        num_sparse: categorical features. How many rows their tables have, the DataModule says (``table_sizes``).
-        embedding_dim: features of an embedding.
-        bottom: hidden layers of the MLP over the dense features.
-        top: hidden layers of the MLP over the interaction.
-        interaction: how features are combined: ``dot`` products of all pairs, or ``cross`` layers of low rank (DCN V2).
-        cross_layers: how many, for ``cross``.
-        cross_rank: of their matrices, for ``cross``.
-        pooling: what is made of several values of a feature.
+        num_sparse: categorical features.
+        architecture: sizes and form of the network.
         sparse_optimizer: makes the optimizer of the tables: ``modules.row_wise_adagrad.RowWiseAdagrad``,
             ``torch.optim.Adagrad`` or ``torch.optim.SGD``, without momentum or weight decay.
         sparse_scheduler: makes its schedule, stepped after every step; ``sextant.optimization.WarmupCosine`` spans the
@@ -53,67 +48,62 @@ class ClickPredictor(LightningModule):
         optimizer: makes the optimizer of everything else.
         scheduler: makes its schedule, as ``sparse_scheduler``.
 
-    Batch: ``dense`` float (B, num_dense); ``sparse``, a ``KeyedJaggedTensor`` with the features of ``tables`` as keys;
+    Batch: ``dense`` float (B, num_dense); ``sparse``, a ``KeyedJaggedTensor`` with the categorical features as keys;
     ``label`` float (B,), 1 for a click and 0 for none, absent in ``predict``; ``weight`` float (B,), 0 for rows that
-    fill up a batch and do not count; ``index`` int64 (B,).
+    pad a batch and do not count; ``index`` int64 (B,).
 
     Logged for train, val and test, over all samples of the epoch and of all processes: ``loss`` (log loss in nats),
-    ``normalized_entropy`` (the loss by the entropy of the click rate; He et al. 2014,
-    https://doi.org/10.1145/2648584.2648589) and ``calibration`` (the mean prediction by the click rate); for val and
-    test also ``auc``, the area under the ROC curve.
+    ``normalized_entropy`` (the loss by the entropy of the click rate) and ``calibration`` (the mean prediction by the
+    click rate); for val and test also ``auc``, the area under the ROC curve, exact.
     """
+
+    headline = "auc"
 
     def __init__(
         self,
         num_dense: int = 13,
         num_sparse: int = 26,
-        embedding_dim: int = 16,
-        bottom: list[int] = [512, 256],  # noqa: B006
-        top: list[int] = [512, 256],  # noqa: B006
-        interaction: Literal["dot", "cross"] = "dot",
-        cross_layers: int = 3,
-        cross_rank: int = 512,
-        pooling: Literal["sum", "mean"] = "sum",
+        architecture: DLRMArchitecture | None = None,
         sparse_optimizer: OptimizerCallable = RowWiseAdagrad,
         sparse_scheduler: LRSchedulerCallable | None = None,
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
     ) -> None:
-        super().__init__()
-        for key, value in (
-            ("num_dense", num_dense),
-            ("num_sparse", num_sparse),
-            ("embedding_dim", embedding_dim),
-            ("bottom", min(bottom, default=1)),
-            ("top", min(top, default=1)),
-            ("cross_layers", cross_layers),
-            ("cross_rank", cross_rank),
-        ):
+        super().__init__(optimizer, scheduler)
+        for key, value in (("num_dense", num_dense), ("num_sparse", num_sparse)):
             if value < 1:
                 raise InputError(f"model.{key} is {value}; it must be 1 or more.")
-        #: For each categorical feature the rows of its table; empty until data was set up.
-        self.table_sizes: dict[str, int] = {}
-        self.embedding_dim = embedding_dim
-        self.pooling = PoolingType(pooling.upper())
+        self.architecture = architecture or DLRMArchitecture()
+        self.pooling = PoolingType(self.architecture.pooling.upper())
         self.sparse_optimization = Optimization(sparse_optimizer, sparse_scheduler)
-        self.optimization = Optimization(optimizer, scheduler)
         self._in_backward = in_backward_settings(sparse_optimizer)
         self.tables: nn.Module | None = None
-        self.network = DenseNetwork(
-            num_dense, num_sparse, embedding_dim, bottom, top, interaction, cross_layers, cross_rank
-        )
-        self.train_metrics, self.val_metrics, self.test_metrics = ClickRates(), ClickMetrics(), ClickMetrics()
+        self.network = DenseNetwork(num_dense, num_sparse, self.architecture)
+        self.add_metrics({"clicks": ClickMetrics(auc=False)}, ("train",))
+        self.add_metrics({"clicks": ClickMetrics(auc=True)}, ("val", "test"))
+
+    @override
+    def check_data(self, spec: DataSpec) -> None:
+        for key, count, features, setting in (
+            ("num_sparse", self.network.num_sparse, spec.table_sizes, "table_sizes"),
+            ("num_dense", self.network.num_dense, spec.dense_features, "dense"),
+        ):
+            if len(features) != count:
+                raise InputError(
+                    f"model.{key} is {count}, but the data has {len(features)} such features (data.{setting}). Run "
+                    f"with --model.{key}={len(features)}, or give other data."
+                )
 
     @override
     def configure_model(self) -> None:
-        """Make the tables, where the strategy wants them.
+        """Make the tables of :attr:`data_spec`, where the strategy wants them.
 
-        On the meta device they have no values yet: who makes shards of them fills these, and takes from the parameters
-        which optimizer is to be put into the backward pass.
+        On the meta device they have no values yet: who shards them fills the shards, and finds at the parameters which
+        optimizer is to be put into the backward pass.
         """
         if self.tables is not None:
             return
-        configs = table_configs(self.table_sizes, self.embedding_dim, self.pooling)
+        configs = table_configs(dict(self.data_spec.table_sizes), self.architecture.embedding_dim, self.pooling)
         tables = EmbeddingBagCollection(configs, device=torch.get_default_device())
         if tables.device.type == "meta":
             optimizer, settings = self._in_backward
@@ -126,105 +116,35 @@ class ClickPredictor(LightningModule):
         self.tables = tables
 
     @override
-    def setup(self, stage: str) -> None:
-        """Take the sizes of the tables from the data.
-
-        Raises:
-            InputError: the data has another number of features.
-        """
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        self.take_tables(data.table_sizes, data.dense_features)
-
-    def take_tables(self, table_sizes: dict[str, int], dense_features: Sequence[str]) -> None:
-        """Say which features there are.
-
-        Args:
-            table_sizes: for each categorical feature, the rows of its table; ids are below.
-            dense_features: the others.
-
-        Raises:
-            InputError: they are not as many as the model is made for.
-        """
-        for key, count, features, setting in (
-            ("num_sparse", self.network.num_sparse, table_sizes, "table_sizes"),
-            ("num_dense", self.network.num_dense, dense_features, "dense"),
-        ):
-            if len(features) != count:
-                raise InputError(
-                    f"model.{key} is {count}, but the data has {len(features)} such features (data.{setting}). Run "
-                    f"with --model.{key}={len(features)}, or give other data."
-                )
-        self.table_sizes = dict(table_sizes)
-
-    @override
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["table_sizes"] = self.table_sizes
-
-    @override
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Compare the tables with those of the data.
-
-        Raises:
-            InputError: the checkpoint was trained on data with other tables.
-        """
-        trained = checkpoint.get("table_sizes", {})
-        for feature in {**trained, **self.table_sizes}:
-            old, new = trained.get(feature), self.table_sizes.get(feature)
-            if old != new:
-                raise InputError(
-                    f"The checkpoint was trained with a table of {old} rows for {feature}, and the data has {new} "
-                    "(data.table_sizes). Give the settings it was trained with."
-                )
-
-    @override
     def forward(self, dense: Tensor, sparse: KeyedJaggedTensor) -> Tensor:
         """Features of samples to the logits of a click (B,)."""
         assert self.tables is not None
-        pooled = self.tables(sparse).to_dict()  # the order of a sharded collection is another one
-        embeddings = torch.stack([pooled[feature] for feature in self.table_sizes], 1)
+        pooled = self.tables(sparse).to_dict()  # a sharded collection has another order
+        embeddings = torch.stack([pooled[feature] for feature in self.data_spec.table_sizes], 1)
         return self.network(dense, embeddings)
 
-    def _step(self, batch: dict[str, Any], metrics: ClickRates) -> Tensor:
+    @override
+    def step(self, batch: dict[str, Any], metrics: MetricCollection) -> dict[str, Any]:
         logits, labels, weights = self(batch["dense"], batch["sparse"]).float(), batch["label"], batch["weight"]
         losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-        metrics.update(losses.detach(), logits.detach().sigmoid(), labels, weights)
-        return (losses * weights).sum() / weights.sum()
-
-    def _log_epoch(self, split: str, metrics: ClickRates) -> None:
-        values = metrics.compute()
-        metrics.reset()
-        self.log_dict({f"{split}/{name}": value for name, value in values.items()})
-        if "auc" in values:
-            self.log(f"{split}_auc", values["auc"], prog_bar=True, logger=False)
-
-    @override
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        loss = self._step(batch, self.train_metrics)
-        self.log("train/loss_step", loss)
-        return loss
-
-    @override
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self._step(batch, self.val_metrics)
-
-    @override
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        self._step(batch, self.test_metrics)
+        metrics["loss"].update(losses.detach(), weights)
+        metrics["clicks"].update(losses.detach(), logits.detach().sigmoid(), labels, weights)
+        return {"loss": (losses * weights).sum() / weights.sum()}
 
     @override
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[dict[str, float] | None]:
-        """For each sample a row: ``click_probability``; None for those that fill up the batch."""
-        chances = self(batch["dense"], batch["sparse"]).float().sigmoid().tolist()
+        """For each sample a row: ``click_probability``; None for those that pad the batch."""
+        probabilities = self(batch["dense"], batch["sparse"]).float().sigmoid().tolist()
         return [
-            {"click_probability": chance} if weight else None
-            for chance, weight in zip(chances, batch["weight"].tolist(), strict=True)
+            {"click_probability": probability} if weight else None
+            for probability, weight in zip(probabilities, batch["weight"].tolist(), strict=True)
         ]
 
     def export_graph(self) -> ExportGraph:
         """Plain tensors instead of a ``KeyedJaggedTensor``.
 
         ``dense`` float (B, num_dense); ``categories`` int64 (B, num_sparse, L), rows of the tables, padded; ``counts``
-        int64 (B, num_sparse), how many of them count; to ``logits`` (B,).
+        int64 (B, num_sparse), how many there are without the padding; to ``logits`` (B,).
         """
         assert self.tables is not None
         bags: Any = self.tables.embedding_bags
@@ -232,7 +152,7 @@ class ClickPredictor(LightningModule):
         values = Axis("values", example=2, planned=Axis.of_at_most("values", 32))
         return ExportGraph(
             network=PaddedDLRM(
-                [bags[feature].weight.detach() for feature in self.table_sizes],
+                [bags[feature].weight.detach() for feature in self.data_spec.table_sizes],
                 self.pooling is PoolingType.MEAN,
                 self.network,
             ),
@@ -245,49 +165,27 @@ class ClickPredictor(LightningModule):
             read=lambda batch: (batch["dense"], *self._padded(batch["sparse"])),
             decide=AboveZero(),
             about={
-                "dense": "numbers, transformed",
+                "dense": "numerical features, transformed",
                 "categories": "rows of each feature's table, padded at the end with any rows",
                 "counts": "rows of each feature without the padding",
                 "logits": "1 / (1 + exp(-logit)) is the probability of a click",
             },
-            details={"tables": dict(self.table_sizes), "pooling": self.pooling.value.lower()},
+            details={"tables": dict(self.data_spec.table_sizes), "pooling": self.pooling.value.lower()},
         )
 
     def _padded(self, sparse: KeyedJaggedTensor) -> tuple[Tensor, Tensor]:
         """The categories of each sample, int64 (B, F, L), padded with 0, and how many there are, int64 (B, F)."""
-        places = [sparse.keys().index(feature) for feature in self.table_sizes]
+        places = [sparse.keys().index(feature) for feature in self.data_spec.table_sizes]
         counts = sparse.lengths().view(len(sparse.keys()), -1).long()
         counted = torch.arange(max(1, int(counts.max())), device=counts.device) < counts[:, :, None]
         categories = torch.zeros(counted.shape, dtype=torch.int64, device=counts.device)
         categories[counted] = sparse.values().long()  # by feature, then by sample
         return categories[places].transpose(0, 1).contiguous(), counts[places].T.contiguous()
 
-    @override
-    def on_train_epoch_end(self) -> None:
-        self._log_epoch("train", self.train_metrics)
-
-    @override
-    def on_validation_epoch_end(self) -> None:
-        self._log_epoch("val", self.val_metrics)
-
-    @override
-    def on_test_epoch_end(self) -> None:
-        self._log_epoch("test", self.test_metrics)
-
-    @override
-    def on_fit_start(self) -> None:
-        card = self.card()
-        rank_zero_info(card)
-        if self.trainer.is_global_zero and self.logger is not None:
-            self.logger.experiment.add_text("model/card", "    " + card.replace("\n", "\n    "))  # type: ignore[attr-defined]
-
-    def card(self) -> str:
-        """Parameters and bytes of each table and of the rest, as text."""
-        dense = sum(parameter.numel() for parameter in self.network.parameters())
-        rows = [
-            (feature, f"{count:,} x {self.embedding_dim}", count * self.embedding_dim)
-            for feature, count in self.table_sizes.items()
-        ]
+    def table_summary(self) -> str:
+        """Parameters and bytes of each table and of the dense part, in lines."""
+        dense, dim = sum(parameter.numel() for parameter in self.network.parameters()), self.architecture.embedding_dim
+        rows = [(feature, f"{count:,} x {dim}", count * dim) for feature, count in self.data_spec.table_sizes.items()]
         rows += [("all tables", "", sum(row[2] for row in rows)), ("dense part", "", dense)]
         lines = [f"{'':12}{'table':>18}{'parameters':>18}{'MB':>12}"]
         lines += [f"{name:12}{shape:>18}{count:>18,}{4 * count / 2**20:>12,.1f}" for name, shape, count in rows]
@@ -329,7 +227,7 @@ class ClickPredictor(LightningModule):
 
 
 def in_backward_settings(make: OptimizerCallable) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
-    """What an optimizer of tables is called and set to, so that it can be put into the backward pass.
+    """The class and the settings of an optimizer of tables, to put it into the backward pass.
 
     Raises:
         InputError: it is none that FBGEMM has, or has settings that FBGEMM does not know.

@@ -1,6 +1,7 @@
-"""The dense part of a DLRM: what is done with the dense features and the embeddings of the sparse ones."""
+"""The dense part of a DLRM: MLPs and the interaction of the dense features with the embeddings of the sparse ones."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -8,6 +9,45 @@ from torch import Tensor, nn
 from torchrec.modules.crossnet import LowRankCrossNet
 from torchrec.modules.mlp import MLP
 from typing_extensions import override
+
+from sextant.errors import InputError
+
+
+@dataclass
+class DLRMArchitecture:
+    """Sizes and form of a DLRM.
+
+    Args:
+        embedding_dim: features of an embedding.
+        bottom_mlp: hidden layers of the MLP over the dense features; one of ``embedding_dim`` features follows them.
+        top_mlp: hidden layers of the MLP over the interaction; one of a single feature follows them.
+        interaction: how features are combined: ``dot`` products of all pairs, or ``cross`` layers of low rank (DCN V2).
+        cross_layers: how many, for ``cross``.
+        cross_rank: of their matrices, for ``cross``.
+        pooling: how the embeddings of several values of a feature become one.
+
+    Raises:
+        InputError: a size is out of its range.
+    """
+
+    embedding_dim: int = 16
+    bottom_mlp: tuple[int, ...] = (512, 256)
+    top_mlp: tuple[int, ...] = (512, 256)
+    interaction: Literal["dot", "cross"] = "dot"
+    cross_layers: int = 3
+    cross_rank: int = 512
+    pooling: Literal["sum", "mean"] = "sum"
+
+    def __post_init__(self) -> None:
+        for key, least in (
+            ("embedding_dim", self.embedding_dim),
+            ("bottom_mlp", min(self.bottom_mlp, default=1)),
+            ("top_mlp", min(self.top_mlp, default=1)),
+            ("cross_layers", self.cross_layers),
+            ("cross_rank", self.cross_rank),
+        ):
+            if least < 1:
+                raise InputError(f"model.architecture.{key} is {getattr(self, key)}; it must be 1 or more.")
 
 
 class DotInteraction(nn.Module):
@@ -63,34 +103,19 @@ class DenseNetwork(nn.Module):
     Args:
         num_dense: dense features.
         num_sparse: sparse features.
-        dim: features of an embedding.
-        bottom: hidden layers of the bottom MLP; one of ``dim`` features follows them.
-        top: hidden layers of the top MLP; one of a single feature follows them.
-        interaction: ``dot`` products, or ``cross`` layers.
-        cross_layers: of ``cross``.
-        cross_rank: of ``cross``.
+        architecture: sizes and form.
     """
 
-    def __init__(
-        self,
-        num_dense: int,
-        num_sparse: int,
-        dim: int,
-        bottom: list[int],
-        top: list[int],
-        interaction: Literal["dot", "cross"],
-        cross_layers: int,
-        cross_rank: int,
-    ) -> None:
+    def __init__(self, num_dense: int, num_sparse: int, architecture: DLRMArchitecture) -> None:
         super().__init__()
         self.num_dense = num_dense
         self.num_sparse = num_sparse
-        self.bottom = MLP(num_dense, [*bottom, dim])
-        vectors = 1 + num_sparse
+        vectors, dim, top = 1 + num_sparse, architecture.embedding_dim, list(architecture.top_mlp)
+        self.bottom = MLP(num_dense, [*architecture.bottom_mlp, dim])
         self.interaction: DotInteraction | CrossInteraction = (
             DotInteraction(vectors, dim)
-            if interaction == "dot"
-            else CrossInteraction(vectors, dim, cross_layers, cross_rank)
+            if architecture.interaction == "dot"
+            else CrossInteraction(vectors, dim, architecture.cross_layers, architecture.cross_rank)
         )
         width = self.interaction.out_features
         self.top = MLP(width, top) if top else nn.Identity()
@@ -104,12 +129,12 @@ class DenseNetwork(nn.Module):
 
 
 class PaddedDLRM(nn.Module):
-    """A whole DLRM over categories that are padded to the same number for each feature, so that all are plain tensors.
+    """A whole DLRM whose inputs are plain tensors: each feature is padded to the same number of values.
 
     Args:
         tables: the embeddings of each sparse feature, float (rows, dim).
-        mean: whether several embeddings of a feature are averaged; they are added otherwise.
-        network: what is done with them.
+        mean: whether several embeddings of a feature are averaged; they are summed otherwise.
+        network: the dense part.
     """
 
     def __init__(self, tables: Sequence[Tensor], mean: bool, network: DenseNetwork) -> None:

@@ -15,6 +15,8 @@ from torchmetrics.functional.classification import binary_auroc
 import train
 from datamodules.criteo import Criteo
 from modules.dlrm import ClickPredictor
+from modules.networks.dlrm import DLRMArchitecture
+from sextant.data_spec import DataSpec
 from sextant.errors import InputError
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from tests.launch import finish, start_ranks
@@ -31,20 +33,20 @@ def words(small: Callable[[str], list[str]]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def predicted(trained: Path, run: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    """The chances of a click of the test rows, by the best checkpoint."""
+    """The click probabilities of the test rows, by the best checkpoint."""
     output = tmp_path_factory.mktemp("predicted") / "out.csv"
     run("predict", "--ckpt_path=best", f"--predictions.output={output}")
     return read_predictions(output)
 
 
 def read_predictions(file: Path) -> dict[str, float]:
-    """Chances by file and line."""
+    """Click probabilities by file and line."""
     rows = list(csv.DictReader(file.read_text().splitlines()))
     assert list(rows[0]) == ["file", "click_probability"]
     return {row["file"]: float(row["click_probability"]) for row in rows}
 
 
-def test_board_has_losses_entropy_calibration_auc_rates_and_the_card(trained: Path) -> None:
+def test_board_has_losses_entropy_calibration_auc_rates_and_the_sizes_of_tables(trained: Path) -> None:
     board = EventAccumulator(str(trained), size_guidance={"tensors": 0}).Reload()
     for split in ("train", "val"):
         for name in ("loss", "normalized_entropy", "calibration"):
@@ -54,9 +56,9 @@ def test_board_has_losses_entropy_calibration_auc_rates_and_the_card(trained: Pa
         assert [point.step for point in board.Scalars(name)] == [1, 3, 5, 7, 9]
     rates = [tag for tag in board.Tags()["scalars"] if tag.startswith("lr-")]
     assert len(rates) == 2
-    card = board.Tensors("model/card/text_summary")[0].tensor_proto.string_val[0].decode()
-    assert "C20" in card
-    assert "dense part" in card
+    summary = board.Tensors("model/tables/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "C20" in summary
+    assert "dense part" in summary
 
 
 def test_measured_values_are_those_of_all_rows_at_once(
@@ -66,15 +68,15 @@ def test_measured_values_are_those_of_all_rows_at_once(
     data = Criteo(str(criteo), cache=str(cache), fractions=[0.6, 0.2, 0.2], table_sizes=50, min_count=3)
     data.setup("test")
     (batch,) = list(data.test_dataloader())
-    chances, labels = torch.tensor(list(predicted.values())), batch["label"]
-    assert len(chances) == 14
-    losses = -torch.where(labels > 0, chances, 1 - chances).log()
+    probabilities, labels = torch.tensor(list(predicted.values())), batch["label"]
+    assert len(probabilities) == 14
+    losses = -torch.where(labels > 0, probabilities, 1 - probabilities).log()
     rate = labels.mean().item()
     entropy = -rate * math.log(rate) - (1 - rate) * math.log(1 - rate)
     assert measured["test/loss"].item() == pytest.approx(losses.mean().item(), rel=1e-5)
     assert measured["test/normalized_entropy"].item() == pytest.approx(losses.mean().item() / entropy, rel=1e-5)
-    assert measured["test/calibration"].item() == pytest.approx(chances.mean().item() / rate, rel=1e-5)
-    assert measured["test/auc"].item() == pytest.approx(binary_auroc(chances, labels.int()).item(), rel=1e-6)
+    assert measured["test/calibration"].item() == pytest.approx(probabilities.mean().item() / rate, rel=1e-5)
+    assert measured["test/auc"].item() == pytest.approx(binary_auroc(probabilities, labels.int()).item(), rel=1e-6)
 
 
 def test_prediction_names_each_row_and_needs_no_labels(
@@ -97,7 +99,7 @@ def test_prediction_names_each_row_and_needs_no_labels(
 def test_sharded_processes_measure_and_predict_what_one_process_does(
     trained: Path, words: list[str], predicted: dict[str, float], tmp_path: Path
 ) -> None:
-    """Two processes, whose last batch of 14 rows is filled up; the checkpoint is one of a run without sharding."""
+    """Two processes, whose last batch of 14 rows is padded; the checkpoint is one of a run without sharding."""
     checkpoint = trained / "checkpoints" / "best.ckpt"
     command = ["predict", *words, f"--ckpt_path={checkpoint}", f"--predictions.output={tmp_path / 'out.csv'}"]
     finish(start_ranks(command, tmp_path, 2, tmp_path / "log", "TorchRecStrategy"), tmp_path / "log")
@@ -134,7 +136,7 @@ def test_run_of_sharded_processes_goes_on_in_one_and_is_made_one_file(
     [
         (["--model.num_sparse=25"], r"model\.num_sparse is 25, but the data has 26 .*--model\.num_sparse=26"),
         (["--model.num_dense=3"], r"model\.num_dense is 3, but the data has 13"),
-        (["--model.embedding_dim=0"], r"model\.embedding_dim is 0; it must be 1 or more"),
+        (["--model.architecture.embedding_dim=0"], r"model\.architecture\.embedding_dim is 0; it must be 1 or more"),
         (
             ["--model.scheduler=lightning.pytorch.cli.ReduceLROnPlateau", "--model.scheduler.monitor=val/loss"],
             "ReduceLROnPlateau, but rates of click prediction follow steps",
@@ -149,15 +151,15 @@ def test_mistakes_are_said(run: Any, words_of_mistake: list[str], message: str) 
 
 
 def test_checkpoint_of_other_tables_is_refused(trained: Path, run: Any) -> None:
-    with pytest.raises(InputError, match="was trained with a table of 50 rows for C1, and the data has 40"):
+    with pytest.raises(InputError, match="other data: its table sizes have 50 for 'C1' where the data has 40"):
         run("test", f"--ckpt_path={trained / 'checkpoints' / 'best.ckpt'}", "--data.table_sizes=40")
 
 
 def test_tables_begin_with_the_same_values_whatever_else_is_drawn() -> None:
     def make() -> ClickPredictor:
         torch.manual_seed(3)
-        model = ClickPredictor(num_dense=2, num_sparse=2, embedding_dim=4, bottom=[3], top=[3])
-        model.take_tables({"a": 9, "b": 5000}, ["x", "y"])
+        model = ClickPredictor(2, 2, DLRMArchitecture(embedding_dim=4, bottom_mlp=(3,), top_mlp=(3,)))
+        model.data_spec = DataSpec(table_sizes={"a": 9, "b": 5000}, dense_features=("x", "y"))
         model.configure_model()
         return model
 

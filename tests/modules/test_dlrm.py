@@ -1,5 +1,6 @@
 """The click predictor by itself, without a Trainer."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,20 +11,23 @@ from hypothesis import strategies as st
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from modules.dlrm import ClickPredictor, in_backward_settings
+from modules.networks.dlrm import DLRMArchitecture
 from modules.row_wise_adagrad import RowWiseAdagrad
 from modules.sparse_and_dense import SparseAndDense
+from sextant.data_spec import DataSpec
 from sextant.errors import InputError
 from sextant.strategies.embedding_tables import fill_table
 
 TABLES = {"b": 7, "a": 5}
-DENSE = ["x", "y", "z"]
-TINY: dict[str, Any] = {"num_dense": 3, "num_sparse": 2, "embedding_dim": 4, "bottom": [5], "top": [6]}
+SPEC = DataSpec(table_sizes=TABLES, dense_features=("x", "y", "z"))
+TINY: dict[str, Any] = {"num_dense": 3, "num_sparse": 2}
+SIZES: dict[str, Any] = {"embedding_dim": 4, "bottom_mlp": (5,), "top_mlp": (6,)}
 
 
-def make(**more: Any) -> ClickPredictor:
+def make(pooling: Any = "sum", **more: Any) -> ClickPredictor:
     torch.manual_seed(0)
-    model = ClickPredictor(**{**TINY, **more})
-    model.take_tables(TABLES, DENSE)
+    model = ClickPredictor(**TINY, architecture=DLRMArchitecture(**SIZES, pooling=pooling), **more)
+    model.data_spec = SPEC
     model.configure_model()
     return model
 
@@ -95,13 +99,13 @@ def test_order_of_the_keys_of_a_batch_does_not_matter() -> None:
     assert torch.allclose(model(data["dense"], turned), model(data["dense"], data["sparse"]), atol=1e-6)
 
 
-def test_rows_that_fill_up_a_batch_do_not_count() -> None:
+def test_rows_that_pad_a_batch_do_not_count() -> None:
     model, data = make(), batch()
-    loss = model._step(data, model.train_metrics)
-    chances = model(data["dense"], data["sparse"]).sigmoid()[:3]
-    expected = -torch.stack([chances[0].log(), (1 - chances[1]).log(), chances[2].log()]).mean()
+    loss = model.step(data, model.train_metrics)["loss"]
+    probabilities = model(data["dense"], data["sparse"]).sigmoid()[:3]
+    expected = -torch.stack([probabilities[0].log(), (1 - probabilities[1]).log(), probabilities[2].log()]).mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    assert model.train_metrics.compute()["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert model.train_metrics.compute()["train/loss"].item() == pytest.approx(expected.item(), rel=1e-5)
     loss.backward()
     tables: Any = model.tables
     gradient = tables.embedding_bags["a"].weight.grad
@@ -110,12 +114,12 @@ def test_rows_that_fill_up_a_batch_do_not_count() -> None:
     assert (gradient.to_dense()[[4, 2]] != 0).any(1).all()
 
 
-def test_predicted_rows_are_chances_and_none_for_rows_that_fill_up() -> None:
+def test_predicted_rows_are_probabilities_and_none_for_rows_that_pad() -> None:
     model, data = make(), batch()
     del data["label"]
     rows = model.predict_step(data, 0)
-    chances = model(data["dense"], data["sparse"]).sigmoid().tolist()
-    assert rows == [*({"click_probability": pytest.approx(chance)} for chance in chances[:3]), None]
+    probabilities = model(data["dense"], data["sparse"]).sigmoid().tolist()
+    assert rows == [*({"click_probability": pytest.approx(probability)} for probability in probabilities[:3]), None]
 
 
 def test_tables_begin_as_the_seed_says_and_are_made_once() -> None:
@@ -132,7 +136,7 @@ def test_tables_begin_as_the_seed_says_and_are_made_once() -> None:
 def test_tables_on_the_meta_device_say_how_they_are_to_be_optimized() -> None:
     torch.manual_seed(0)
     model = ClickPredictor(**TINY, sparse_optimizer=lambda p: RowWiseAdagrad(p, lr=0.3, eps=1e-3))
-    model.take_tables(TABLES, DENSE)
+    model.data_spec = SPEC
     with torch.device("meta"):
         model.configure_model()
     assert model.tables is not None
@@ -173,10 +177,7 @@ def test_optimizers_that_tables_cannot_have_are_refused(make_optimizer: Any, mes
     ("settings", "message"),
     [
         ({"num_dense": 0}, r"model\.num_dense is 0"),
-        ({"embedding_dim": 0}, r"model\.embedding_dim is 0"),
-        ({"bottom": [4, 0]}, r"model\.bottom is 0"),
-        ({"top": [-1]}, r"model\.top is -1"),
-        ({"cross_rank": 0}, r"model\.cross_rank is 0"),
+        ({"num_sparse": 0}, r"model\.num_sparse is 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(settings: dict[str, Any], message: str) -> None:
@@ -184,17 +185,35 @@ def test_settings_that_make_no_sense_are_named(settings: dict[str, Any], message
         ClickPredictor(**{**TINY, **settings})
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"embedding_dim": 0}, r"model\.architecture\.embedding_dim is 0"),
+        ({"bottom_mlp": (4, 0)}, r"model\.architecture\.bottom_mlp is \(4, 0\)"),
+        ({"top_mlp": (-1,)}, r"model\.architecture\.top_mlp is \(-1,\)"),
+        ({"cross_rank": 0}, r"model\.architecture\.cross_rank is 0"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        DLRMArchitecture(**settings)
+
+
 def test_data_with_other_features_is_refused() -> None:
     model = ClickPredictor(**TINY)
     with pytest.raises(InputError, match=r"model\.num_sparse is 2, but the data has 3.*--model\.num_sparse=3"):
-        model.take_tables({**TABLES, "c": 3}, DENSE)
+        model.check_data(replace(SPEC, table_sizes={**TABLES, "c": 3}))
     with pytest.raises(InputError, match=r"model\.num_dense is 3, but the data has 1.*--model\.num_dense=1"):
-        model.take_tables(TABLES, ["x"])
+        model.check_data(replace(SPEC, dense_features=("x",)))
 
 
 @pytest.mark.parametrize(
     ("trained", "message"),
-    [({"b": 7, "a": 6}, "of 6 rows for a, and the data has 5"), ({"b": 7}, "None rows for a"), ({}, "None rows for b")],
+    [
+        ({"b": 7, "a": 6}, "table sizes have 6 for 'a' where the data has 5"),
+        ({"b": 7}, "table sizes have None for 'a' where the data has 5"),
+        ({"a": 5}, "table sizes have None for 'b' where the data has 7"),
+    ],
 )
 def test_checkpoint_of_other_tables_is_refused(trained: dict[str, int], message: str) -> None:
     model = make()
@@ -202,7 +221,7 @@ def test_checkpoint_of_other_tables_is_refused(trained: dict[str, int], message:
     model.on_save_checkpoint(saved)
     model.on_load_checkpoint(saved)
     with pytest.raises(InputError, match=message):
-        model.on_load_checkpoint({"table_sizes": trained})
+        model.on_load_checkpoint({"data_spec": {"table_sizes": trained}})
 
 
 def test_gradients_of_the_dense_part_alone_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +247,7 @@ def test_each_parameter_is_optimized_once_by_its_own_optimizer() -> None:
         "dense": (0.1, set(model.network.parameters())),
     }
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
-    model._step(batch(), model.train_metrics).backward()
+    model.step(batch(), model.train_metrics)["loss"].backward()
     optimizer.step()
     for name, value in model.named_parameters():
         assert not torch.equal(value, before[name]), name
@@ -237,11 +256,11 @@ def test_each_parameter_is_optimized_once_by_its_own_optimizer() -> None:
     assert rows.tolist() == [True, True, False, False, False, False, True]
 
 
-def test_card_counts_the_parameters_of_each_table_and_of_the_rest() -> None:
-    card = make().card()
-    lines = {line.split()[0]: line.split() for line in card.splitlines()[1:3]}
+def test_table_summary_counts_the_parameters_of_each_table_and_of_the_rest() -> None:
+    summary = make().table_summary()
+    lines = {line.split()[0]: line.split() for line in summary.splitlines()[1:3]}
     assert lines["b"][1:5] == ["7", "x", "4", "28"]
     assert lines["a"][1:5] == ["5", "x", "4", "20"]
-    assert "48" in card.splitlines()[3].split()
+    assert "48" in summary.splitlines()[3].split()
     dense = sum(p.numel() for p in make().network.parameters())
-    assert f"{dense:,}" in card.splitlines()[4].split()
+    assert f"{dense:,}" in summary.splitlines()[4].split()

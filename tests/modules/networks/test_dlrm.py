@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from modules.networks.dlrm import CrossInteraction, DenseNetwork, DotInteraction, PaddedDLRM
+from modules.networks.dlrm import CrossInteraction, DenseNetwork, DLRMArchitecture, DotInteraction, PaddedDLRM
 
-SETTINGS: dict[str, Any] = {"bottom": [5], "top": [6], "cross_layers": 2, "cross_rank": 3}
+SIZES: dict[str, Any] = {"embedding_dim": 4, "bottom_mlp": (5,), "top_mlp": (6,), "cross_layers": 2, "cross_rank": 3}
 
 
 def test_dot_interaction_is_the_first_vector_and_the_products_of_all_pairs() -> None:
@@ -45,7 +45,7 @@ def test_cross_layers_are_those_of_the_paper() -> None:
 @pytest.mark.parametrize("top", [[6], []])
 def test_logit_depends_on_every_feature_of_its_own_sample_only(interaction: Any, top: list[int]) -> None:
     torch.manual_seed(0)
-    network = DenseNetwork(3, 2, 4, **{**SETTINGS, "top": top}, interaction=interaction)
+    network = DenseNetwork(3, 2, DLRMArchitecture(**{**SIZES, "top_mlp": top}, interaction=interaction))
     dense, embeddings = torch.randn(8, 3, requires_grad=True), torch.randn(8, 2, 4, requires_grad=True)
     logits = network(dense, embeddings)
     assert logits.shape == (8,)
@@ -59,7 +59,7 @@ def test_logit_depends_on_every_feature_of_its_own_sample_only(interaction: Any,
 
 
 def test_dense_features_go_through_the_bottom_alone() -> None:
-    network = DenseNetwork(3, 2, 4, **SETTINGS, interaction="dot")
+    network = DenseNetwork(3, 2, DLRMArchitecture(**SIZES))
     dense, embeddings = torch.randn(8, 3), torch.randn(8, 2, 4)
     vectors = torch.cat([network.bottom(dense)[:, None], embeddings], 1)
     expected = network.output(network.top(network.interaction(vectors)))[:, 0]
@@ -70,7 +70,7 @@ def test_dense_features_go_through_the_bottom_alone() -> None:
 def test_padded_categories_are_pooled_up_to_their_number(mean: bool) -> None:
     torch.manual_seed(0)
     tables = [torch.randn(7, 4), torch.randn(5, 4)]
-    network = DenseNetwork(3, 2, 4, **SETTINGS, interaction="dot")
+    network = DenseNetwork(3, 2, DLRMArchitecture(**SIZES))
     dense = torch.randn(3, 3)
     categories = torch.tensor([[[6, 1, 6], [0, 4, 4]], [[2, 2, 2], [1, 3, 0]], [[5, 0, 1], [2, 2, 4]]])
     counts = torch.tensor([[3, 0], [2, 3], [0, 1]])

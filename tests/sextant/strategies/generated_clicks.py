@@ -7,6 +7,8 @@ import torch
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
 
+from sextant.data_spec import DataSpec
+
 #: More rows than are drawn together; none that the number of processes divides; fewer rows than processes.
 TABLES = {"large": 4500, "odd": 301, "small": 40, "tiny": 3}
 BATCH = 48  # divides by 2, 3 and 4
@@ -67,7 +69,10 @@ class Clicks(pl.LightningDataModule):
         super().__init__()
         self.in_order = in_order
         self.table_sizes = {**TABLES, **({"extra": 7} if extra_table else {})}
-        self.dense_features = [f"x{i}" for i in range(DENSE)]
+
+    def data_spec(self) -> DataSpec:
+        dense = tuple(f"x{i}" for i in range(DENSE))
+        return DataSpec(table_sizes=self.table_sizes, dense_features=dense)
 
     def loader(self, count: int, seed: int, by_step: bool) -> torch.utils.data.DataLoader[Any]:
         trainer = self.trainer

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 from typing_extensions import override
 
 from modules.dlrm import ClickPredictor
+from modules.networks.dlrm import DLRMArchitecture
 from modules.row_wise_adagrad import RowWiseAdagrad
 from sextant.errors import InputError
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
@@ -181,10 +182,7 @@ def small_model(case: Case) -> pl.LightningModule:
     return ClickPredictor(
         DENSE,
         len(TABLES) + case.extra_table,
-        DIM,
-        [16],
-        [16],
-        pooling=case.pooling,
+        DLRMArchitecture(DIM, (16,), (16,), pooling=case.pooling),
         sparse_optimizer=OPTIMIZERS[case.optimizer],
         sparse_scheduler=lambda o: ExponentialLR(o, case.decay),
         optimizer=lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5),
