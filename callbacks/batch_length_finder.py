@@ -99,7 +99,7 @@ class BatchLengthFinder(Callback):
         if stage != "fit":
             return
         data = require(datamodule_of(trainer), BudgetedData, self)
-        require(pl_module, Trainable, self)
+        optimization = require(pl_module, Trainable, self).optimization
         device = trainer.strategy.root_device
         if device.type != "cuda" and self.memory_limit_mb is None:
             raise InputError(
@@ -119,7 +119,7 @@ class BatchLengthFinder(Callback):
         report: list[str] = []
         least, most = data.batch_length_range
         with isolate_rng():
-            load = partial(self._probe, Trial(trainer, pl_module), data, memory, report)
+            load = partial(self._probe, Trial(trainer, pl_module, optimization), data, memory, report)
             found = largest_fitting(load, least, most, self.tolerance)
         del load  # and with it the copy
         memory.reset()
@@ -167,17 +167,18 @@ class Trial:
     Args:
         trainer: whose device and precision are used.
         pl_module: what to copy, :class:`Trainable`.
+        optimization: of the module.
     """
 
-    def __init__(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def __init__(self, trainer: Trainer, pl_module: LightningModule, optimization: Optimization) -> None:
         self.device = trainer.strategy.root_device
         self._precision = trainer.precision_plugin
         module = copy.deepcopy(pl_module)
         module.trainer = trainer
         module.setup("fit")  # the module's own comes after those of callbacks
-        self._module: Any = self._precision.convert_module(module).to(self.device).train()
+        self._module: Any = self._precision.convert_module(module).to(self.device)
         parameters = [parameter for parameter in self._module.parameters() if parameter.requires_grad]
-        self._optimizer = self._module.optimization.optimizer(parameters)
+        self._optimizer = optimization.optimizer(parameters)
 
     def step(self, batch: Any) -> None:
         """Train on a batch."""

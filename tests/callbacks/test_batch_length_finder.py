@@ -194,7 +194,9 @@ class Snapshot(Callback):
         state |= {"torch": torch.get_rng_state(), "numpy": str(np.random.get_state()), "python": random.getstate()}
         assert isinstance(pl_module, Hungry)
         loss = pl_module.train_metrics["loss"]
-        state |= {"updates": loss.update_count} | {name: value.clone() for name, value in loss.metric_state.items()}
+        state |= {"updates": loss.update_count} | {
+            name: torch.as_tensor(value).clone() for name, value in loss.metric_state.items()
+        }
         state |= {"logged": dict(trainer.callback_metrics), "training": pl_module.training}
         self.taken.append(state)
 
