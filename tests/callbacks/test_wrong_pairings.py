@@ -63,7 +63,7 @@ def speech() -> LightningModule:
             LightningDataModule,
             "has no batch_length_range, max_batch_length, probe",
         ),
-        (BatchLengthFinder(1.0), NeverStarts, Budgeted, "has no optimization, step, train_metrics. It needs a module"),
+        (BatchLengthFinder(1.0), NeverStarts, Budgeted, "has no optimization, train_metrics. It needs a module"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Callback) else "",
 )
