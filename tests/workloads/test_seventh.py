@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.launch import finish, start
+from tests.workloads.runs import Runner, assert_same_training
+from tests.workloads.workload import Workload
+
 ROOT = Path(__file__).resolve().parents[2]
 
 MODULE = '''
@@ -151,7 +155,7 @@ def four_files(tmp_path: Path) -> Path:
 
 
 def run_tests(folder: Path, *arguments: str) -> str:
-    """Run pytest on the tests of the workloads, with those of the folder, and return what it printed."""
+    """Run pytest with the workloads of the folder, and return what it printed."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={folder / 'tests'}"]
     command += [f"--rootdir={ROOT}", f"--configs={folder / 'configs'}", *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
@@ -164,9 +168,19 @@ def run_tests(folder: Path, *arguments: str) -> str:
     return result.stdout
 
 
-def test_workload_of_four_files_is_killed_resumed_and_predicts(four_files: Path) -> None:
-    output = run_tests(four_files, str(ROOT / "tests" / "workloads" / "test_alone.py"), "-m", "not slow")
-    assert "5 passed, 4 deselected" in output
+def test_workload_of_four_files_is_killed_resumed_and_predicts(
+    four_files: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(four_files)
+    workload = Workload(four_files / "configs" / "house_prices.yaml")
+    config = f"--config={workload.config}"
+    runner = Runner(workload, [config], tmp_path_factory.mktemp("runs"), epochs=2)
+    whole = runner.whole()
+    assert_same_training(whole, runner.resumed(runner.killed()))
+    finish(
+        [start(["predict", config, "--ckpt_path=best"], whole.folder, log=whole.folder / "log")], whole.folder / "log"
+    )
+    assert len((whole.folder / "predictions.csv").read_text().splitlines()) == 1 + 30
 
 
 @pytest.mark.slow
