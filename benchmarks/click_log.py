@@ -22,6 +22,7 @@ from pyarrow import csv
 
 from benchmarks.machine import describe
 from benchmarks.runner import in_own_process, named, positive
+from datamodules.clicks.settings import Encoding, LogFiles
 from datamodules.criteo import DENSE, VALUES, Criteo
 from sextant.cli.command import run_command
 from sextant.memory import peak_memory
@@ -84,8 +85,8 @@ def measure(file: Path, mapping: str, batch_size: int, steps: int) -> Figures:
         warm_up(Path(cache))
         data = Criteo(
             root=str(file.parent),
-            train=[file.name],
-            mapping=mapping,  # type: ignore[arg-type]
+            files=LogFiles(train=[file.name]),
+            encoding=Encoding(mapping=mapping, dense_transform="log1p"),  # type: ignore[arg-type]
             cache=cache,
             batch_size=batch_size,
         )

@@ -42,6 +42,7 @@ from benchmarks.runner import (
     take_turns,
 )
 from benchmarks.steps import Clock, StepClock, make, shared_trainer
+from datamodules.clicks.settings import Encoding
 from datamodules.criteo import Criteo
 from modules.dlrm import ClickPredictor
 from modules.networks.dlrm import DLRMArchitecture
@@ -153,7 +154,7 @@ def run_rank(args: argparse.Namespace, folder: Path) -> None:
     data = Criteo(
         root=str(folder),
         cache=str(folder / "cache"),
-        mapping="hash",
+        encoding=Encoding(mapping="hash", dense_transform="log1p"),
         table_sizes=args.table_rows,
         batch_size=args.batch_size,
     )

@@ -1,4 +1,4 @@
-"""Logs of clicks, rows of a label, numbers and categories, from CSV or Parquet files."""
+"""Click logs from CSV or Parquet files: a label, numerical and categorical features in each row."""
 
 import glob
 import os
@@ -16,9 +16,10 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
 
 from datamodules.clicks.columns import ClickColumns
-from datamodules.clicks.parser import DenseTransform, Layout, ValueMapping
+from datamodules.clicks.parser import Layout
 from datamodules.clicks.preparation import Preparation
-from datamodules.clicks.splits import Portion, SplitRule
+from datamodules.clicks.settings import Columns, Encoding, LogFiles
+from datamodules.clicks.splits import Portion
 from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
@@ -39,13 +40,13 @@ class Clicks(Dataset):
     def __len__(self) -> int:
         return self.portion.size
 
-    def __getitem__(self, places: NDArray[np.int64]) -> dict[str, Any]:
-        """Gather a batch.
+    def __getitem__(self, indices: NDArray[np.int64]) -> dict[str, Any]:
+        """The rows of a batch.
 
         Args:
-            places: of rows, int64 (B,); ``~i`` for row ``i`` where it only fills the batch up.
+            indices: positions of rows, int64 (B,); ``~i`` for row ``i`` as padding.
         """
-        index = np.where(places < 0, ~places, places)
+        index = np.where(indices < 0, ~indices, indices)
         rows = self.portion.rows(index)
         values, lengths = self.columns.ids(rows)
         batch = {
@@ -53,7 +54,7 @@ class Clicks(Dataset):
             "sparse": KeyedJaggedTensor(
                 self.keys, torch.from_numpy(values), lengths=torch.from_numpy(lengths), stride=len(rows)
             ),
-            "weight": torch.from_numpy((places >= 0).astype(np.float32)),
+            "weight": torch.from_numpy((indices >= 0).astype(np.float32)),
             "index": torch.from_numpy(index),
         }
         if self.columns.labeled:
@@ -62,36 +63,22 @@ class Clicks(Dataset):
 
 
 class ClickLog(BaseDataModule):
-    """Rows of a click log: whether there was a click, numbers, and categories that are looked up in tables.
+    """Rows of a click log: whether there was a click, numerical features, and categorical ones with embedding tables.
 
     The files are CSV with a header (commas; tabs in ``.tsv``; plain or gzipped) or Parquet, and are read once, into
-    memory-mapped arrays in ``cache``; they are never written to. A value that is missing is 0 as a number and row 0 of
-    its table as a category, and no value at all where there may be several.
+    memory-mapped arrays in ``cache``; they are never written to. A missing value is 0 if numerical and row 0 of
+    its table if categorical, and no value at all where there may be several.
 
     Every rank gets as many rows as the others in every step, as the exchange of embeddings between ranks needs it. In
-    training, the rows that make up no whole batch at the end of an epoch are left out. In evaluation every row comes
-    once, and a last batch that the ranks cannot share evenly is filled up with its last row, of weight 0.
+    training, an incomplete last batch of an epoch is dropped. In evaluation every row comes once, and a last batch that
+    the ranks cannot split evenly is padded with its last row, of weight 0.
 
     Args:
         root: the folder that the files are in.
-        train: training files, as paths or patterns (``day_*``) relative to ``root``, in the order of the log.
-        val: files for validation. Without these and ``test``, the training files are split.
-        test: files for tests.
-        predict: a file for ``predict``, which may lack the labels; without it, the rows for tests are predicted.
-        label: the column of the clicks, 0 or 1.
-        dense: columns of numbers.
-        table_sizes: columns of categories, with the rows of the table that each is looked up in.
-        multi_valued: those of them that hold several values: in CSV text with ``|`` between the values, in Parquet
-            lists.
-        split: how training files are split. ``chronological``: the first rows are for training, the last for tests;
-            ``random``: by chance, the same for every seed.
-        fractions: shares of the rows for training, validation and tests.
-        mapping: how values become rows of a table. ``hash``: by a hash of the value; ``dictionary``: the most frequent
-            ones of the training rows have a row of their own, and row 0 stands for all others; ``ids``: values are row
-            numbers already.
-        min_count: values that training rows have less often are not in the dictionary.
-        dense_transform: what is done to numbers. ``log1p``: log(1 + max(x, 0)); ``log3``: log(x + 3); ``none``.
-        unreadable: ``error`` stops at a bad line and names it; ``skip`` leaves bad lines out and warns.
+        files: the files of each split.
+        columns: the columns of the files.
+        encoding: how values become inputs of a model.
+        invalid_samples: ``error`` stops at an invalid line and names it; ``skip`` leaves invalid lines out and warns.
         cache: folder for the arrays.
         batch_size: training rows per step over all processes.
         eval_batch_size: rows per step of an evaluation, over all processes.
@@ -101,15 +88,15 @@ class ClickLog(BaseDataModule):
 
     Batch: ``dense`` float32 (B, D); ``sparse`` a KeyedJaggedTensor with a key for each table, int32 values and
     lengths; ``label`` float32 (B,), 0 or 1, absent in ``predict`` where the file has none; ``weight`` float32 (B,), 1,
-    or 0 for a row that fills a batch up; ``index`` int64 (B,), the places of the rows in their split.
+    or 0 for padding; ``index`` int64 (B,), the positions of the rows in their split.
     """
 
     free_settings = BaseDataModule.free_settings | {
-        "root", "cache", "predict", "unreadable", "eval_batch_size"
+        "root", "cache", "files.predict", "invalid_samples", "eval_batch_size"
     }  # fmt: skip
 
     #: Names of the columns of files without a header.
-    columns: ClassVar[list[str] | None] = None
+    header: ClassVar[list[str] | None] = None
     #: Whether single values are hexadecimal numbers.
     hexadecimal: ClassVar[bool] = False
     #: What the arrays in the cache are named after.
@@ -118,20 +105,10 @@ class ClickLog(BaseDataModule):
     def __init__(
         self,
         root: str,
-        train: list[str],
-        label: str,
-        dense: list[str],
-        table_sizes: dict[str, int],
-        multi_valued: Sequence[str] = (),
-        val: Sequence[str] = (),
-        test: Sequence[str] = (),
-        predict: str | None = None,
-        split: Literal["chronological", "random"] = "chronological",
-        fractions: Sequence[float] = (0.8, 0.1, 0.1),
-        mapping: ValueMapping = "hash",
-        min_count: int = 1,
-        dense_transform: DenseTransform = "none",
-        unreadable: Literal["error", "skip"] = "error",
+        files: LogFiles,
+        columns: Columns,
+        encoding: Encoding = Encoding(),
+        invalid_samples: Literal["error", "skip"] = "error",
         cache: str = "data/cache",
         batch_size: int = 2048,
         eval_batch_size: int = 16384,
@@ -142,54 +119,30 @@ class ClickLog(BaseDataModule):
         super().__init__(num_workers, seed)
         self.root = Path(root)
         self.cache = Path(cache)
-        self.files = {"train": list(train), "val": list(val), "test": list(test)}
-        self.predict = None if predict is None else Path(predict)
+        self.files = files
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.shuffle = shuffle
-        self.unreadable = unreadable
+        self.invalid_samples = invalid_samples
         #: For each categorical feature, the rows of its table: every id of a batch is 0 or more and below.
-        self.table_sizes = dict(table_sizes)
+        self.table_sizes = dict(columns.table_sizes)
         #: The numerical features, in order.
-        self.dense_features = list(dense)
-        for key in ("batch_size", "eval_batch_size"):
-            if getattr(self, key) < 1:
-                raise InputError(f"data.{key} is {getattr(self, key)}; it must be 1 or more.")
-        if min_count < 1:
-            raise InputError(f"data.min_count is {min_count}; it must be 1 or more.")
-        if not self.files["train"]:
-            raise InputError("There are no training files: name some in data.train.")
-        if self.files["test"] and not self.files["val"]:
-            raise InputError("data.test names files and data.val none. Name files in both, or in neither.")
-        self._check_columns(label, multi_valued)
+        self.dense_features = list(columns.dense)
+        for key, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if size < 1:
+                raise InputError(f"data.{key} is {size}; it must be 1 or more.")
         layout = Layout(
-            label,
-            tuple(dense),
+            columns.label,
+            tuple(columns.dense),
             self.table_sizes,
-            frozenset(multi_valued),
+            frozenset(columns.multi_valued),
             SEPARATOR,
-            mapping,
+            encoding.mapping,
             self.hexadecimal,
-            dense_transform,
+            encoding.dense_transform,
         )
-        self._preparation = Preparation(layout, min_count, SplitRule(split, tuple(fractions)))
+        self._preparation = Preparation(layout, encoding.min_count, files.rule)
         self._sets: dict[str, Clicks] = {}
-
-    def _check_columns(self, label: str, multi_valued: Sequence[str]) -> None:
-        names = [label, *self.dense_features, *self.table_sizes]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise InputError(
-                f"The column {twice[0]!r} is named more than once in data.label, data.dense and data.table_sizes."
-            )
-        if not self.table_sizes:
-            raise InputError("There are no categories: name at least one column with its table in data.table_sizes.")
-        for name, rows in self.table_sizes.items():
-            if not 2 <= rows < 2**31:
-                raise InputError(f"data.table_sizes.{name} is {rows}; a table has 2 rows or more, below 2**31.")
-        for name in multi_valued:
-            if name not in self.table_sizes:
-                raise InputError(f"data.multi_valued names {name!r}, which is not in data.table_sizes.")
 
     @override
     def setup(self, stage: str) -> None:
@@ -198,8 +151,8 @@ class ClickLog(BaseDataModule):
         Raises:
             InputError: a file is missing or damaged, a line is bad, or a split has no rows.
         """
-        if stage == "predict" and self.predict is not None:
-            self._sets["predict"] = self._open_predicted(self.predict)
+        if stage == "predict" and self.files.predict is not None:
+            self._sets["predict"] = self._open_predicted(Path(self.files.predict))
             return
         columns = self.open()
         for split, stages in {"train": ["fit"], "val": ["fit", "validate"], "test": ["test", "predict"]}.items():
@@ -207,19 +160,21 @@ class ClickLog(BaseDataModule):
                 portion = columns.portions.get(split)
                 if portion is None or not portion.size:
                     raise InputError(
-                        f"{self.root}: there are no rows for {split!r}. Name files in data.{split}, or give a larger "
-                        "share of data.fractions."
+                        f"{self.root}: there are no rows for {split!r}. Name files in data.files.{split}, or "
+                        "give a larger fraction in data.files.fractions."
                     )
                 self._sets["predict" if stage == "predict" else split] = Clicks(columns, portion)
 
     def open(self) -> ClickColumns:
         """Open the rows of the training, validation and test files."""
-        files = {split: self._found(patterns) for split, patterns in self.files.items() if patterns}
-        return ClickColumns(files, self._preparation, self.columns, True, self.cache, self.cache_name, self.unreadable)
+        files = {split: self._found(patterns) for split, patterns in self.files.by_split.items()}
+        return ClickColumns(
+            files, self._preparation, self.header, True, self.cache, self.cache_name, self.invalid_samples
+        )
 
     def _open_predicted(self, file: Path) -> Clicks:
         if not file.is_file():
-            raise InputError(f"{file}: there is no such file (data.predict).")
+            raise InputError(f"{file}: there is no such file (data.files.predict).")
         counted = self._preparation.layout.mapping == "dictionary"
         preparation = Preparation(
             self._preparation.layout,
@@ -228,7 +183,7 @@ class ClickLog(BaseDataModule):
             self.open().folder if counted else None,
         )
         columns = ClickColumns(
-            {"predict": [file]}, preparation, self.columns, False, self.cache, self.cache_name, self.unreadable
+            {"predict": [file]}, preparation, self.header, False, self.cache, self.cache_name, self.invalid_samples
         )
         return Clicks(columns, columns.portions["predict"])
 
@@ -298,12 +253,7 @@ class ClickLog(BaseDataModule):
 
     @override
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
-        assert self.trainer is not None
-        trainer = self.trainer
-        split = (
-            "train" if trainer.training else "test" if trainer.testing else "predict" if trainer.predicting else "val"
-        )
-        rows = self._sets[split]
+        rows = self._sets[self.running_split()]
         return rows.columns.names(rows.portion.rows(batch["index"].cpu().numpy()))
 
 

@@ -1,6 +1,6 @@
 """Criteo's click logs as they were published: a week (Kaggle) or 24 days (1TB)."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from typing_extensions import override
 
 from datamodules.click_log import ClickLog
-from datamodules.clicks.parser import DenseTransform, ValueMapping
+from datamodules.clicks.settings import Columns, Encoding, LogFiles
 from datamodules.synthetic import criteo as synthetic_set
 
 LABEL = "label"
@@ -28,7 +28,7 @@ VALUES = {
 
 
 class Criteo(ClickLog):
-    """Criteo's click logs: 13 counts and 26 categories, hexadecimal numbers, in files of tab-separated columns.
+    """Criteo's click logs: 13 counts and 26 hexadecimal categories in files of tab-separated columns.
 
     Kaggle's ``train.txt`` (https://www.kaggle.com/c/criteo-display-ad-challenge) has 45,840,617 rows of seven days; the
     1TB set (https://huggingface.co/datasets/criteo/CriteoClickLogs) has a file ``day_0`` to ``day_23`` for each day,
@@ -36,20 +36,13 @@ class Criteo(ClickLog):
 
     Args:
         root: the folder that the files are in.
-        train: training files, as paths or patterns (``day_*``) relative to ``root``, in the order of the log.
-        val: files for validation. Without these and ``test``, the training files are split.
-        test: files for tests.
-        predict: a file for ``predict``, which may lack the labels; without it, the rows for tests are predicted.
-        synthetic: use generated clicks instead, whose chances are known. Figures from them say nothing about Criteo.
-        table_sizes: rows of the table of each category, C1 to C26; or one number, the most rows of any table: it has
-            then one more than Kaggle's file has values, up to that.
-        split: as of :class:`~datamodules.click_log.ClickLog`.
-        fractions: likewise.
-        mapping: likewise.
-        min_count: likewise.
-        dense_transform: likewise. ``log1p`` is what facebookresearch/dlrm does for Kaggle's set, ``log3`` what torchrec
-            does for the 1TB set.
-        unreadable: likewise.
+        files: the files of each split.
+        synthetic: use generated clicks instead, whose probabilities are known. Figures from them say nothing about
+            Criteo.
+        table_sizes: rows of the table of each category, C1 to C26; or one number, the most rows of any table: each
+            then has one more than Kaggle's file has values, up to that.
+        encoding: how values become inputs of a model.
+        invalid_samples: ``error`` stops at an invalid line and names it; ``skip`` leaves invalid lines out and warns.
         cache: folder for the arrays, and for the synthetic set.
         batch_size: training rows per step over all processes.
         eval_batch_size: rows per step of an evaluation, over all processes.
@@ -60,25 +53,18 @@ class Criteo(ClickLog):
     Batch: as of :class:`~datamodules.click_log.ClickLog`, with 13 dense features and 26 tables.
     """
 
-    columns: ClassVar[list[str] | None] = [LABEL, *DENSE, *VALUES]
+    header: ClassVar[list[str] | None] = [LABEL, *DENSE, *VALUES]
     hexadecimal = True
     cache_name = "criteo"
 
     def __init__(
         self,
         root: str = "data/criteo",
-        train: Sequence[str] = ("train.txt",),
-        val: Sequence[str] = (),
-        test: Sequence[str] = (),
-        predict: str | None = None,
+        files: LogFiles = LogFiles(train=("train.txt",)),
         synthetic: bool = False,
         table_sizes: int | dict[str, int] = 1_000_000,
-        split: Literal["chronological", "random"] = "chronological",
-        fractions: Sequence[float] = (0.8, 0.1, 0.1),
-        mapping: ValueMapping = "dictionary",
-        min_count: int = 1,
-        dense_transform: DenseTransform = "log1p",
-        unreadable: Literal["error", "skip"] = "error",
+        encoding: Encoding = Encoding(mapping="dictionary", dense_transform="log1p"),
+        invalid_samples: Literal["error", "skip"] = "error",
         cache: str = "data/cache",
         batch_size: int = 2048,
         eval_batch_size: int = 16384,
@@ -91,27 +77,21 @@ class Criteo(ClickLog):
             if isinstance(table_sizes, int)
             else table_sizes
         )
+        if synthetic:
+            root = str(Path(cache) / synthetic_set.FOLDER)
+            files = replace(files, train=[synthetic_set.FILE], val=(), test=())
         super().__init__(
-            root=str(Path(cache) / synthetic_set.FOLDER) if synthetic else root,
-            train=[synthetic_set.FILE] if synthetic else list(train),
-            label=LABEL,
-            dense=DENSE,
-            table_sizes=sizes,
-            val=[] if synthetic else val,
-            test=[] if synthetic else test,
-            predict=predict,
-            split=split,
-            fractions=fractions,
-            mapping=mapping,
-            min_count=min_count,
-            dense_transform=dense_transform,
-            unreadable=unreadable,
-            cache=cache,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            shuffle=shuffle,
-            num_workers=num_workers,
-            seed=seed,
+            root,
+            files,
+            Columns(LABEL, DENSE, sizes),
+            encoding,
+            invalid_samples,
+            cache,
+            batch_size,
+            eval_batch_size,
+            shuffle,
+            num_workers,
+            seed,
         )
         self.synthetic = synthetic
 
@@ -135,9 +115,9 @@ class Criteo(ClickLog):
     @override
     def missing(self, pattern: str) -> str:
         return (
-            f"{self.root / pattern}: there is no such file (data.root, data.train, data.val, data.test). Criteo gives "
+            f"{self.root / pattern}: there is no such file (data.root, data.files). Criteo gives "
             "its logs to those who accept its terms: a week of it (train.txt) is at "
             "https://www.kaggle.com/c/criteo-display-ad-challenge, the 1TB set (day_0 to day_23) at "
             "https://huggingface.co/datasets/criteo/CriteoClickLogs. Say where the files are with --data.root and "
-            "--data.train, or try the program on generated clicks first with --data.synthetic=true."
+            "--data.files.train, or try the program on generated clicks first with --data.synthetic=true."
         )

@@ -36,7 +36,7 @@ class ClickColumns:
         labeled: whether there must be labels.
         cache: folder for the arrays of all data sets.
         name: what the rows are, for people who look into ``cache``.
-        unreadable: ``error`` stops at the first bad line; ``skip`` leaves bad lines out and warns.
+        invalid_samples: ``error`` stops at the first invalid line; ``skip`` leaves invalid lines out and warns.
 
     Raises:
         InputError: a file cannot be read or lacks a column, a line is bad, no row is left, or there is no room for
@@ -51,7 +51,7 @@ class ClickColumns:
         labeled: bool,
         cache: Path,
         name: str,
-        unreadable: Literal["error", "skip"],
+        invalid_samples: Literal["error", "skip"],
     ) -> None:
         self.layout = preparation.layout
         self.paths = [path for of_split in files.values() for path in of_split]
@@ -64,18 +64,18 @@ class ClickColumns:
         key = fingerprint([Path(os.path.abspath(path)) for path in self.paths], folder, preparation.settings)
         try:
             self.folder = make_current(
-                cache / f"{name}-{place}", key, partial(build, opened, counts, preparation, unreadable)
+                cache / f"{name}-{place}", key, partial(build, opened, counts, preparation, invalid_samples)
             )
         except OSError as error:
             raise InputError(
                 f"{cache}: the rows of {self.paths[0]} could not be written as numbers ({error}). Nothing was kept; "
-                "free some space or choose another place with --data.cache."
+                "free some space or choose another folder with --data.cache."
             ) from error
         contents = json.loads((self.folder / "contents.json").read_text())
         self._rows_of_files: list[int] = contents["rows"]
         self._first_lines: list[int] = contents["first_lines"]
         self.labeled: bool = contents["labeled"]
-        _report_skipped(contents, unreadable)
+        _report_skipped(contents, invalid_samples)
         if not len(self):
             raise InputError(f"{self.paths[0]}: there is not one row that can be used. Give files with rows.")
         self._splits = files
@@ -89,8 +89,8 @@ class ClickColumns:
             if missing:
                 raise InputError(
                     f"{file.path}: there is no column {', '.join(map(repr, missing[:NAMED]))} among "
-                    f"{', '.join(file.columns[:50])}. Name the columns of this file in --data.label, --data.dense and "
-                    "--data.table_sizes."
+                    f"{', '.join(file.columns[:50])}. Name the columns of this file in "
+                    "--data.columns.label, --data.columns.dense and --data.columns.table_sizes."
                 )
 
     def __len__(self) -> int:
@@ -170,11 +170,11 @@ def _open(file: Path, kind: type) -> NDArray[Any]:
     return np.memmap(file, kind, "r") if file.stat().st_size else np.empty(0, kind)
 
 
-def _report_skipped(contents: dict[str, Any], unreadable: Literal["error", "skip"]) -> None:
+def _report_skipped(contents: dict[str, Any], invalid_samples: Literal["error", "skip"]) -> None:
     faults: list[str] = contents["faults"]
     if not faults:
         return
-    if unreadable == "error":
+    if invalid_samples == "error":
         raise InputError(f"{faults[0]}. {ADVICE}")
     named = "".join(f"\n  {fault}" for fault in faults)
     more = f"\n  ... and {contents['skipped'] - len(faults):,} more" if contents["skipped"] > len(faults) else ""

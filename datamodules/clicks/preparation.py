@@ -26,7 +26,7 @@ FORMAT = 1  # of the folder; another number makes it anew
 ROWS = 2**18  # that are mapped through the dictionaries at a time
 TRAINING = "training.bin"  # which rows are for training, while values are counted
 NAMED = 10  # bad lines that a message names
-ADVICE = "Mend the line, or leave such lines out with --data.unreadable=skip."
+ADVICE = "Mend the line, or leave such lines out with --data.invalid_samples=skip."
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def build(
     files: Sequence[ClickFile],
     counts: Mapping[str, int],
     preparation: Preparation,
-    unreadable: Literal["error", "skip"],
+    invalid_samples: Literal["error", "skip"],
     folder: Path,
 ) -> Path:
     """Make the arrays of a click log.
@@ -89,7 +89,7 @@ def build(
         files: in the order of the log.
         counts: how many of them each split has.
         preparation: what becomes of them.
-        unreadable: whether to stop at a bad line or to leave it out.
+        invalid_samples: whether to stop at a bad line or to leave it out.
         folder: to be filled.
 
     Returns:
@@ -108,7 +108,7 @@ def build(
         for part in _parts(files, layout):
             bad = part.rows.faults
             path = files[part.file].path
-            if bad and unreadable == "error":
+            if bad and invalid_samples == "error":
                 line, why = next(iter(bad.items()))
                 raise InputError(f"{row_name(path, line)}: {why}. {ADVICE}")
             faults += [f"{row_name(path, line)}: {why}" for line, why in bad.items()][: NAMED - len(faults)]

@@ -44,12 +44,12 @@ class SplitRule:
     """How the rows of training files are split where there are no other files.
 
     Args:
-        how: ``chronological``: the first rows are for training, the last for tests; ``random``: by chance, the same
+        how: ``chronological``: the first rows are for training, the last for tests; ``random``: at random, the same
             for every run.
-        fractions: shares of the rows for training, validation and tests, which sum to 1.
+        fractions: fractions of the rows for training, validation and tests, which sum to 1.
 
     Raises:
-        InputError: ``fractions`` are not three shares that sum to 1.
+        InputError: ``fractions`` are not three fractions that sum to 1.
     """
 
     how: Literal["chronological", "random"]
@@ -59,8 +59,8 @@ class SplitRule:
         fractions = list(self.fractions)
         if len(fractions) != len(SPLITS) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
             raise InputError(
-                f"data.fractions is {fractions}; it must be three shares of 0 or more that sum to 1: for training, "
-                "validation and tests."
+                f"data.files.fractions is {fractions}; it must be three fractions of 0 or more that sum to 1: for "
+                "training, validation and tests."
             )
 
     def portions(self, rows: Mapping[str, int]) -> dict[str, Portion]:
@@ -75,7 +75,7 @@ class SplitRule:
             return {split: Portion(start, size) for (split, size), start in zip(rows.items(), starts, strict=False)}
         total = rows["train"]
         order = KeyedPermutation(total, [KEY]) if self.how == "random" and total else None
-        bounds = [0, *(round(share * total) for share in itertools.accumulate(self.fractions))]
+        bounds = [0, *(round(fraction * total) for fraction in itertools.accumulate(self.fractions))]
         return {
             split: Portion(start, stop - start, order)
             for split, (start, stop) in zip(SPLITS, itertools.pairwise(bounds), strict=True)

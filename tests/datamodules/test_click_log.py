@@ -8,6 +8,7 @@ import random
 import re
 import signal
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from datamodules.click_log import ClickLog
 from datamodules.clicks import dictionary as value_dictionary
 from datamodules.clicks import preparation as click_preparation
+from datamodules.clicks.settings import Columns, Encoding, LogFiles
 from sextant.errors import InputError
 from tests.datamodules.faults import in_fork, listing, snapshot
 from tests.datamodules.recorder import Recorder, bare_trainer
@@ -31,14 +33,14 @@ Row = tuple[int, float | None, str | None, list[str], int]  # click, price, site
 
 
 def draw_rows(count: int, seed: int = 0) -> list[Row]:
-    chance = random.Random(seed)
+    draw = random.Random(seed)
     return [
         (
-            chance.randrange(2),
-            chance.choice([None, round(chance.uniform(0, 9), 3)]),
-            chance.choice([None, "a", "b", "c", "dd"]),
-            [f"t{chance.randrange(20)}" for _ in range(chance.randrange(4))],
-            chance.randrange(5),
+            draw.randrange(2),
+            draw.choice([None, round(draw.uniform(0, 9), 3)]),
+            draw.choice([None, "a", "b", "c", "dd"]),
+            [f"t{draw.randrange(20)}" for _ in range(draw.randrange(4))],
+            draw.randrange(5),
         )
         for _ in range(count)
     ]
@@ -60,6 +62,7 @@ def write_parquet(file: Path, rows: list[Row]) -> Path:
 
 
 def log(root: Path, **options: Any) -> ClickLog:
+    """The data of the files in a folder; settings of all groups are given side by side."""
     fixed: dict[str, Any] = {
         "train": ["rows.csv"],
         "label": "click",
@@ -71,7 +74,12 @@ def log(root: Path, **options: Any) -> ClickLog:
         "eval_batch_size": 8,
         "shuffle": False,
     }
-    return ClickLog(root=str(root), **(fixed | options))
+    given = fixed | options
+    groups = {
+        name: group(**{each.name: given.pop(each.name) for each in fields(group) if each.name in given})
+        for name, group in {"files": LogFiles, "columns": Columns, "encoding": Encoding}.items()
+    }
+    return ClickLog(root=str(root), **groups, **given)
 
 
 def values_of(rows: list[Row]) -> dict[str, list[list[Any]]]:
@@ -212,14 +220,15 @@ def test_workers_give_the_batches_that_the_process_itself_gives(root: Path) -> N
         data.setup("fit")
         found.append([(b["index"].tolist(), b["sparse"].values().tolist()) for b in data.val_dataloader()])
     assert found[0] == found[1]
-    columns = pickle.loads(pickle.dumps(data._sets["val"].columns))
+    dataset: Any = data.val_dataloader().dataset
+    columns = pickle.loads(pickle.dumps(dataset.columns))
     assert columns.dense(np.arange(3)).shape == (3, 1)
 
 
-def test_rows_that_fill_a_batch_up_have_no_weight(root: Path) -> None:
+def test_padding_of_a_batch_has_no_weight(root: Path) -> None:
     data = log(root, fractions=(0.3, 0.7, 0))
     data.setup("validate")
-    rows = data._sets["val"]
+    rows: Any = data.val_dataloader().dataset
     batch = rows[np.array([3, 5, ~5])]
     assert batch["weight"].tolist() == [1, 1, 0]
     assert batch["index"].tolist() == [3, 5, 5]
@@ -253,7 +262,7 @@ def test_rows_are_named_by_file_and_line_also_after_lines_that_were_left_out(roo
         lines[number - 1] = "bad"
     (root / "a.csv").write_text("\n".join(lines[:31]) + "\n")
     (root / "b.csv").write_text("\n".join([lines[0], *lines[31:], "too,short"]) + "\n")
-    data = log(root, train=["?.csv"], unreadable="skip")
+    data = log(root, train=["?.csv"], invalid_samples="skip")
     with pytest.warns(UserWarning, match=r"4 of 61 lines cannot be used:\n.*a.csv:2: 1 columns instead of 6"):
         columns = data.open()
     assert len(columns) == 57
@@ -262,7 +271,7 @@ def test_rows_are_named_by_file_and_line_also_after_lines_that_were_left_out(roo
     ]
     kept = [row for i, row in enumerate(rows, 2) if i not in (2, 3, 10)]
     assert columns.labels(np.arange(57)).tolist() == [row[0] for row in kept]
-    with pytest.raises(InputError, match=r"a.csv:2: 1 columns instead of 6. .* --data.unreadable=skip"):
+    with pytest.raises(InputError, match=r"a.csv:2: 1 columns instead of 6. .* --data.invalid_samples=skip"):
         log(root, train=["?.csv"]).open()
 
 
@@ -271,7 +280,7 @@ def test_lines_that_are_left_out_are_said_each_time_and_stop_a_run_that_shall_st
         file.write("bad\n")
     for _ in range(2):
         with pytest.warns(UserWarning, match="1 of 61 lines cannot be used"):
-            log(root, unreadable="skip").open()
+            log(root, invalid_samples="skip").open()
     with pytest.raises(InputError, match=r"rows.csv:62: 1 columns instead of 6"):
         log(root).open()
 
@@ -307,15 +316,15 @@ def test_names_of_rows_in_a_fit_are_those_of_its_splits(root: Path, tmp_path: Pa
 
 
 def test_killed_epoch_is_gone_on_with(root: Path, tmp_path: Path) -> None:
-    whole, begun = Recorder(), Recorder()
+    whole, killed = Recorder(), Recorder()
     bare_trainer(tmp_path, max_epochs=2, limit_val_batches=0).fit(whole, log(root, shuffle=True))
-    bare_trainer(tmp_path, max_steps=8, limit_val_batches=0).fit(begun, log(root, shuffle=True))
+    bare_trainer(tmp_path, max_steps=8, limit_val_batches=0).fit(killed, log(root, shuffle=True))
     data = log(root, shuffle=True)
-    data.load_state_dict(begun.positions[-1])
+    data.load_state_dict(killed.positions[-1])
     data.setup("fit")
-    rest = [batch["index"].tolist() for batch in data.train_dataloader()]
-    assert begun.positions[-1] == {"epoch": 1, "done": [[2, 1]]}
-    assert begun.batches + rest == whole.batches
+    remaining = [batch["index"].tolist() for batch in data.train_dataloader()]
+    assert killed.positions[-1] == {"epoch": 1, "done": [[2, 1]]}
+    assert killed.batches + remaining == whole.batches
 
 
 def test_files_of_their_own_are_the_splits_and_are_ordered_by_number(tmp_path: Path) -> None:
@@ -324,9 +333,9 @@ def test_files_of_their_own_are_the_splits_and_are_ordered_by_number(tmp_path: P
         write_csv(tmp_path / f"day_{day}.csv", rows[4 * day : 4 * day + 4])
     data = log(tmp_path, train=["day_?.csv", "day_10.csv"], val=["day_11.csv"], mapping="dictionary")
     data.setup("fit")
-    columns = data._sets["train"].columns
-    assert columns.labels(np.arange(48)).tolist() == [row[0] for row in rows[:48]]
-    assert (len(data._sets["train"]), len(data._sets["val"])) == (44, 4)
+    train, val = (loader.dataset for loader in (data.train_dataloader(), data.val_dataloader()))
+    assert train.columns.labels(np.arange(48)).tolist() == [row[0] for row in rows[:48]]  # type: ignore[attr-defined]
+    assert (len(train), len(val)) == (44, 4)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"there are no rows for 'test'"):
         data.setup("test")
 
@@ -358,11 +367,12 @@ def test_predicted_file_may_lack_labels_and_uses_the_tables_of_training(
     found = rows_of(predicting, "predict")
     assert [row[1:] for row in found] == [row[1:] for row in expected]
     assert {row[0] for row in found} == {None}
-    assert predicting._sets["predict"].columns.names(np.array([0, 29])) == [
+    dataset: Any = predicting.predict_dataloader().dataset
+    assert dataset.columns.names(np.array([0, 29])) == [
         f"{root / 'new.parquet'}, row 1",
         f"{root / 'new.parquet'}, row 30",
     ]
-    with pytest.raises(InputError, match=r"nowhere: there is no such file \(data.predict\)"):
+    with pytest.raises(InputError, match=r"nowhere: there is no such file \(data.files.predict\)"):
         log(root, predict="nowhere").setup("predict")
 
 
@@ -431,14 +441,14 @@ def test_contents_say_how_many_rows_there_are(root: Path) -> None:
     [
         ({"batch_size": 0}, "data.batch_size is 0"),
         ({"eval_batch_size": -1}, "data.eval_batch_size is -1"),
-        ({"min_count": 0}, "data.min_count is 0"),
+        ({"min_count": 0}, "data.encoding.min_count is 0"),
         ({"train": []}, "no training files"),
-        ({"test": ["rows.csv"]}, "data.test names files and data.val none"),
-        ({"table_sizes": {}, "multi_valued": []}, "There are no categories"),
-        ({"table_sizes": {"site": 1, "tags": 5}}, "data.table_sizes.site is 1"),
-        ({"multi_valued": ["price"]}, "data.multi_valued names 'price'"),
+        ({"test": ["rows.csv"]}, "data.files.test names files and data.files.val none"),
+        ({"table_sizes": {}, "multi_valued": []}, "There are no categorical columns"),
+        ({"table_sizes": {"site": 1, "tags": 5}}, "table_sizes.site is 1"),
+        ({"multi_valued": ["price"]}, "multi_valued names 'price'"),
         ({"dense": ["price", "site"]}, "The column 'site' is named more than once"),
-        ({"fractions": [0.5, 0.5]}, "data.fractions is"),
+        ({"fractions": [0.5, 0.5]}, "data.files.fractions is"),
         ({"num_workers": -1}, "data.num_workers is -1"),
     ],
 )

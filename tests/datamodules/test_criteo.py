@@ -1,6 +1,7 @@
 """Criteo's format: every value of the file comes in the batches, and what is bad is named."""
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,18 @@ import pytest
 import torch
 
 from benchmarks.steps import make
+from datamodules.clicks.settings import LogFiles
 from datamodules.criteo import VALUES, Criteo
 from datamodules.synthetic import criteo as synthetic_set
 from sextant.errors import InputError
 
 
-def open_criteo(root: Path, tmp_path: Path, **options: Any) -> Criteo:
-    fixed: dict[str, Any] = {"batch_size": 8, "eval_batch_size": 8, "fractions": (0.6, 0.2, 0.2)}
-    data = Criteo(root=str(root), cache=str(tmp_path / "cache"), **(fixed | options))
+def open_criteo(
+    root: Path, tmp_path: Path, train: Sequence[str] = ("train.txt",), predict: str | None = None, **options: Any
+) -> Criteo:
+    files = LogFiles(train=train, predict=predict, fractions=(0.6, 0.2, 0.2))
+    fixed: dict[str, Any] = {"batch_size": 8, "eval_batch_size": 8}
+    data = Criteo(root=str(root), files=files, cache=str(tmp_path / "cache"), **(fixed | options))
     data.setup("fit")
     data.setup("test")
     return data
@@ -36,7 +41,7 @@ def test_batches_hold_what_the_lines_say(packed: bool, criteo: Path, tmp_path: P
         (root / "day_0.gz").write_bytes(gzip.compress((criteo / "train.txt").read_bytes()))
     data = open_criteo(root, tmp_path, train=["day_*"] if packed else ["train.txt"], table_sizes=50)
     seen: dict[tuple[str, str], set[int]] = {}
-    for split, start, loader in (("val", 42, data.val_dataloader()), ("test", 56, data.test_dataloader())):
+    for start, loader in ((42, data.val_dataloader()), (56, data.test_dataloader())):
         for batch in loader:
             tables = {name: ids.values() for name, ids in batch["sparse"].to_dict().items()}
             for i, place in enumerate(batch["index"].tolist()):
@@ -51,7 +56,7 @@ def test_batches_hold_what_the_lines_say(packed: bool, criteo: Path, tmp_path: P
                         assert found == 0
                     elif found:
                         seen.setdefault((name, value), set()).add(found)
-            assert data._sets[split].columns.names(np.array([start]))[0].endswith(f":{start + 1}")
+            assert loader.dataset.columns.names(np.array([start]))[0].endswith(f":{start + 1}")  # type: ignore[attr-defined]
     assert all(len(ids) == 1 for ids in seen.values())
     assert len(seen) > 100
 
@@ -68,16 +73,23 @@ def test_tables_have_a_row_more_than_criteo_has_values_up_to_a_limit() -> None:
     assert Criteo().dense_features == [f"I{i}" for i in range(1, 14)]
 
 
-def test_settings_can_be_given_as_words() -> None:
+def test_settings_can_be_given_as_arguments() -> None:
     data = make(
         Criteo,
         {
             "class_path": "datamodules.criteo.Criteo",
-            "init_args": {"table_sizes": 7, "fractions": [0.7, 0.2, 0.1], "train": ["day_*"], "split": "random"},
+            "init_args": {
+                "table_sizes": 7,
+                "files": {"train": ["day_*"], "fractions": [0.7, 0.2, 0.1], "split": "random"},
+                "encoding": {"min_count": 3},
+            },
         },
     )
     assert data.table_sizes["C1"] == 7
-    assert data.files["train"] == ["day_*"]
+    assert data.files.by_split == {"train": ["day_*"]}
+    assert (data.files.split, data.files.fractions) == ("random", [0.7, 0.2, 0.1])
+    assert data.input_description()["mapping"] == "dictionary"  # the default of what is not given
+    assert data.input_description()["dense_transform"] == "log1p"
     sizes = dict.fromkeys(VALUES, 9)
     data = make(Criteo, {"class_path": "datamodules.criteo.Criteo", "init_args": {"table_sizes": sizes}})
     assert data.table_sizes == sizes
@@ -111,9 +123,9 @@ def test_bad_lines_stop_or_are_left_out(change: tuple[int, str], why: str, crite
         open_criteo(root, tmp_path)
     assert str(stopped.value).startswith(f"{root / 'train.txt'}:7: {why}. ")
     with pytest.warns(UserWarning, match="1 of 70 lines cannot be used") as warned:
-        data = open_criteo(root, tmp_path, unreadable="skip")
+        data = open_criteo(root, tmp_path, invalid_samples="skip")
     assert f"{root / 'train.txt'}:7: {why}" in str(warned[0].message)
-    assert len(data._sets["train"].columns) == 69
+    assert len(data.open()) == 69
 
 
 def test_row_with_a_column_missing_stops(criteo: Path, tmp_path: Path) -> None:
@@ -148,7 +160,7 @@ def test_missing_files_say_where_criteo_is_to_be_had(tmp_path: Path) -> None:
         assert part in str(stopped.value)
 
 
-def test_sample_set_is_made_and_its_best_auc_is_said(
+def test_synthetic_data_is_made_and_its_best_auc_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_all = synthetic_set.make

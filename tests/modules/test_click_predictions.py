@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torchmetrics.functional.classification import binary_auroc
 
 import train
+from datamodules.clicks.settings import Encoding, LogFiles
 from datamodules.criteo import Criteo
 from modules.dlrm import ClickPredictor
 from modules.networks.dlrm import DLRMArchitecture
@@ -65,7 +66,9 @@ def test_measured_values_are_those_of_all_rows_at_once(
     trained: Path, run: Any, criteo: Path, cache: Path, predicted: dict[str, float]
 ) -> None:
     measured = run("test", "--ckpt_path=best").trainer.callback_metrics
-    data = Criteo(str(criteo), cache=str(cache), fractions=[0.6, 0.2, 0.2], table_sizes=50, min_count=3)
+    files = LogFiles(train=["train.txt"], fractions=[0.6, 0.2, 0.2])
+    encoding = Encoding(mapping="dictionary", min_count=3, dense_transform="log1p")
+    data = Criteo(str(criteo), files, table_sizes=50, encoding=encoding, cache=str(cache))
     data.setup("test")
     (batch,) = list(data.test_dataloader())
     probabilities, labels = torch.tensor(list(predicted.values())), batch["label"]
@@ -88,7 +91,7 @@ def test_prediction_names_each_row_and_needs_no_labels(
     run(
         "predict",
         "--ckpt_path=best",
-        f"--data.predict={tmp_path / 'own.txt'}",
+        f"--data.files.predict={tmp_path / 'own.txt'}",
         f"--predictions.output={tmp_path / 'p'}",
     )
     own = read_predictions(tmp_path / "p")

@@ -50,5 +50,5 @@ def test_files_of_their_own_make_the_splits() -> None:
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.5), (0.8, 0.1, 0.2), (1.1, -0.1, 0.0), ()])
 def test_fractions_that_are_no_shares_are_an_input_error(fractions: tuple[float, ...]) -> None:
-    with pytest.raises(InputError, match=r"data.fractions is .* three shares"):
+    with pytest.raises(InputError, match=r"data.files.fractions is .* three fractions"):
         SplitRule("chronological", fractions)
