@@ -91,10 +91,13 @@ class Runner:
             *("--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"),
         ]
         self.folder = folder
-        self.whole = cache(self._whole)
+        self._whole = cache(self._run_undisturbed)
 
-    def _whole(self, ranks: int = 1, strategy: str = "ddp") -> Run:
-        """A run that nothing disturbed."""
+    def whole(self, ranks: int = 1, strategy: str = "ddp") -> Run:
+        """The run that nothing disturbed."""
+        return self._whole(ranks, strategy)
+
+    def _run_undisturbed(self, ranks: int, strategy: str) -> Run:
         run = Run(self.workload, self._new_folder("whole"), ranks, self.epochs)
         finish(self._start(run, strategy, "--data.num_workers=0"), run.folder / "log")
         return run
