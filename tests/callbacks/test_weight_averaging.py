@@ -40,17 +40,17 @@ class Climber(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
 
+def batches(count: int) -> DataLoader:
+    return DataLoader(torch.zeros(count))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("decay", [0.22, 0.999])
 def test_validation_sees_the_average_of_the_formula_and_training_goes_on_without_it(
     tmp_path: Path, decay: float
 ) -> None:
     module = Climber()
-    options = {"limit_train_batches": STEPS, "num_sanity_val_steps": 0}
-    trainer(tmp_path, EMAWeightAveraging(decay), **options).fit(
-        module,
-        DataLoader(torch.zeros(STEPS)),
-        DataLoader(torch.zeros(1)),  # type: ignore[arg-type]
-    )
+    run = trainer(tmp_path, EMAWeightAveraging(decay), limit_train_batches=STEPS, num_sanity_val_steps=0)
+    run.fit(module, batches(STEPS), batches(1))
     average = 1.0  # the first update takes the weights as they are
     for updates in range(1, STEPS):
         kept = min(decay, (1 + updates) / (10 + updates))
