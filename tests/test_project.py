@@ -129,7 +129,7 @@ def test_questions_about_sample_images_are_answered_from_the_images(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_click_prediction_comes_close_to_the_chances_of_its_sample_clicks(tmp_path: Path) -> None:
+def test_click_prediction_comes_close_to_the_probabilities_of_its_synthetic_clicks(tmp_path: Path) -> None:
     """In one process, and sharded over two that Lightning starts."""
     words = ["--config", "configs/dlrm_criteo.yaml", "--config", "configs/synthetic/dlrm_criteo.yaml"]
     words += [f"--data.cache={tmp_path / 'cache'}", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]

@@ -1,8 +1,8 @@
 """A synthetic set in the format of Criteo's ``train.txt``, whose clicks come from a known logistic model.
 
-The chance of a click is logistic in a sum of terms: one for the value of each category, one for each pair of values of
-two of them, and the logarithms of the counts, each with a weight. What it takes to predict the clicks is to find these
-terms; no model can do better than the chances themselves, whose AUC is given by :func:`best_auc`.
+The probability of a click is logistic in a sum of terms: one for the value of each category, one for each pair of
+values of two of them, and the logarithms of the counts, each with a weight. To predict the clicks is to find these
+terms; no model can do better than these probabilities, whose AUC is given by :func:`best_auc`.
 """
 
 from pathlib import Path
@@ -14,16 +14,16 @@ from torchmetrics.functional.classification import binary_auroc
 
 from sextant.atomic_folder import make_folder
 
-FOLDER = "synthetic-criteo"
+FOLDER = "synthetic-criteo-clicks"
 FILE = "train.txt"
-CHANCES = "chances.npy"  # of the rows, which the real set does not have
+PROBABILITIES = "probabilities.npy"  # of the rows, which the real set does not have
 SEED = 1  # of the model itself, which is the same for all rows
 COUNTS = 13
 CATEGORIES = 26
 VALUES = 5  # of a category, besides being missing; a category of which fewer are known to Criteo has fewer
 FEW = {8: 2, 19: 3}  # values of C9 and C20
 PAIR = (0, 1)  # the categories whose values act together
-MISSING = 0.1  # share of counts, and of values of the last half of the categories
+MISSING = 0.1  # fraction of counts, and of values of the last half of the categories
 BIAS = -0.4  # about a quarter of the rows are clicks, as in the real set
 
 
@@ -39,14 +39,14 @@ def make(destination: Path, rows: int = 100_000, seed: int = 0) -> None:
     def fill(folder: Path) -> Path:
         random = np.random.default_rng(seed)
         counts, categories = draw(rows, random)
-        chances = chances_of(counts, categories)
-        clicks = random.random(rows) < chances
+        probabilities = click_probabilities(counts, categories)
+        clicks = random.random(rows) < probabilities
         columns = [clicks.astype(int).astype(str), *counts.T.astype(str)]
         columns[1:] = [np.where(of_one < 0, "", text) for of_one, text in zip(counts.T, columns[1:], strict=True)]
         columns += [names[of_one] for names, of_one in zip(value_names(), categories.T, strict=True)]
         lines = np.stack(columns, 1)
         (folder / FILE).write_text("".join("\t".join(line) + "\n" for line in lines), encoding="ascii")
-        np.save(folder / CHANCES, chances)
+        np.save(folder / PROBABILITIES, probabilities)
         return folder
 
     make_folder(destination, fill)
@@ -58,8 +58,8 @@ def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDA
     counts[random.random(counts.shape) < MISSING] = -1
     categories = np.empty((rows, CATEGORIES), np.int64)
     for i in range(CATEGORIES):
-        shares = 1 / np.arange(2, number_of_values(i) + 2)  # some come more often, as in real logs
-        categories[:, i] = 1 + random.choice(number_of_values(i), rows, p=shares / shares.sum())
+        weights = 1 / np.arange(2, number_of_values(i) + 2)  # some come more often, as in real logs
+        categories[:, i] = 1 + random.choice(number_of_values(i), rows, p=weights / weights.sum())
     late = categories[:, CATEGORIES // 2 :]
     late[random.random(late.shape) < MISSING] = 0
     return counts, categories
@@ -70,8 +70,8 @@ def number_of_values(category: int) -> int:
     return FEW.get(category, VALUES)
 
 
-def chances_of(counts: NDArray[np.int64], categories: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The chance of a click for each row, float (rows,).
+def click_probabilities(counts: NDArray[np.int64], categories: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The probability of a click for each row, float (rows,).
 
     Args:
         counts: (rows, 13), -1 where they are missing, which is as good as 0.
@@ -95,8 +95,8 @@ def value_names() -> list[NDArray[np.str_]]:
 
 
 def best_auc(folder: Path, rows: NDArray[np.int64]) -> float:
-    """The AUC of the true chances on some rows of the synthetic set."""
-    chances = torch.from_numpy(np.load(folder / CHANCES)[rows])
+    """The AUC of the true probabilities on some rows of the synthetic set."""
+    probabilities = torch.from_numpy(np.load(folder / PROBABILITIES)[rows])
     lines = (folder / FILE).read_text(encoding="ascii").split("\n")
     clicks = torch.tensor([int(lines[row][0]) for row in rows.tolist()])
-    return float(binary_auroc(chances, clicks))
+    return float(binary_auroc(probabilities, clicks))

@@ -1,4 +1,4 @@
-"""The synthetic clicks come from the chances that are written beside them, in Criteo's format."""
+"""The synthetic clicks come from the probabilities that are written beside them, in Criteo's format."""
 
 import math
 import re
@@ -28,10 +28,10 @@ def lines(root: Path) -> NDArray[np.str_]:
     return np.array([line.split("\t") for line in (root / synthetic_set.FILE).read_text().splitlines()])
 
 
-def area(chances: NDArray[np.float64], clicks: NDArray[np.bool_]) -> float:
+def area(probabilities: NDArray[np.float64], clicks: NDArray[np.bool_]) -> float:
     """The share of pairs of a click and another row in which the click has the higher chance."""
-    better = (chances[clicks][:, None] > chances[~clicks]).mean()
-    return float(better + (chances[clicks][:, None] == chances[~clicks]).mean() / 2)
+    better = (probabilities[clicks][:, None] > probabilities[~clicks]).mean()
+    return float(better + (probabilities[clicks][:, None] == probabilities[~clicks]).mean() / 2)
 
 
 def test_file_is_in_criteos_format(lines: NDArray[np.str_]) -> None:
@@ -48,34 +48,36 @@ def test_file_is_in_criteos_format(lines: NDArray[np.str_]) -> None:
     assert (abs(missing[27:] - synthetic_set.MISSING) < 0.02).all()
 
 
-def test_clicks_come_as_often_as_their_chances_say(root: Path, lines: NDArray[np.str_]) -> None:
-    chances = np.load(root / synthetic_set.CHANCES)
+def test_clicks_come_as_often_as_their_probabilities_say(root: Path, lines: NDArray[np.str_]) -> None:
+    probabilities = np.load(root / synthetic_set.PROBABILITIES)
     clicks = lines[:, 0] == "1"
     assert 0.2 < clicks.mean() < 0.3, "the real set has 0.256"
-    for group in np.array_split(np.argsort(chances), 20):
-        error = math.sqrt((chances[group] * (1 - chances[group])).mean() / len(group))
-        assert abs(clicks[group].mean() - chances[group].mean()) < 4.5 * error
+    for group in np.array_split(np.argsort(probabilities), 20):
+        error = math.sqrt((probabilities[group] * (1 - probabilities[group])).mean() / len(group))
+        assert abs(clicks[group].mean() - probabilities[group].mean()) < 4.5 * error
 
 
-def test_chances_are_those_of_the_model_for_what_stands_in_the_file(root: Path, lines: NDArray[np.str_]) -> None:
+def test_probabilities_are_those_of_the_model_for_what_stands_in_the_file(root: Path, lines: NDArray[np.str_]) -> None:
     counts = np.array([[-1 if value == "" else int(value) for value in row] for row in lines[:500, 1:14]])
     numbers = [{name: i for i, name in enumerate(names)} for names in synthetic_set.value_names()]
     categories = np.array([[of[value] for of, value in zip(numbers, row, strict=True)] for row in lines[:500, 14:]])
     np.testing.assert_allclose(
-        synthetic_set.chances_of(counts, categories), np.load(root / synthetic_set.CHANCES)[:500], rtol=1e-12
+        synthetic_set.click_probabilities(counts, categories),
+        np.load(root / synthetic_set.PROBABILITIES)[:500],
+        rtol=1e-12,
     )
 
 
-def test_best_auc_is_that_of_the_chances(root: Path, lines: NDArray[np.str_]) -> None:
+def test_best_auc_is_that_of_the_probabilities(root: Path, lines: NDArray[np.str_]) -> None:
     rows = np.arange(1000, 4000)
-    chances = np.load(root / synthetic_set.CHANCES)[rows]
-    assert synthetic_set.best_auc(root, rows) == pytest.approx(area(chances, lines[rows, 0] == "1"), abs=1e-6)
+    probabilities = np.load(root / synthetic_set.PROBABILITIES)[rows]
+    assert synthetic_set.best_auc(root, rows) == pytest.approx(area(probabilities, lines[rows, 0] == "1"), abs=1e-6)
     assert 0.75 < synthetic_set.best_auc(root, np.arange(ROWS)) < 0.9, "not all is chance, and not all can be learnt"
 
 
 def test_counts_categories_and_pairs_all_matter(root: Path, lines: NDArray[np.str_]) -> None:
-    chances = np.load(root / synthetic_set.CHANCES)
-    log_odds = np.log(chances / (1 - chances))
+    probabilities = np.load(root / synthetic_set.PROBABILITIES)
+    log_odds = np.log(probabilities / (1 - probabilities))
     dummies = [np.log1p(np.where(column == "", "0", column).astype(float))[:, None] for column in lines[:, 1:14].T]
     dummies += [column[:, None] == np.unique(column) for column in lines[:, 14:].T]
     for left_out in (range(13), range(13, 39)):
