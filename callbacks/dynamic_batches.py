@@ -1,7 +1,7 @@
 """The dynamic batches of the training data, reported at the start of training."""
 
 import math
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
@@ -10,34 +10,19 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from sextant.contracts import require
-from sextant.lightning_internals import datamodule_of
 from sextant.samplers.dynamic import DynamicBatchSampler
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@runtime_checkable
-class DynamicData(Protocol):
-    """Data in dynamic batches, with a budget of padded length."""
-
-    max_batch_length: float
-
-
 class DynamicBatches(Callback):
     """Report the batches of the training data on the terminal and in TensorBoard.
 
     TensorBoard gets the summary as text and, as an image, the histogram of the lengths with the edges of the batches.
-    Streams, whose lengths are not known beforehand, are not reported.
-
-    Raises:
-        InputError: in ``setup``: the data is no :class:`DynamicData`.
+    Reported is a :class:`~sextant.samplers.dynamic.DynamicBatchSampler`, whatever data it is of. Streams, whose lengths
+    are not known beforehand, are not.
     """
-
-    @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        require(datamodule_of(trainer), DynamicData, self)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
