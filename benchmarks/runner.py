@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -95,12 +96,13 @@ def spread(values: Sequence[float] | np.ndarray, digits: int = 3) -> str:
 
 
 def in_own_process(measure: Callable[..., T], *arguments: Any) -> T:
-    """What a function returns in a new process, which has done nothing else: for peaks of memory."""
-    with multiprocessing.get_context("spawn").Pool(1) as process:
-        result = process.apply(measure, arguments)
-        process.close()
-        process.join()
-    return result
+    """What a function returns in a new process, which has done nothing else: for peaks of memory.
+
+    Raises:
+        BrokenProcessPool: the process ended without an answer.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(measure, *arguments).result()
 
 
 def quiet() -> None:

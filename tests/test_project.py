@@ -202,8 +202,12 @@ def test_requirements_pin_versions_and_name_no_host() -> None:
     assert not {"lightning==2.6.2", "lightning==2.6.3"} & set(lines)
 
 
-def test_readme_names_configurations_and_files_that_exist() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_documentation_names_configurations_and_files_that_exist() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    for page in pages:
+        for link in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page}: {link}"
+    readme = " ".join(page.read_text(encoding="utf-8") for page in pages)
     for name in set(re.findall(r"configs/[\w/]+\.yaml", readme)) | set(
         re.findall(r"\b(?:modules|datamodules)/\w+\.py", readme)
     ):
