@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from callbacks.batch_length_finder import BatchLengthFinder
-from callbacks.segmentation_writer import SegmentationWriter
+from callbacks.images.segmentation_writer import SegmentationWriter
 from sextant.cli.cli import SextantCLI
 from sextant.cli.command import run_command
 

@@ -34,5 +34,5 @@ def require(thing: object, protocol: type[T], user: object) -> T:
         found = f"{type(thing).__name__}, which has no {', '.join(missing)}"
     raise InputError(
         f"{name} cannot be used with {found}. It needs {needed[:1].lower()}{needed[1:]}. Take {name} out of "
-        "trainer.callbacks."
+        "trainer.callbacks; if it has settings of its own, set them to null."
     )

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 
-from callbacks.answered_questions import AnsweredQuestions
 from callbacks.epoch_axis import EpochAxis
 from callbacks.finite_loss import FiniteLoss
 from callbacks.gradient_norm import GradientNorm
+from callbacks.images.answered_questions import AnsweredQuestions
+from callbacks.images.segmentation_report import SegmentationReport
+from callbacks.images.segmentation_writer import SegmentationWriter
+from callbacks.images.validation_images import ValidationImages
 from callbacks.run_report import RunReport
-from callbacks.segmentation_report import SegmentationReport
-from callbacks.segmentation_writer import SegmentationWriter
 from callbacks.throughput import Throughput
-from callbacks.validation_images import ValidationImages
 from callbacks.weight_averaging import EMAWeightAveraging
 from datamodules.tiny_imagenet import TinyImageNet
 from sextant.errors import InputError

@@ -77,4 +77,5 @@ def test_callback_that_does_not_go_with_the_run_is_refused_before_it(
         trainer.fit(module(), data())
     name = type(callback).__name__
     assert str(error.value).startswith(f"{name} cannot be used with ")
-    assert str(error.value).endswith(f"Take {name} out of trainer.callbacks.")
+    advice = f"Take {name} out of trainer.callbacks; if it has settings of its own, set them to null."
+    assert str(error.value).endswith(advice)

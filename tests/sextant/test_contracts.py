@@ -44,7 +44,7 @@ def test_what_has_all_that_is_needed_is_given_back() -> None:
 def test_what_is_missing_is_named_with_what_is_needed_and_what_to_do() -> None:
     message = (
         "Concert cannot be used with Duck, which has no sing. It needs a Bird that sings. Take Concert out of "
-        "trainer.callbacks."
+        "trainer.callbacks; if it has settings of its own, set them to null."
     )
     with pytest.raises(InputError) as error:
         require(Duck(), Sings, Concert())

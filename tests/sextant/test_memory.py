@@ -1,5 +1,6 @@
 """What is said of memory follows what is allocated and what a container allows."""
 
+import ctypes
 import multiprocessing
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -92,6 +93,6 @@ def test_memory_between_blocks_that_are_in_use_is_given_back() -> None:
 
 
 def test_c_library_that_keeps_freed_memory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: SimpleNamespace())
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
     with pytest.raises(InputError, match=r"cannot be measured here .*mallopt"):
         PeakMemory(torch.device("cpu"))

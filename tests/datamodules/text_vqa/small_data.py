@@ -23,8 +23,11 @@ STAGES = {"train": "fit", "val": "validate", "test": "test"}
 def text_vqa_data(preprocessing: dict[str, Any], prediction: dict[str, Any] | None = None, **options: Any) -> TextVQA:
     """The DataModule, with small images and questions where nothing else is given."""
     sizes: dict[str, Any] = {"image_size": 16, "max_question_length": 16}
-    groups = {"preprocessing": Preprocessing(**sizes | preprocessing), "prediction": Prediction(**prediction or {})}
-    return TextVQA(**{"batch_size": 12} | groups | options)
+    return TextVQA(
+        preprocessing=Preprocessing(**sizes | preprocessing),
+        prediction=Prediction(**prediction or {}),
+        **{"batch_size": 12} | options,
+    )
 
 
 def write_rows(root: Path, split: str, rows: list[dict[str, Any]]) -> None:

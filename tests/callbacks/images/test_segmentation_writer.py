@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from callbacks.segmentation_writer import SegmentationWriter
+from callbacks.images.segmentation_writer import SegmentationWriter
 from sextant.errors import InputError
 from tests.callbacks.small_run import trainer
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.image_data import ImageData
+from callbacks.images.image_data import ImageData
 from callbacks.tensorboard import FirstValidationBatch
 from sextant.contracts import require
 from sextant.lightning_internals import datamodule_of

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
-from callbacks.image_data import ImageData
+from callbacks.images.image_data import ImageData
 from callbacks.tensorboard import validation_axis, validation_writer
 from sextant.contracts import require
 from sextant.lightning_internals import datamodule_of

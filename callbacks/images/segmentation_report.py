@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.image_data import ImageData
-from callbacks.masks import SegmentsImages, add_legend, overlay
+from callbacks.images.image_data import ImageData
+from callbacks.images.masks import SegmentsImages, add_legend, overlay
 from callbacks.tensorboard import validation_axis, validation_writer
 from datamodules.images.voc_palette import voc_palette
 from sextant.contracts import require

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from callbacks.answered_questions import Answered, draw_questions
+from callbacks.images.answered_questions import Answered, draw_questions
 
 
 def question(text: str, answer: str, *annotators: str) -> Answered:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from callbacks.segmentation_report import draw_confusion, draw_images, overlap_table
+from callbacks.images.segmentation_report import draw_confusion, draw_images, overlap_table
 
 NAMES = ["background", "person", "dog", "sheep"]
 

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
-from callbacks.image_data import NamedImageData
-from callbacks.masks import SegmentsImages, add_legend, choose_colors, index_mask, overlay
+from callbacks.images.image_data import NamedImageData
+from callbacks.images.masks import SegmentsImages, add_legend, choose_colors, index_mask, overlay
 from sextant.contracts import require
 from sextant.errors import InputError
 from sextant.lightning_internals import datamodule_of
@@ -34,9 +34,9 @@ class SegmentationWriter(Callback):
             color is a name or ``#rrggbb``. Without it, every class has its color in Pascal VOC.
 
     Raises:
-        InputError: in ``setup``, if the module is no :class:`~callbacks.masks.SegmentsImages` or the data no
-            :class:`~callbacks.image_data.NamedImageData`; or in ``predict``, if a file cannot be written or there is no
-            such class or color.
+        InputError: in ``setup``, if the module is no :class:`~callbacks.images.masks.SegmentsImages` or the data no
+            :class:`~callbacks.images.image_data.NamedImageData`; or in ``predict``, if a file cannot be written or
+            there is no such class or color.
     """
 
     def __init__(self, folder: str = "segmentations", colors: dict[str, str] | None = None) -> None:

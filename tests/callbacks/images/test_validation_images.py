@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from callbacks.validation_images import CAPTION, TILE, draw_grid
+from callbacks.images.validation_images import CAPTION, TILE, draw_grid
 
 
 def test_grid_has_room_for_all_images_and_marks_right_and_wrong() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from callbacks.masks import add_legend, choose_colors, index_mask, overlay
+from callbacks.images.masks import add_legend, choose_colors, index_mask, overlay
 from datamodules.images.voc_palette import voc_palette
 from sextant.errors import InputError
 
