@@ -25,8 +25,9 @@ from datamodules.clicks import dictionary as value_dictionary
 from datamodules.clicks import preparation as click_preparation
 from datamodules.clicks.settings import Columns, Encoding, LogFiles
 from sextant.errors import InputError
-from tests.datamodules.faults import in_fork, listing, snapshot
 from tests.datamodules.recorder import Recorder, bare_trainer
+from tests.filesystem import listing, snapshot
+from tests.processes import in_fork
 
 TABLES = {"site": 12, "tags": 40, "ad": 9}
 Row = tuple[int, float | None, str | None, list[str], int]  # click, price, site, tags, ad

@@ -17,8 +17,8 @@ from datamodules.pascal_voc import ARCHIVE, CLASSES, MEAN, STD, TOP, Lists, Pasc
 from datamodules.sources.archive import Archive
 from datamodules.synthetic import pascal_voc as synthetic_set
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half, listing, snapshot
 from tests.datamodules.recorder import Recorder, bare_trainer
+from tests.filesystem import cut_in_half, listing, snapshot
 
 
 @pytest.fixture

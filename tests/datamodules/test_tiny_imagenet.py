@@ -19,8 +19,9 @@ from datamodules.sources.archive import Archive
 from datamodules.synthetic import tiny_imagenet as synthetic_set
 from datamodules.tiny_imagenet import MEAN, STD, TOP, TinyImageNet
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half, listing, noise, snapshot
 from tests.datamodules.trainer_states import during
+from tests.filesystem import cut_in_half, listing, snapshot
+from tests.noise_images import noise
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from datamodules.text.windows import IGNORED
 from datamodules.wikitext2 import WikiText2
 from sextant.errors import InputError
 from sextant.samplers.shuffled import ShuffledBatches
-from tests.datamodules.faults import listing, snapshot
 from tests.datamodules.recorder import Recorder, bare_trainer
+from tests.filesystem import listing, snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT.parent / "shared" / "data" / "wikitext-2.zip"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sextant.atomic_folder import make_folder
-from tests.datamodules.faults import in_fork, listing
+from tests.filesystem import listing
+from tests.processes import in_fork
 
 
 def write_ten_files(part: Path) -> Path:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from datamodules.clicks import reader as click_blocks
 from datamodules.clicks.reader import open_click_file
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half
+from tests.filesystem import cut_in_half
 
 COLUMNS = ["label", "I1", "C1"]
 

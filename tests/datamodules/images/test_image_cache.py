@@ -13,7 +13,9 @@ from PIL import Image
 from datamodules.images.image_cache import ImageCache
 from datamodules.sources.invalid_samples import NAMED
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half, in_fork, listing, noise, save_images, snapshot
+from tests.filesystem import cut_in_half, listing, snapshot
+from tests.noise_images import noise, save_images
+from tests.processes import in_fork
 
 Edit = Callable[[list[Path]], list[Path]]
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from datamodules.images.image_file import InvalidImageError, list_images, read_image
 from sextant.errors import InputError
-from tests.datamodules.faults import noise
+from tests.noise_images import noise
 
 
 def encoded(form: str = "PNG", mode: str = "RGB", **options: object) -> bytes:

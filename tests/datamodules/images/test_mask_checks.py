@@ -9,8 +9,9 @@ from PIL import Image
 from datamodules.images.mask_checks import cached_invalid, why_invalid
 from datamodules.images.segmentation import Pair, WholeImages, read_mask
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half, noise
 from tests.datamodules.images.masks import save_mask
+from tests.filesystem import cut_in_half
+from tests.noise_images import noise
 
 
 def test_good_pair_has_no_why_invalid(pair: Pair) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from datamodules.images.random_crop import RandomCrop
 from datamodules.images.segmentation import Pair, TrainingCrops, read_mask
 from sextant.errors import InputError
-from tests.datamodules.faults import noise
+from tests.noise_images import noise
 
 
 def crops(pair: Pair, epochs: int, **settings: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -11,8 +11,8 @@ from datamodules.librispeech import LibriSpeech
 from datamodules.speech import corpus as speech_corpus
 from datamodules.speech.tokenizers import ALPHABET, BOUNDARY
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half, snapshot
 from tests.datamodules.speech_data import COUNTS, FEATURES, RATE, SMALL, recordings
+from tests.filesystem import cut_in_half, snapshot
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])

@@ -14,8 +14,8 @@ from datamodules.librispeech import LibriSpeech
 from datamodules.sources.archive import Archive
 from datamodules.speech import subsets as published
 from sextant.errors import InputError
-from tests.datamodules.faults import listing, snapshot
 from tests.datamodules.speech_data import COUNTS, indices, recordings
+from tests.filesystem import listing, snapshot
 
 
 @pytest.fixture

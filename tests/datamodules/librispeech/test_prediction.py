@@ -13,8 +13,8 @@ import torch
 from datamodules.librispeech import LibriSpeech
 from datamodules.synthetic import librispeech as synthetic_set
 from sextant.errors import InputError
-from tests.datamodules.faults import listing, snapshot
 from tests.datamodules.speech_data import FEATURES, RATE, during, indices
+from tests.filesystem import listing, snapshot
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ import pytest
 
 from datamodules.sources.archive import Archive, download, extract, why_damaged
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half, in_fork, listing
+from tests.filesystem import cut_in_half, listing
+from tests.processes import in_fork
 
 CONTENT = {f"top/folder/{k}.txt": f"content of file {k} ".encode() * 20 for k in range(5)}
 

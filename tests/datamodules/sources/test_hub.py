@@ -10,7 +10,7 @@ import pytest
 
 from datamodules.sources.hub import load_splits
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half, listing
+from tests.filesystem import cut_in_half, listing
 
 SPLITS = {"train": ["a", "b", "c"], "validation": ["d"]}
 

@@ -21,7 +21,8 @@ from datamodules.speech import corpus as speech_corpus
 from datamodules.speech.corpus import Utterance, read_subset, read_transcripts
 from sextant import atomic_folder
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half, in_fork, listing, snapshot
+from tests.filesystem import cut_in_half, listing, snapshot
+from tests.processes import in_fork
 
 RATE = 16000
 COUNT = 6  # utterances of dev-small

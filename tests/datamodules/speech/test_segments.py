@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from datamodules.speech.audio_file import read_audio
 from datamodules.speech.segments import Segment, Segments, list_audio, segments
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half
+from tests.filesystem import cut_in_half
 
 RATE = 16000
 SHORTEST = 512 / RATE  # seconds

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from datamodules.speech.tokenizers import ALPHABET, BLANK, BOUNDARY, CharacterTokenizer, SubwordTokenizer, Tokenization
 from sextant import atomic_folder
 from sextant.errors import InputError
-from tests.datamodules.faults import in_fork, listing, snapshot
+from tests.filesystem import listing, snapshot
+from tests.processes import in_fork
 
 #: Every letter comes, some of them once.
 TEXT = [

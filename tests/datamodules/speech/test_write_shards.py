@@ -16,8 +16,9 @@ import webdataset
 from datamodules.speech import write_shards
 from datamodules.speech.write_shards import main
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half, in_fork, listing
 from tests.datamodules.speech.shard_files import COUNT, SHARDS, command, pattern, read, recordings, said
+from tests.filesystem import cut_in_half, listing
+from tests.processes import in_fork
 
 
 def test_shards_hold_the_recordings_byte_by_byte_and_what_is_known_of_them(shards: Path, librispeech: Path) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from datamodules.criteo import VALUES
 from datamodules.synthetic import criteo as synthetic_set
-from tests.datamodules.faults import listing, snapshot
+from tests.filesystem import listing, snapshot
 
 ROWS = 20_000
 

@@ -12,7 +12,7 @@ from datamodules.speech.corpus import read_subset
 from datamodules.speech.tokenizers import ALPHABET
 from datamodules.synthetic import librispeech as synthetic_set
 from datamodules.synthetic.librispeech import GAP, LETTERS, LOWEST, RATE, SPACE, STEP, TONE
-from tests.datamodules.faults import listing, snapshot
+from tests.filesystem import listing, snapshot
 
 COUNTS = {"train": 80, "dev": 10, "test": 9}
 BLOCK = 40  # samples over which loudness is measured

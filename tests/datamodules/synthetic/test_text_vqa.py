@@ -16,7 +16,7 @@ from datamodules.synthetic import text_vqa as synthetic_set
 from datamodules.synthetic.text_vqa import COLORS, KINDS, SIZE, WORDINGS, image_free_accuracy
 from datamodules.vqa.scoring import ANNOTATORS
 from datamodules.vqa.tokenizer import QuestionTokenizer
-from tests.datamodules.faults import listing, snapshot
+from tests.filesystem import listing, snapshot
 
 COUNTS = {"train": 24, "validation": 12, "test": 12}  # of each wording
 POSSIBLE = {wording: answers for alike, answers in WORDINGS.items() for wording in alike}

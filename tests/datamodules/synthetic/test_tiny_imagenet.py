@@ -8,7 +8,7 @@ from PIL import Image
 
 from datamodules.images.tiny_imagenet_folder import read_classes, read_train, read_val
 from datamodules.synthetic import tiny_imagenet as synthetic_set
-from tests.datamodules.faults import listing, snapshot
+from tests.filesystem import listing, snapshot
 
 
 def contents(folder: Path) -> dict[str, bytes]:

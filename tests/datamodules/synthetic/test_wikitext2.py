@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from datamodules.synthetic import wikitext2 as synthetic_set
 from datamodules.text.sources import SPLITS, TextFiles
 from datamodules.text.token_stream import EOS, UNK, TokenStreams
-from tests.datamodules.faults import listing, snapshot
+from tests.filesystem import listing, snapshot
 
 CONFIG = Path(__file__).resolve().parents[3] / "configs" / "synthetic" / "transformer_wikitext2.yaml"
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from datamodules.text.sources import SPLITS, DatasetText, TextFiles, TextSource
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half, listing, snapshot
+from tests.filesystem import cut_in_half, listing, snapshot
 
 #: Characters that str.splitlines takes for line ends, and this reader must not.
 OTHER_BREAKS = ("\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029")

@@ -20,7 +20,8 @@ from typing_extensions import override
 from datamodules.text.sources import SPLITS, DatasetText, TextFiles, TextSource
 from datamodules.text.token_stream import EOS, UNK, TokenStreams
 from sextant.errors import InputError
-from tests.datamodules.faults import in_fork, listing, snapshot
+from tests.filesystem import listing, snapshot
+from tests.processes import in_fork
 
 BOM = b"\xef\xbb\xbf"
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from datamodules.text_vqa import TextVQA
-from tests.datamodules.faults import save_images
 from tests.datamodules.text_vqa.small_data import text_vqa_data, write_rows
+from tests.noise_images import save_images
 
 WORDS = ("what", "is", "it", "red", "?")
 

@@ -16,7 +16,6 @@ from datamodules.vqa import questions as question_set
 from datamodules.vqa.dataset import unpack_images
 from datamodules.vqa.preprocessing import Preprocessing
 from sextant.errors import InputError
-from tests.datamodules.faults import listing, snapshot
 from tests.datamodules.text_vqa.small_data import (
     ANSWERS,
     data_in,
@@ -25,6 +24,7 @@ from tests.datamodules.text_vqa.small_data import (
     published_rows,
     text_vqa_data,
 )
+from tests.filesystem import listing, snapshot
 
 
 def test_nothing_is_written_outside_of_the_cache(folder: Path) -> None:

@@ -10,13 +10,13 @@ import torch
 
 from datamodules.text_vqa import TextVQA
 from sextant.errors import InputError
-from tests.datamodules.faults import noise
 from tests.datamodules.text_vqa.small_data import (
     data_in,
     one_batch,
     published_rows,
 )
 from tests.datamodules.trainer_states import during
+from tests.noise_images import noise
 
 
 def test_question_about_an_image_is_asked_without_any_data_set(folder: Path, tmp_path: Path) -> None:

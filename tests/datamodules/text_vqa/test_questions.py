@@ -11,13 +11,14 @@ from PIL import Image
 from datamodules.text_vqa import TextVQA
 from datamodules.vqa.dataset import unpack_images
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half, listing, noise
 from tests.datamodules.text_vqa.small_data import (
     data_in,
     read_rows,
     text_vqa_data,
     write_rows,
 )
+from tests.filesystem import cut_in_half, listing
+from tests.noise_images import noise
 
 
 @pytest.mark.filterwarnings("error")

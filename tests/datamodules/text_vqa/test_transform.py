@@ -10,10 +10,10 @@ from torchvision.transforms import v2
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from datamodules.text_vqa import TextVQA
-from tests.datamodules.faults import noise
 from tests.datamodules.text_vqa.small_data import (
     one_batch,
 )
+from tests.noise_images import noise
 
 
 def test_normalization_is_flavas(make: Callable[..., TextVQA]) -> None:

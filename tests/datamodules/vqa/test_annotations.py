@@ -16,7 +16,7 @@ from datamodules.images.image_file import read_image
 from datamodules.vqa.annotations import read_published, read_rows, read_set, read_split
 from datamodules.vqa.questions import QuestionSet
 from sextant.errors import InputError
-from tests.datamodules.faults import noise
+from tests.noise_images import noise
 
 SPLITS = ("train", "val", "test")
 HUB_NAMES = {"train": "train", "val": "validation", "test": "test"}

@@ -14,7 +14,8 @@ from datamodules.vqa.answer_vocabulary import AnswerVocabulary
 from datamodules.vqa.dataset import VisualQuestions, unpack_images
 from datamodules.vqa.questions import ImageColumn, ImageFiles, QuestionSet
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half, noise
+from tests.filesystem import cut_in_half
+from tests.noise_images import noise
 
 SIZES = [(20, 30), (5, 7), (16, 16)]
 QUESTIONS = ["Is it?", "What color is it?", "Who?"]

@@ -13,7 +13,8 @@ from PIL import Image
 from datamodules.vqa import questions as question_set
 from datamodules.vqa.questions import ImageColumn, ImageFiles, Images, QuestionSet, cached_invalid_images
 from sextant.errors import InputError
-from tests.datamodules.faults import cut_in_half, listing, save_images, snapshot
+from tests.filesystem import cut_in_half, listing, snapshot
+from tests.noise_images import save_images
 
 COUNT = 6
 NAME = "questions.csv"

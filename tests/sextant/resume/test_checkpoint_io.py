@@ -9,7 +9,7 @@ import torch
 from sextant.checkpoint_files import find_not_plain
 from sextant.errors import InputError
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
-from tests.datamodules.faults import in_fork
+from tests.processes import in_fork
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
