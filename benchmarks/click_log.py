@@ -131,7 +131,7 @@ def parse(args: Sequence[str] | None) -> argparse.Namespace:
         default=[8_000, 1_000_000, 10_000_000],
         help="how many, for each measurement (default: 8 thousand, 1 million and 10 million, 2.3 GB)",
     )
-    parser.add_argument("--mapping", choices=["hash", "dictionary"], default="dictionary", help="default: %(default)s")
+    parser.add_argument("--mapping", choices=["hash", "vocabulary"], default="vocabulary", help="default: %(default)s")
     parser.add_argument("--gzip", action="store_true", help="gzip the files")
     parser.add_argument("--batch-size", type=positive, default=2048, help="default: %(default)s")
     parser.add_argument("--steps", type=positive, default=2000, help="batches to read at most (default: %(default)s)")

@@ -149,7 +149,7 @@ class ClickLog(BaseDataModule):
         """Open the rows that ``stage`` needs, after making the arrays if they are not there.
 
         Raises:
-            InputError: a file is missing or damaged, a line is bad, or a split has no rows.
+            InputError: a file is missing or damaged, a line is invalid, or a split has no rows.
         """
         if stage == "predict" and self.files.predict is not None:
             self._sets["predict"] = self._open_predicted(Path(self.files.predict))
@@ -175,7 +175,7 @@ class ClickLog(BaseDataModule):
     def _open_predicted(self, file: Path) -> Clicks:
         if not file.is_file():
             raise InputError(f"{file}: there is no such file (data.files.predict).")
-        counted = self._preparation.layout.mapping == "dictionary"
+        counted = self._preparation.layout.mapping == "vocabulary"
         preparation = Preparation(
             self._preparation.layout,
             self._preparation.min_count,

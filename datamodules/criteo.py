@@ -63,7 +63,7 @@ class Criteo(ClickLog):
         files: LogFiles = LogFiles(train=("train.txt",)),
         synthetic: bool = False,
         table_sizes: int | dict[str, int] = 1_000_000,
-        encoding: Encoding = Encoding(mapping="dictionary", dense_transform="log1p"),
+        encoding: Encoding = Encoding(mapping="vocabulary", dense_transform="log1p"),
         invalid_samples: Literal["error", "skip"] = "error",
         cache: str = "data/cache",
         batch_size: int = 2048,

@@ -1,4 +1,4 @@
-"""A click log as numbers in memory-mapped files, made once and read in any order."""
+"""A click log in memory-mapped arrays, made once and read in any order."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ class ClickColumns:
     """The rows of a click log in memory-mapped arrays.
 
     The arrays are made on first use, by all processors and in memory that depends neither on the number of rows nor on
-    that of values (see :func:`~datamodules.clicks.dictionary.frequent_keys`), and kept in the folder
+    that of values (see :func:`~datamodules.clicks.vocabulary.frequent_keys`), and kept in the folder
     ``<cache>/<name>-<place>-<fingerprint>``, which is complete or absent. Changed files are read anew, and the
     outdated folder is deleted.
 
@@ -39,7 +39,7 @@ class ClickColumns:
         invalid_samples: ``error`` stops at the first invalid line; ``skip`` leaves invalid lines out and warns.
 
     Raises:
-        InputError: a file cannot be read or lacks a column, a line is bad, no row is left, or there is no room for
+        InputError: a file cannot be read or lacks a column, a line is invalid, no row is left, or there is no room for
             the arrays.
     """
 
@@ -68,7 +68,7 @@ class ClickColumns:
             )
         except OSError as error:
             raise InputError(
-                f"{cache}: the rows of {self.paths[0]} could not be written as numbers ({error}). Nothing was kept; "
+                f"{cache}: the rows of {self.paths[0]} could not be written as arrays ({error}). Nothing was kept; "
                 "free some space or choose another folder with --data.cache."
             ) from error
         contents = json.loads((self.folder / "contents.json").read_text())
@@ -109,9 +109,9 @@ class ClickColumns:
         if self.labeled:
             arrays["label"] = _open(self.folder / "label.bin", np.uint8)
         for name in self.layout.multi_valued:
-            number = list(self.layout.table_sizes).index(name)
-            arrays[f"{name}/ids"] = _open(self.folder / f"ids-{number}.bin", np.int32)
-            arrays[f"{name}/ends"] = _open(self.folder / f"ends-{number}.bin", np.int64)
+            table = list(self.layout.table_sizes).index(name)
+            arrays[f"{name}/ids"] = _open(self.folder / f"ids-{table}.bin", np.int32)
+            arrays[f"{name}/ends"] = _open(self.folder / f"ends-{table}.bin", np.int64)
         return arrays
 
     def labels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -159,9 +159,9 @@ class ClickColumns:
         found = []
         for row in rows.tolist():
             file = int(np.searchsorted(starts, row, side="right")) - 1
-            bad = skipped[skipped[:, 0] == file, 1]
+            invalid = skipped[skipped[:, 0] == file, 1]
             line = row - int(starts[file]) + self._first_lines[file]
-            line += int(np.searchsorted(bad - np.arange(len(bad)), line, side="right"))
+            line += int(np.searchsorted(invalid - np.arange(len(invalid)), line, side="right"))
             found.append(row_name(self.paths[file], line))
         return found
 
@@ -171,12 +171,12 @@ def _open(file: Path, kind: type) -> NDArray[Any]:
 
 
 def _report_skipped(contents: dict[str, Any], invalid_samples: Literal["error", "skip"]) -> None:
-    faults: list[str] = contents["faults"]
-    if not faults:
+    invalid: list[str] = contents["invalid_rows"]
+    if not invalid:
         return
     if invalid_samples == "error":
-        raise InputError(f"{faults[0]}. {ADVICE}")
-    named = "".join(f"\n  {fault}" for fault in faults)
-    more = f"\n  ... and {contents['skipped'] - len(faults):,} more" if contents["skipped"] > len(faults) else ""
+        raise InputError(f"{invalid[0]}. {ADVICE}")
+    named = "".join(f"\n  {row}" for row in invalid)
+    more = f"\n  ... and {contents['skipped'] - len(invalid):,} more" if contents["skipped"] > len(invalid) else ""
     total = contents["skipped"] + sum(contents["rows"])
     rank_zero_warn(f"{contents['skipped']:,} of {total:,} lines cannot be used:{named}{more}\nThey are left out.")

@@ -1,4 +1,4 @@
-"""What stands in a column of a click log, as 64-bit keys: hexadecimal numbers, integers or text, without a loop."""
+"""The values of a column of a click log as 64-bit keys: hexadecimal numbers, integers or text, without a loop."""
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +58,7 @@ class Texts:
 def hash_keys(column: pa.BinaryArray) -> Keys:
     """A 64-bit hash of each text, uint64 (N,), the same on every machine; :data:`MISSING` for an empty one or a null.
 
-    Two of ``n`` different texts have the same key with a probability of about ``n**2 / 2**65``: one in 300 for 350
+    Two of ``n`` distinct texts have the same key with a probability of about ``n**2 / 2**65``: one in 300 for 350
     million texts.
     """
     texts = Texts(column)
@@ -74,7 +74,7 @@ def hash_keys(column: pa.BinaryArray) -> Keys:
 
 
 def hex_keys(column: pa.BinaryArray) -> tuple[Keys, NDArray[np.bool_]]:
-    """The numbers that hexadecimal texts of up to eight digits stand for, one added.
+    """The values of hexadecimal texts of up to eight digits, plus one.
 
     Returns:
         The keys, uint64 (N,), :data:`MISSING` for an empty text or a null; and which texts are no such number,
@@ -99,7 +99,7 @@ def hex_keys(column: pa.BinaryArray) -> tuple[Keys, NDArray[np.bool_]]:
 
 
 def integer_keys(column: pa.BinaryArray) -> tuple[Keys, NDArray[np.bool_]]:
-    """The numbers that texts of decimal digits stand for, one added; a fraction of zero, as in ``7.0``, may follow.
+    """The values of texts of decimal digits, plus one; a fraction of zero, as in ``7.0``, may follow.
 
     Returns:
         As :func:`hex_keys`; numbers have up to 18 digits.

@@ -1,4 +1,4 @@
-"""Rows of a click log as numbers: a block of text or of Parquet parsed at once, and what is wrong in it."""
+"""A block of a click log, text or Parquet, parsed into arrays at once, with what is wrong in its invalid rows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from sextant.errors import InputError
 
 #: What Arrow reads as a number, or nothing.
 NUMBER = r"^[ \t]*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(?i:nan|inf|infinity))?[ \t]*\r?$"
-ValueMapping = Literal["hash", "dictionary", "ids"]
+ValueMapping = Literal["hash", "vocabulary", "ids"]
 DenseTransform = Literal["log1p", "log3", "none"]
 
 
@@ -27,8 +27,8 @@ class Layout:
 
     Args:
         label: the column of the clicks, 0 or 1.
-        dense: columns of numbers.
-        table_sizes: columns of categories, with the rows of the table that each is looked up in.
+        dense: numerical columns.
+        table_sizes: categorical columns, with the number of rows of the table of each.
         multi_valued: those of them that hold several values.
         separator: what stands between several values in text.
         mapping: how values become rows of a table. ``ids``: they are rows already.
@@ -53,21 +53,21 @@ class Layout:
 
 @dataclass(frozen=True)
 class Rows:
-    """The good rows of a block, n of them.
+    """The valid rows of a block, n of them.
 
     Args:
         labels: uint8 (n,), 0 or 1; None where the file has no labels.
         dense: float32 (n, D), transformed; what is missing is 0 before it is transformed.
         keys: of each categorical column, uint64 (n,), or all values of all rows where there are several.
         lengths: of each column with several values, how many each row has, int64 (n,).
-        faults: the numbers of the bad lines, ascending, and what is wrong with each.
+        invalid_rows: by the line number of each invalid row, ascending, what is wrong with it.
     """
 
     labels: NDArray[np.uint8] | None
     dense: NDArray[np.float32]
     keys: dict[str, Keys]
     lengths: dict[str, NDArray[np.int64]]
-    faults: dict[int, str]
+    invalid_rows: dict[int, str]
 
 
 def transformed(dense: NDArray[np.float64], how: DenseTransform) -> NDArray[np.float32]:
@@ -90,12 +90,12 @@ def parse(block: Block, file: ClickFile, layout: Layout) -> Rows:
     Raises:
         InputError: the lines of the block are not rows at all; a column of Parquet is of a type that does not fit.
     """
-    faults: dict[int, str] = {}
+    invalid_rows: dict[int, str] = {}
     if isinstance(block.content, bytes):
-        table, lines = _parse_text(block, file, layout, faults)
+        table, lines = _parse_text(block, file, layout, invalid_rows)
     else:
         table, lines = _typed(block.file, block.content, layout), np.arange(block.lines)
-    return _Checked(table, lines + block.first, layout, faults).rows()
+    return _Checked(table, lines + block.first, layout, invalid_rows).rows()
 
 
 def _types(file: ClickFile, layout: Layout) -> dict[str, pa.DataType]:
@@ -105,28 +105,28 @@ def _types(file: ClickFile, layout: Layout) -> dict[str, pa.DataType]:
 
 
 def _parse_text(
-    block: Block, file: ClickFile, layout: Layout, faults: dict[int, str]
+    block: Block, file: ClickFile, layout: Layout, invalid_rows: dict[int, str]
 ) -> tuple[pa.Table, NDArray[np.int64]]:
     """Read the lines that have the right number of columns and hold numbers where they must; note the others."""
     assert isinstance(block.content, bytes)
     types = _types(file, layout)
     try:
-        table, lines = _read(block, block.content, np.arange(block.lines), file, types, faults)
+        table, lines = _read(block, block.content, np.arange(block.lines), file, types, invalid_rows)
     except pa.ArrowInvalid:  # something that is no number, which Arrow does not point out
         as_text = dict.fromkeys(types, pa.binary())
-        table, lines = _read(block, block.content, np.arange(block.lines), file, as_text, faults)
-        bad = np.zeros(len(table), np.bool_)
+        table, lines = _read(block, block.content, np.arange(block.lines), file, as_text, invalid_rows)
+        invalid = np.zeros(len(table), np.bool_)
         for name, kind in types.items():
             if kind == pa.float64():
                 column = table[name].combine_chunks()
                 wrong = ~pc.match_substring_regex(column, NUMBER).fill_null(True).to_numpy(zero_copy_only=False)
-                for row in np.flatnonzero(wrong & ~bad):
-                    faults[int(lines[row]) + block.first] = f"{name} is {_shown(column[row])}, not a number"
-                bad |= wrong
-        good = lines[~bad]
+                for row in np.flatnonzero(wrong & ~invalid):
+                    invalid_rows[int(lines[row]) + block.first] = f"{name} is {_shown(column[row])}, not a number"
+                invalid |= wrong
+        valid = lines[~invalid]
         every = block.content.split(b"\n")
-        content = b"".join(every[line] + b"\n" for line in good)
-        table, lines = _read(block, content, good, file, types, faults)
+        content = b"".join(every[line] + b"\n" for line in valid)
+        table, lines = _read(block, content, valid, file, types, invalid_rows)
     columns = [
         pc.split_pattern(table[name], layout.separator) if name in layout.multi_valued else table[name]
         for name in table.column_names
@@ -140,13 +140,13 @@ def _read(
     lines: NDArray[np.int64],
     file: ClickFile,
     types: dict[str, pa.DataType],
-    faults: dict[int, str],
+    invalid_rows: dict[int, str],
 ) -> tuple[pa.Table, NDArray[np.int64]]:
     """Let Arrow read lines of a block, and give the places of its rows in the block."""
-    odd: dict[int, int] = {}
+    wrong_columns: dict[int, int] = {}
 
     def note(row: csv.InvalidRow) -> str:
-        odd[row.number - 1] = row.actual_columns
+        wrong_columns[row.number - 1] = row.actual_columns
         return "skip"
 
     if not content:
@@ -168,15 +168,16 @@ def _read(
             strings_can_be_null=True,
         ),
     )
-    if len(table) + len(odd) != len(lines):
+    found = len(table) + len(wrong_columns)
+    if found != len(lines):
         last = block.first + block.lines - 1
         raise InputError(
-            f"{block.file}:{block.first}: the {len(lines):,} lines up to {last} hold {len(table) + len(odd):,} rows. "
+            f"{block.file}:{block.first}: the {len(lines):,} lines up to {last} hold {found:,} rows. "
             "Each line must be a row: write no line ends into quoted values, and end lines by line feeds."
         )
-    for row, columns in odd.items():
-        faults[int(lines[row]) + block.first] = f"{columns} columns instead of {len(file.columns)}"
-    return table, np.delete(lines, list(odd))
+    for row, columns in wrong_columns.items():
+        invalid_rows[int(lines[row]) + block.first] = f"{columns} columns instead of {len(file.columns)}"
+    return table, np.delete(lines, list(wrong_columns))
 
 
 def _typed(file: Path, batch: pa.RecordBatch, layout: Layout) -> pa.Table:
@@ -202,40 +203,40 @@ def _typed(file: Path, batch: pa.RecordBatch, layout: Layout) -> pa.Table:
 
 
 class _Checked:
-    """The values of a table, of which bad rows are noted and then left out."""
+    """The values of a table, of which invalid rows are noted and then left out."""
 
-    def __init__(self, table: pa.Table, lines: NDArray[np.int64], layout: Layout, faults: dict[int, str]) -> None:
+    def __init__(self, table: pa.Table, lines: NDArray[np.int64], layout: Layout, invalid_rows: dict[int, str]) -> None:
         self.table = table.combine_chunks()
         self.lines = lines
         self.layout = layout
-        self.faults = faults
-        self.bad = np.zeros(len(lines), np.bool_)
+        self.invalid_rows = invalid_rows
+        self.invalid = np.zeros(len(lines), np.bool_)
 
     def rows(self) -> Rows:
-        """Check the values of all columns and give those of the good rows."""
+        """Check the values of all columns and give those of the valid rows."""
         self._note(self._empty(), lambda row: "the line is empty")
         labels = self._labels()
         dense = self._dense()
         keys = {name: self._keys(name) for name in self.layout.table_sizes}
         lengths = {name: self._lengths(name) for name in self.layout.table_sizes if name in self.layout.multi_valued}
-        if self.bad.any():
-            good = ~self.bad
-            labels = None if labels is None else labels[good]
-            dense = dense[good]
-            keys = {k: v[np.repeat(good, lengths[k]) if k in lengths else good] for k, v in keys.items()}
-            lengths = {name: of_rows[good] for name, of_rows in lengths.items()}
+        if self.invalid.any():
+            valid = ~self.invalid
+            labels = None if labels is None else labels[valid]
+            dense = dense[valid]
+            keys = {k: v[np.repeat(valid, lengths[k]) if k in lengths else valid] for k, v in keys.items()}
+            lengths = {name: of_rows[valid] for name, of_rows in lengths.items()}
         return Rows(
             None if labels is None else labels.astype(np.uint8),
             transformed(dense, self.layout.dense_transform),
             keys,
             lengths,
-            dict(sorted(self.faults.items())),
+            dict(sorted(self.invalid_rows.items())),
         )
 
     def _note(self, wrong: NDArray[np.bool_], why: Callable[[int], str]) -> None:
-        for row in np.flatnonzero(wrong & ~self.bad):
-            self.faults[int(self.lines[row])] = why(int(row))
-        self.bad |= wrong
+        for row in np.flatnonzero(wrong & ~self.invalid):
+            self.invalid_rows[int(self.lines[row])] = why(int(row))
+        self.invalid |= wrong
 
     def _column(self, name: str) -> pa.Array:
         column = self.table[name]
@@ -298,9 +299,9 @@ class _Checked:
             return
         rows = np.repeat(np.arange(len(self.lines)), self._lengths(name)) if name in self.layout.multi_valued else None
         value_of = dict(zip((values if rows is None else rows[values])[::-1], values[::-1], strict=True))
-        bad = np.zeros(len(self.lines), np.bool_)
-        bad[list(value_of)] = True
-        self._note(bad, lambda row: f"{name} is {_shown(texts[int(value_of[row])])}, {why}")
+        invalid = np.zeros(len(self.lines), np.bool_)
+        invalid[list(value_of)] = True
+        self._note(invalid, lambda row: f"{name} is {_shown(texts[int(value_of[row])])}, {why}")
 
 
 def _shown(value: pa.Scalar) -> str:

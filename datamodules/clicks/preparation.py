@@ -1,4 +1,4 @@
-"""The files of a click log made into arrays of numbers, with all processors and in bounded memory."""
+"""The files of a click log made into arrays, with all processors and in bounded memory."""
 
 import json
 from collections import deque
@@ -15,18 +15,18 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from datamodules.clicks.dictionary import ValueDictionary, frequent_keys
 from datamodules.clicks.keys import Keys, hashed_rows
 from datamodules.clicks.parser import Layout, Rows, parse
 from datamodules.clicks.reader import PARQUET, Block, ClickFile
 from datamodules.clicks.splits import Portion, SplitRule
+from datamodules.clicks.vocabulary import Vocabulary, frequent_keys
 from sextant.errors import InputError
 
-FORMAT = 1  # of the folder; another number makes it anew
-ROWS = 2**18  # that are mapped through the dictionaries at a time
+FORMAT = 2  # of the folder; arrays of another format are made anew
+ROWS = 2**18  # that are mapped through the vocabularies at a time
 TRAINING = "training.bin"  # which rows are for training, while values are counted
-NAMED = 10  # bad lines that a message names
-ADVICE = "Mend the line, or leave such lines out with --data.invalid_samples=skip."
+NAMED = 10  # invalid lines that a message names
+ADVICE = "Correct the line, or leave such lines out with --data.invalid_samples=skip."
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,28 @@ class Preparation:
 
     Args:
         layout: the columns.
-        min_count: values that training rows have less often are left out of the dictionaries.
+        min_count: values that training rows have less often are left out of the vocabularies.
         rule: how rows are split where there are training files alone.
-        dictionaries: a folder of this kind whose dictionaries are used instead of counting.
+        vocabularies: a folder of prepared arrays whose vocabularies are used instead of counting.
     """
 
     layout: Layout
     min_count: int
     rule: SplitRule
-    dictionaries: Path | None = None
+    vocabularies: Path | None = None
 
     @property
     def settings(self) -> str:
-        """What the numbers depend on besides the files."""
+        """What the arrays depend on besides the files."""
         layout = asdict(self.layout) | {"multi_valued": sorted(self.layout.multi_valued)}
         parts: list[Any] = [FORMAT, layout]
-        if self.layout.mapping == "dictionary":
-            parts += [self.min_count, self.rule.how, list(self.rule.fractions), str(self.dictionaries)]
+        if self.layout.mapping == "vocabulary":
+            parts += [self.min_count, self.rule.how, list(self.rule.fractions), str(self.vocabularies)]
         return json.dumps(parts)
 
 
 def row_name(path: Path, line: int) -> str:
-    """By which a person finds a row: the file and the line, or in Parquet the number of the row, from 1 on."""
+    """By which a person finds a row: the file and the line, or in Parquet the position of the row, from 1 on."""
     return f"{path}, row {line}" if path.suffix == PARQUET else f"{path}:{line}"
 
 
@@ -82,40 +82,40 @@ def build(
 
     In ``folder`` there are then, row by row, ``label.bin`` (uint8, if all files have labels), ``dense.bin`` (float32)
     and ``ids.bin`` (int32, the tables with one value); for each table with several values ``ids-<table>.bin`` (int32)
-    and ``ends-<table>.bin`` (int64, where the values of a row end); ``dictionary-<table>.npy``, if there are
-    dictionaries; ``skipped.npy`` (int64, file and line of each bad line) and ``contents.json``.
+    and ``ends-<table>.bin`` (int64, where the values of a row end); ``vocabulary-<table>.npy``, if there are
+    vocabularies; ``skipped.npy`` (int64, file and line of each invalid line) and ``contents.json``.
 
     Args:
         files: in the order of the log.
         counts: how many of them each split has.
         preparation: what becomes of them.
-        invalid_samples: whether to stop at a bad line or to leave it out.
+        invalid_samples: whether to stop at an invalid line or to leave it out.
         folder: to be filled.
 
     Returns:
         ``folder``.
 
     Raises:
-        InputError: a file cannot be read, or a line is bad and shall not be left out.
+        InputError: a file cannot be read, or a line is invalid and must not be left out.
     """
     layout = preparation.layout
     labeled = all(layout.label in file.columns for file in files)
     rows = [0] * len(files)
-    faults: list[str] = []
+    named: list[str] = []
     skipped: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
     with ExitStack() as stack:
         writer = _Writer(folder, layout, labeled, stack)
         for part in _parts(files, layout):
-            bad = part.rows.faults
+            invalid = part.rows.invalid_rows
             path = files[part.file].path
-            if bad and invalid_samples == "error":
-                line, why = next(iter(bad.items()))
+            if invalid and invalid_samples == "error":
+                line, why = next(iter(invalid.items()))
                 raise InputError(f"{row_name(path, line)}: {why}. {ADVICE}")
-            faults += [f"{row_name(path, line)}: {why}" for line, why in bad.items()][: NAMED - len(faults)]
-            skipped.append(np.array([[part.file, line] for line in bad], np.int64).reshape(-1, 2))
+            named += [f"{row_name(path, line)}: {why}" for line, why in invalid.items()][: NAMED - len(named)]
+            skipped.append(np.array([[part.file, line] for line in invalid], np.int64).reshape(-1, 2))
             rows[part.file] += len(part.rows.dense)
             writer.write(part)
-    if layout.mapping == "dictionary":
+    if layout.mapping == "vocabulary":
         portions = preparation.rule.portions(rows_of_splits(counts, rows))
         _map(folder, preparation, sum(rows), portions.get("train"))
     every = np.concatenate(skipped)
@@ -125,7 +125,7 @@ def build(
         "first_lines": [2 if file.has_header else 1 for file in files],
         "labeled": labeled,
         "skipped": len(every),
-        "faults": faults,
+        "invalid_rows": named,
     }
     (folder / "contents.json").write_text(json.dumps(contents))
     return folder
@@ -147,11 +147,11 @@ class _Writer:
     def __init__(self, folder: Path, layout: Layout, labeled: bool, stack: ExitStack) -> None:
         self._layout = layout
         names = ["dense", *(["label"] if labeled else [])]
-        numbers = {name: i for i, name in enumerate(layout.table_sizes)}
-        counted = layout.mapping == "dictionary"
-        names += [f"keys-{i}" for i in numbers.values()] if counted else ["ids"]
-        names += [f"ends-{numbers[name]}" for name in layout.multi_valued]
-        names += [] if counted else [f"ids-{numbers[name]}" for name in layout.multi_valued]
+        tables = {name: table for table, name in enumerate(layout.table_sizes)}
+        counted = layout.mapping == "vocabulary"
+        names += [f"keys-{table}" for table in tables.values()] if counted else ["ids"]
+        names += [f"ends-{tables[name]}" for name in layout.multi_valued]
+        names += [] if counted else [f"ids-{tables[name]}" for name in layout.multi_valued]
         self._files: dict[str, IO[bytes]] = {
             name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in names
         }
@@ -162,14 +162,14 @@ class _Writer:
         if "label" in self._files:
             assert part.rows.labels is not None
             self._files["label"].write(part.rows.labels.data)
-        for number, name in enumerate(self._layout.table_sizes):
-            if f"keys-{number}" in self._files:
-                self._files[f"keys-{number}"].write(part.ids[name].data)
+        for table, name in enumerate(self._layout.table_sizes):
+            if f"keys-{table}" in self._files:
+                self._files[f"keys-{table}"].write(part.ids[name].data)
             elif name in self._layout.multi_valued:
-                self._files[f"ids-{number}"].write(part.ids[name].data)
+                self._files[f"ids-{table}"].write(part.ids[name].data)
             if name in self._layout.multi_valued:
                 ends = self._ends[name] + part.rows.lengths[name].cumsum()
-                self._files[f"ends-{number}"].write(ends.data)
+                self._files[f"ends-{table}"].write(ends.data)
                 self._ends[name] += int(part.rows.lengths[name].sum())
         if "ids" in self._files:
             _write_single(self._files["ids"], part.ids, self._layout)
@@ -224,48 +224,48 @@ def _part(block: Block, number: int, file: ClickFile, layout: Layout) -> _Part:
 def _map(folder: Path, preparation: Preparation, total: int, train: Portion | None) -> None:
     """Count the values of the training rows, and put rows of the tables in the place of keys."""
     layout = preparation.layout
-    dictionaries = {}
-    if train is not None and preparation.dictionaries is None:
+    vocabularies = {}
+    if train is not None and preparation.vocabularies is None:
         with (folder / TRAINING).open("wb") as out:
             for start in range(0, total, ROWS):
                 out.write(train.holds(np.arange(start, min(start + ROWS, total))).data)
-    for number, name in enumerate(tqdm(layout.table_sizes, desc="Counting values", unit="column", delay=1)):
-        if preparation.dictionaries is not None:
-            keys = np.load(preparation.dictionaries / f"dictionary-{number}.npy")
+    for table, name in enumerate(tqdm(layout.table_sizes, desc="Counting values", unit="column", delay=1)):
+        if preparation.vocabularies is not None:
+            keys = np.load(preparation.vocabularies / f"vocabulary-{table}.npy")
         else:
-            chunks = partial(_training_keys, folder, number, name in layout.multi_valued, total)
+            chunks = partial(_training_keys, folder, table, name in layout.multi_valued, total)
             keys = frequent_keys(chunks, preparation.min_count, layout.table_sizes[name] - 1)
-        np.save(folder / f"dictionary-{number}.npy", keys)
-        dictionaries[name] = ValueDictionary(keys)
+        np.save(folder / f"vocabulary-{table}.npy", keys)
+        vocabularies[name] = Vocabulary(keys)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool, (folder / "ids.bin").open("wb") as out:
-        single = [(number, name) for number, name in enumerate(layout.table_sizes) if name in layout.single_valued]
+        single = [(table, name) for table, name in enumerate(layout.table_sizes) if name in layout.single_valued]
         for start in tqdm(range(0, total, ROWS), desc="Mapping values", unit="block", delay=1):
-            mapped = pool.map(lambda of, s=start: dictionaries[of[1]].rows(_keys(folder, of[0], s, ROWS)), single)
+            mapped = pool.map(lambda of, s=start: vocabularies[of[1]].rows(_keys(folder, of[0], s, ROWS)), single)
             _write_single(out, dict(zip(layout.single_valued, mapped, strict=True)), layout)
-    for number, name in enumerate(layout.table_sizes):
+    for table, name in enumerate(layout.table_sizes):
         if name in layout.multi_valued:
-            with (folder / f"ids-{number}.bin").open("wb") as out:
+            with (folder / f"ids-{table}.bin").open("wb") as out:
                 start = 0
-                while len(keys := _keys(folder, number, start, ROWS)):
-                    out.write(dictionaries[name].rows(keys).data)
+                while len(keys := _keys(folder, table, start, ROWS)):
+                    out.write(vocabularies[name].rows(keys).data)
                     start += ROWS
-        (folder / f"keys-{number}.bin").unlink()
+        (folder / f"keys-{table}.bin").unlink()
     (folder / TRAINING).unlink(missing_ok=True)
 
 
-def _keys(folder: Path, number: int, start: int, count: int) -> Keys:
+def _keys(folder: Path, table: int, start: int, count: int) -> Keys:
     """Some keys of a column. Memory that is mapped would grow with the file."""
-    return np.fromfile(folder / f"keys-{number}.bin", np.uint64, count, offset=start * 8)
+    return np.fromfile(folder / f"keys-{table}.bin", np.uint64, count, offset=start * 8)
 
 
-def _training_keys(folder: Path, number: int, several: bool, total: int) -> Iterator[Keys]:
+def _training_keys(folder: Path, table: int, several: bool, total: int) -> Iterator[Keys]:
     """The keys of a column in the training rows, some at a time."""
     first = 0
     for start in range(0, total, ROWS):
         chosen = np.fromfile(folder / TRAINING, np.bool_, ROWS, offset=start)
         if not several:
-            yield _keys(folder, number, start, len(chosen))[chosen]
+            yield _keys(folder, table, start, len(chosen))[chosen]
             continue
-        ends = np.fromfile(folder / f"ends-{number}.bin", np.int64, len(chosen), offset=start * 8)
-        yield _keys(folder, number, first, int(ends[-1]) - first)[np.repeat(chosen, np.diff(ends, prepend=first))]
+        ends = np.fromfile(folder / f"ends-{table}.bin", np.int64, len(chosen), offset=start * 8)
+        yield _keys(folder, table, first, int(ends[-1]) - first)[np.repeat(chosen, np.diff(ends, prepend=first))]
         first = int(ends[-1])

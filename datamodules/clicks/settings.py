@@ -92,10 +92,10 @@ class Encoding:
     """How values become inputs of a model.
 
     Args:
-        mapping: how categorical values become rows of a table. ``hash``: by a hash of the value; ``dictionary``: the
+        mapping: how categorical values become rows of a table. ``hash``: by a hash of the value; ``vocabulary``: the
             most frequent values of the training rows have a row of their own, and row 0 stands for all others; ``ids``:
-            values are row numbers already.
-        min_count: values that fewer training rows have are not in the dictionary.
+            values are row ids already.
+        min_count: values that fewer training rows have are not in the vocabulary.
         dense_transform: what is done to numerical values. ``log1p``: log(1 + max(x, 0)), as facebookresearch/dlrm does
             for Criteo's Kaggle set; ``log3``: log(x + 3), as torchrec does for Criteo's 1TB set; ``none``.
 

@@ -20,9 +20,9 @@ class Portion:
     """Some of the rows of a click log.
 
     Args:
-        start: the place of the first one.
-        size: how many.
-        order: of all rows of the log; without it places are row numbers.
+        start: the position of the first one.
+        size: how many rows.
+        order: a permutation of all rows of the log; without it the rows are in the order of the log.
     """
 
     start: int
@@ -30,7 +30,7 @@ class Portion:
     order: KeyedPermutation | None = None
 
     def rows(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The row numbers at places of this portion, from 0 to ``size - 1``."""
+        """The rows of the log at positions of this portion, from 0 to ``size - 1``."""
         return self.start + places if self.order is None else self.order[self.start + places]
 
     def holds(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -88,7 +88,7 @@ def test_settings_can_be_given_as_arguments() -> None:
     assert data.table_sizes["C1"] == 7
     assert data.files.by_split == {"train": ["day_*"]}
     assert (data.files.split, data.files.fractions) == ("random", [0.7, 0.2, 0.1])
-    assert data.input_description()["mapping"] == "dictionary"  # the default of what is not given
+    assert data.input_description()["mapping"] == "vocabulary"  # the default of what is not given
     assert data.input_description()["dense_transform"] == "log1p"
     sizes = dict.fromkeys(VALUES, 9)
     data = make(Criteo, {"class_path": "datamodules.criteo.Criteo", "init_args": {"table_sizes": sizes}})

@@ -67,7 +67,7 @@ def test_measured_values_are_those_of_all_rows_at_once(
 ) -> None:
     measured = run("test", "--ckpt_path=best").trainer.callback_metrics
     files = LogFiles(train=["train.txt"], fractions=[0.6, 0.2, 0.2])
-    encoding = Encoding(mapping="dictionary", min_count=3, dense_transform="log1p")
+    encoding = Encoding(mapping="vocabulary", min_count=3, dense_transform="log1p")
     data = Criteo(str(criteo), files, table_sizes=50, encoding=encoding, cache=str(cache))
     data.setup("test")
     (batch,) = list(data.test_dataloader())

@@ -1,4 +1,4 @@
-"""Blocks of text become the rows that Python reads line by line, and bad lines are named by their numbers."""
+"""Blocks of text become the rows that Python reads line by line, and invalid lines are named by their numbers."""
 
 import gzip
 import math
@@ -21,8 +21,8 @@ from sextant.errors import InputError
 LAYOUT = Layout("click", ("age", "price"), {"site": 10, "word": 20, "tags": 30}, frozenset({"tags"}))
 COLUMNS = ["click", "age", "price", "site", "word", "tags"]
 NUMBERS = st.integers(-5, 1000).map(str) | st.sampled_from(["", "0.5", "1e3", "-2.25", ".5", "7.", " 3"])
-GOOD = st.tuples(st.sampled_from(["0", "1", "0.0", "1.0"]), NUMBERS, NUMBERS, *[st.text("ab|c", max_size=10)] * 3)
-BAD = st.sampled_from(
+VALID = st.tuples(st.sampled_from(["0", "1", "0.0", "1.0"]), NUMBERS, NUMBERS, *[st.text("ab|c", max_size=10)] * 3)
+INVALID = st.sampled_from(
     [
         "2,1,1,a,b,c",
         ",1,1,a,b,c",
@@ -50,12 +50,12 @@ def keys_of(text: str) -> int:
 
 def joined(parts: list[Rows]) -> dict[str, list]:
     """All rows of a file, as lists."""
-    found: dict[str, list] = {"label": [], "dense": [], "faults": []}
+    found: dict[str, list] = {"label": [], "dense": [], "invalid_rows": []}
     for part in parts:
         assert part.labels is not None
         found["label"] += part.labels.tolist()
         found["dense"] += part.dense.tolist()
-        found["faults"] += list(part.faults)
+        found["invalid_rows"] += list(part.invalid_rows)
         for name, keys in part.keys.items():
             counts = part.lengths.get(name, np.ones(len(part.dense), np.int64))
             found.setdefault(name, []).extend(rows.tolist() for rows in np.split(keys, counts.cumsum())[:-1])
@@ -63,11 +63,11 @@ def joined(parts: list[Rows]) -> dict[str, list]:
 
 
 def expected(lines: list[str | tuple[str, ...]]) -> dict[str, list]:
-    """What :func:`joined` shall give, computed line by line; tuples are good rows."""
-    found: dict[str, list] = {name: [] for name in ("label", "dense", "faults", "site", "word", "tags")}
+    """What :func:`joined` shall give, computed line by line; tuples are valid rows."""
+    found: dict[str, list] = {name: [] for name in ("label", "dense", "invalid_rows", "site", "word", "tags")}
     for number, line in enumerate(lines, 2):
         if isinstance(line, str):
-            found["faults"].append(number)
+            found["invalid_rows"].append(number)
             continue
         label, age, price, site, word, tags = line
         found["label"].append(int(float(label)))
@@ -80,13 +80,13 @@ def expected(lines: list[str | tuple[str, ...]]) -> dict[str, list]:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    lines=st.lists(GOOD | BAD, min_size=1, max_size=25),
+    lines=st.lists(VALID | INVALID, min_size=1, max_size=25),
     block=st.integers(1, 200),
     end=st.sampled_from(["\n", "\r\n"]),
     last=st.booleans(),
     packed=st.booleans(),
 )
-def test_rows_and_numbers_of_bad_lines_are_those_of_reading_line_by_line(
+def test_rows_and_numbers_of_invalid_lines_are_those_of_reading_line_by_line(
     tmp_path_factory: pytest.TempPathFactory,
     lines: list[str | tuple[str, ...]],
     block: int,
@@ -124,7 +124,7 @@ def test_what_is_wrong_with_a_line_is_said(line: str, why: str, tmp_path: Path) 
     file = tmp_path / "rows.csv"
     file.write_text("\n".join([",".join(COLUMNS), "1,1,1,a,b,c", line, "0,1,1,a,b,c", ""]))
     (part,) = read(file)
-    assert part.faults == {3: why}
+    assert part.invalid_rows == {3: why}
     assert part.labels is not None
     assert part.labels.tolist() == [1, 0]
 
@@ -134,7 +134,7 @@ def test_values_that_are_no_hexadecimal_numbers_are_said(tmp_path: Path) -> None
     file.write_text("1\t2\tff\n0\t3\txyz\n1\t\t\n0\t1\t123456789\n")
     layout = Layout("label", ("I1",), {"C1": 10}, hexadecimal=True, dense_transform="log1p")
     (part,) = read(file, layout, ["label", "I1", "C1"])
-    assert part.faults == {
+    assert part.invalid_rows == {
         2: "C1 is 'xyz', not a hexadecimal number of up to 8 digits",
         4: "C1 is '123456789', not a hexadecimal number of up to 8 digits",
     }
@@ -147,7 +147,7 @@ def test_row_numbers_beyond_their_table_are_said(tmp_path: Path) -> None:
     file.write_text("click,site,tags\n1,9,1|2\n1,10,1\n0,-1,1\n1,,\n0,3,0|30\n0,3,29|x\n")
     layout = Layout("click", (), {"site": 10, "tags": 30}, frozenset({"tags"}), mapping="ids")
     (part,) = read(file, layout)
-    assert part.faults == {
+    assert part.invalid_rows == {
         3: "site is '10', beyond its table of 10 rows",
         4: "site is '-1', not a whole number of 0 or more",
         6: "tags is '30', beyond its table of 30 rows",
@@ -162,7 +162,7 @@ def test_numbers_without_a_logarithm_are_said(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("click,age,site\n1,-2,a\n1,-3,a\n0,,a\n")
     (part,) = read(file, Layout("click", ("age",), {"site": 10}, dense_transform="log3"))
-    assert part.faults == {3: "age is -3, which has no log(x + 3)"}
+    assert part.invalid_rows == {3: "age is -3, which has no log(x + 3)"}
     assert part.dense[:, 0].tolist() == pytest.approx([0, math.log(3)])
 
 
@@ -210,11 +210,11 @@ def test_parquet_gives_what_csv_gives(kind: pa.DataType, tmp_path: Path) -> None
     assert joined(read(tmp_path / "rows.parquet")) == joined(read(tmp_path / "rows.csv"))
 
 
-def test_bad_rows_of_parquet_are_named_by_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_rows_of_parquet_are_named_by_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(click_blocks, "PARQUET_ROWS", 2)
     pq.write_table(pa.table({"click": [0.0, 1, 2, 1, None], "site": ["a"] * 5}), tmp_path / "rows.parquet")
     parts = read(tmp_path / "rows.parquet", Layout("click", (), {"site": 10}))
-    assert [part.faults for part in parts] == [
+    assert [part.invalid_rows for part in parts] == [
         {},
         {3: "the label (click) is 2, not 0 or 1"},
         {5: "the label (click) is missing, not 0 or 1"},

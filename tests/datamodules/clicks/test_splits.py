@@ -14,18 +14,18 @@ HOW = st.sampled_from(["chronological", "random"])
 
 
 @settings(max_examples=100, deadline=None)
-@given(total=st.integers(0, 300), how=HOW, cuts=st.lists(st.floats(0, 1), min_size=2, max_size=2))
-def test_splits_share_the_rows_and_know_which_they_hold(
-    total: int, how: Literal["chronological", "random"], cuts: list[float]
+@given(total=st.integers(0, 300), how=HOW, bounds=st.lists(st.floats(0, 1), min_size=2, max_size=2))
+def test_each_row_is_in_one_split_and_splits_know_which_they_hold(
+    total: int, how: Literal["chronological", "random"], bounds: list[float]
 ) -> None:
-    low, high = sorted(cuts)
+    low, high = sorted(bounds)
     fractions = (low, high - low, 1 - high)
     portions = SplitRule(how, fractions).portions({"train": total})
     assert list(portions) == list(SPLITS)
     rows = {split: portion.rows(np.arange(portion.size)) for split, portion in portions.items()}
     assert sorted(np.concatenate(list(rows.values())).tolist()) == list(range(total))
-    for (split, portion), share in zip(portions.items(), fractions, strict=True):
-        assert abs(portion.size - share * total) <= 1
+    for (split, portion), fraction in zip(portions.items(), fractions, strict=True):
+        assert abs(portion.size - fraction * total) <= 1
         assert np.flatnonzero(portion.holds(np.arange(total))).tolist() == sorted(rows[split].tolist())
     if how == "chronological":
         assert np.concatenate(list(rows.values())).tolist() == list(range(total))
@@ -49,6 +49,6 @@ def test_files_of_their_own_make_the_splits() -> None:
 
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.5), (0.8, 0.1, 0.2), (1.1, -0.1, 0.0), ()])
-def test_fractions_that_are_no_shares_are_an_input_error(fractions: tuple[float, ...]) -> None:
+def test_fractions_that_do_not_make_a_whole_are_an_input_error(fractions: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match=r"data.files.fractions is .* three fractions"):
         SplitRule("chronological", fractions)

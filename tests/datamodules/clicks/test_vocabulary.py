@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from datamodules.clicks.dictionary import ValueDictionary, frequent_keys
+from datamodules.clicks.vocabulary import Vocabulary, frequent_keys
 
 KEYS = st.lists(st.lists(st.integers(0, 40) | st.integers(2**64 - 3, 2**64 - 1), max_size=60), max_size=5)
 
@@ -32,6 +32,6 @@ def test_most_frequent_keys_come_first_however_few_are_held(
     asked=st.lists(st.integers(0, 60), max_size=30),
 )
 def test_known_keys_have_rows_in_order_and_others_row_0(known: list[int], asked: list[int]) -> None:
-    rows = ValueDictionary(np.array(known, np.uint64)).rows(np.array(asked, np.uint64))
+    rows = Vocabulary(np.array(known, np.uint64)).rows(np.array(asked, np.uint64))
     assert rows.dtype == np.int32
     assert rows.tolist() == [known.index(key) + 1 if key in known else 0 for key in asked]

@@ -1,4 +1,4 @@
-"""Values of a category numbered by how often they come, counted in bounded memory."""
+"""The vocabulary of a categorical column: its most frequent values, counted in bounded memory."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 from datamodules.clicks.keys import MISSING, Keys
 from sextant.samplers.keyed_permutation import mix
 
-HELD = 2**21  # different values that are counted at a time: about 170 MB with what sorting them takes
+HELD = 2**21  # distinct values that are counted at a time: about 170 MB with what sorting them takes
 
 
 def frequent_keys(chunks: Callable[[], Iterator[Keys]], min_count: int, limit: int, held: int = HELD) -> Keys:
     """The most frequent keys, uint64 (at most ``limit``,), the most frequent first and of equal ones the lowest.
 
-    If there are more different keys than can be held, those that a hash of them deals into each of several parts are
-    counted in turn: what it takes is more time, not more memory.
+    If there are more distinct keys than can be held, a hash assigns each to one of several parts, which are counted one
+    after another: this takes more time, not more memory.
 
     Args:
         chunks: reads all keys, a part at a time; :data:`~datamodules.clicks.keys.MISSING` does not count.
         min_count: keys that come less often are left out.
         limit: the most keys to give.
-        held: how many different keys are held.
+        held: how many distinct keys are held.
     """
     parts = 1
     while (found := _in_parts(chunks, min_count, limit, held, parts)) is None:
@@ -30,7 +30,7 @@ def frequent_keys(chunks: Callable[[], Iterator[Keys]], min_count: int, limit: i
 
 
 def _in_parts(chunks: Callable[[], Iterator[Keys]], min_count: int, limit: int, held: int, parts: int) -> Keys | None:
-    """As :func:`frequent_keys`, or None if a part of the keys has too many different ones."""
+    """As :func:`frequent_keys`, or None if a part has too many distinct keys."""
     best, best_counts = np.empty(0, np.uint64), np.empty(0, np.int64)
     for part in range(parts):
         counted = _counts(chunks, held, part, parts)
@@ -46,17 +46,17 @@ def _in_parts(chunks: Callable[[], Iterator[Keys]], min_count: int, limit: int, 
 def _counts(
     chunks: Callable[[], Iterator[Keys]], held: int, part: int, parts: int
 ) -> tuple[Keys, NDArray[np.int64]] | None:
-    """The different keys of a part, ascending, and how often each comes; None if they are too many."""
+    """The distinct keys of a part, ascending, and the count of each; None if they are too many."""
     keys, counts = np.empty(0, np.uint64), np.empty(0, np.int64)
     waiting: list[tuple[Keys, NDArray[np.int64]]] = []
 
     def merged() -> tuple[Keys, NDArray[np.int64]]:
         every = np.concatenate([keys, *(found for found, _ in waiting)])
-        different, place = np.unique(every, return_inverse=True)
-        sums = np.zeros(len(different), np.int64)
-        np.add.at(sums, place, np.concatenate([counts, *(found for _, found in waiting)]))
+        distinct, place = np.unique(every, return_inverse=True)
+        totals = np.zeros(len(distinct), np.int64)
+        np.add.at(totals, place, np.concatenate([counts, *(found for _, found in waiting)]))
         waiting.clear()
-        return different, sums
+        return distinct, totals
 
     for chunk in chunks():
         chosen = chunk[chunk != MISSING]
@@ -71,11 +71,11 @@ def _counts(
     return merged()
 
 
-class ValueDictionary:
-    """Rows of a table by key: the first key has row 1, and what is not in the dictionary has row 0.
+class Vocabulary:
+    """Rows of a table by key: the first key has row 1, and a key outside the vocabulary has row 0.
 
     Args:
-        keys: uint64 (K,), all different.
+        keys: uint64 (K,), all distinct.
     """
 
     def __init__(self, keys: Keys) -> None:
