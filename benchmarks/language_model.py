@@ -36,6 +36,7 @@ from benchmarks.runner import (
     take_turns,
 )
 from benchmarks.steps import CONFIGS, Clock, StepClock, fit, make, shared_trainer
+from datamodules.text.windows import Evaluation
 from datamodules.wikitext2 import WikiText2
 from modules.networks.sampling import generate
 from modules.transformer_lm import WordLanguageModel
@@ -142,7 +143,8 @@ def settings_of(variant: str, args: argparse.Namespace, folder: Path) -> Setting
 
 def make_data(root: Path, settings: Settings, cache: Path) -> WikiText2:
     """Open the text with the classic batching: 20 columns, 35 words at a time."""
-    data = WikiText2(root=str(root), cache=str(cache), **settings["data"])
+    groups = {"evaluation": Evaluation(**settings["data"]["evaluation"])}
+    data = WikiText2(root=str(root), cache=str(cache), **settings["data"] | groups)
     data.setup("fit")
     size = len(data.data_spec().labels)
     if size != VOCABULARY:

@@ -1,19 +1,18 @@
-"""WikiText-2 as word numbers, or any other plain-text corpus."""
+"""WikiText-2 as token ids, or any other plain-text corpus."""
 
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
-from torch.utils.data import Dataset
 from typing_extensions import override
 
 from datamodules.synthetic import wikitext2 as synthetic_set
-from datamodules.text.sources import DatasetText, TextFiles, utf8_lines
+from datamodules.text.prompts import Prompts, read_prompts
+from datamodules.text.sources import DatasetText, TextFiles
 from datamodules.text.token_stream import TokenStreams
-from datamodules.text.windows import Columns, SlidingWindows, Windows
+from datamodules.text.windows import Columns, Evaluation, SlidingWindows, Windows
 from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
@@ -21,60 +20,47 @@ from sextant.loaders import TimedDataLoader
 from sextant.samplers.shuffled import ShuffledBatches
 from sextant.samplers.windows import RandomOffsetWindows
 
-
-class Prompts(Dataset):
-    """Batches of ``prompt``, a list of texts, and ``index`` int64 (B,)."""
-
-    def __init__(self, prompts: list[str]) -> None:
-        self.prompts = prompts
-
-    def __len__(self) -> int:
-        return len(self.prompts)
-
-    def __getitem__(self, indices: list[int]) -> dict[str, Any]:
-        return {"prompt": [self.prompts[i] for i in indices], "index": torch.tensor(indices)}
+EVALUATION = Evaluation()
 
 
 class WikiText2(BaseDataModule):
     """Word-level WikiText-2 (Merity et al. 2016, https://arxiv.org/abs/1609.07843), or any text.
 
-    Words are what white space separates; ``<eos>`` ends every line, and ``<unk>`` is a word like others. WikiText-2
-    has 2,088,628 / 217,646 / 245,569 tokens so, and a vocabulary of 33,278. The numbers of the words are kept in
+    Tokens are the words that white space separates; ``<eos>`` ends every line, and ``<unk>`` is a word like others.
+    WikiText-2 has 2,088,628 / 217,646 / 245,569 tokens so, and a vocabulary of 33,278. The token ids are kept in
     ``cache``; the text itself is never written to.
 
     Evaluation predicts every token of a split but the first, once, ``<unk>`` and ``<eos>`` among them. It reads windows
-    of ``eval_length`` words, each ``eval_stride`` words after the one before, so that a token has a context of at least
-    ``eval_length - eval_stride`` and at most ``eval_length`` words (less at the start of the split).
+    of ``evaluation.length`` tokens, each ``evaluation.stride`` tokens after the one before, so that a token has a
+    context of at least ``length - stride`` and at most ``length`` tokens (less at the start of the split).
 
     Args:
         root: a folder with ``train.txt``, ``valid.txt`` and ``test.txt``, or ``wiki.train.tokens`` and so on; or one
             UTF-8 text file, of which the first 90 % of lines are for training, the next 5 % for validation.
-        dataset: read a set of Hugging Face datasets instead of ``root``: its name on the hub, such as
+        dataset: read a data set of Hugging Face datasets instead of ``root``: its name on the hub, such as
             ``Salesforce/wikitext``, or a folder of Arrow or Parquet files. Its column ``text`` holds the lines.
-        dataset_config: configuration of a set on the hub.
+        dataset_config: configuration of a data set on the hub.
         synthetic: use generated text instead, from a source whose entropy is known. Figures from it say nothing about
             WikiText-2.
-        cache: folder for the word numbers, for sets converted to Arrow, and for the synthetic set.
+        cache: folder for the token ids, for data sets converted to Arrow, and for the synthetic text.
         min_count: training words that are rarer become ``<unk>``. WikiText-2 comes with that done.
-        batching: how training text is cut. ``windows``: pieces of ``sequence_length`` words in random order, whose
-            borders move from epoch to epoch. ``columns``: ``batch_size`` continuous columns side by side, as PyTorch's
-            word-language-model example has it.
-        sequence_length: words in a training sequence.
-        eval_length: words in an evaluation window.
-        eval_stride: words from one evaluation window to the next; ``eval_length`` if not given.
-        prompt: for ``predict``, the text to go on from.
+        batching: how training text is divided. ``windows``: sequences of ``sequence_length`` tokens in random order,
+            whose borders move from epoch to epoch. ``columns``: ``batch_size`` continuous columns side by side, as
+            PyTorch's word-language-model example has it.
+        sequence_length: tokens in a training sequence.
+        evaluation: the windows of ``validate`` and ``test``.
+        prompt: for ``predict``, the text to continue.
         prompts: for ``predict``, a file with one prompt a line, instead of ``prompt``.
         batch_size: training sequences per step over all processes.
-        eval_batch_size: evaluation windows per step over all processes.
         num_workers: processes that gather batches ahead, per training process; 0 gathers in the training process.
         seed: seed of the order, the windows and the dropouts; set by ``seed_everything``.
 
-    Batch: ``input`` int64 (B, T), ``target`` int64 (B, T), the word after each, or -100 where it does not count;
+    Batch: ``input`` int64 (B, T), ``target`` int64 (B, T), the token after each, or -100 where it does not count;
     ``index`` int64 (B,). In ``predict``: ``prompt``, a list of B texts, and ``index``.
     """
 
     free_settings = BaseDataModule.free_settings | {
-        "root", "dataset", "cache", "prompt", "prompts", "eval_batch_size"
+        "root", "dataset", "cache", "prompt", "prompts", "evaluation.batch_size"
     }  # fmt: skip
 
     def __init__(
@@ -87,16 +73,17 @@ class WikiText2(BaseDataModule):
         min_count: int = 1,
         batching: Literal["windows", "columns"] = "windows",
         sequence_length: int = 128,
-        eval_length: int = 128,
-        eval_stride: int | None = None,
+        evaluation: Evaluation = EVALUATION,
         prompt: str | None = None,
         prompts: str | None = None,
         batch_size: int = 32,
-        eval_batch_size: int = 32,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__(num_workers, seed)
+        for key, value in (("batch_size", batch_size), ("sequence_length", sequence_length), ("min_count", min_count)):
+            if value < 1:
+                raise InputError(f"data.{key} is {value}; it must be 1 or more.")
         self.batch_size = batch_size
         self.cache = Path(cache)
         self.root = self.cache / synthetic_set.FOLDER if synthetic else Path(root)
@@ -106,27 +93,18 @@ class WikiText2(BaseDataModule):
         self.min_count = min_count
         self.batching = batching
         self.sequence_length = sequence_length
-        self.eval_length = eval_length
-        self.eval_stride = eval_length if eval_stride is None else eval_stride
+        self.evaluation = evaluation
         self.prompt = prompt
         self.prompts = None if prompts is None else Path(prompts)
-        self.eval_batch_size = eval_batch_size
-        for key in ("batch_size", "eval_batch_size", "sequence_length", "eval_length", "min_count"):
-            if getattr(self, key) < 1:
-                raise InputError(f"data.{key} is {getattr(self, key)}; it must be 1 or more.")
-        if not 1 <= self.eval_stride <= eval_length:
-            raise InputError(
-                f"data.eval_stride is {self.eval_stride}; it must be between 1 and data.eval_length ({eval_length}), "
-                "or words would be left out."
-            )
-        #: The words, by number; empty until the corpus was read.
+        #: The words, by their ids; empty until the corpus was read.
         self.vocabulary: list[str] = []
         self._names: dict[str, str] = {}
-        self._sets: dict[str, Windows | Columns | SlidingWindows | Prompts] = {}
+        self._sets: dict[str, Windows | Columns | SlidingWindows] = {}
+        self._prompts: Prompts | None = None
 
     @override
     def prepare_data(self) -> None:
-        """Make the synthetic set, if it is asked for."""
+        """Make the synthetic text, if it is asked for."""
         if self.synthetic:
             synthetic_set.make(self.root)
 
@@ -138,7 +116,7 @@ class WikiText2(BaseDataModule):
             InputError: the corpus or a prompt is missing, empty, too short or not UTF-8.
         """
         if stage == "predict":
-            self._sets["predict"] = Prompts(self._read_prompts())
+            self._prompts = read_prompts(self.prompt, self.prompts)
             return
         source = DatasetText(self.dataset, self.dataset_config, self.cache) if self.dataset else TextFiles(self.root)
         streams = TokenStreams(source, self.cache, self.min_count)
@@ -151,12 +129,11 @@ class WikiText2(BaseDataModule):
             )
         if stage == "fit":
             self._sets["train"] = self._training_set(streams.open("train"))
-        for split, stages in (("valid", ("fit", "validate")), ("test", ("test",))):
-            if stage in stages:
-                self._sets[split] = self._evaluation_set(streams.open(split), split)
+        split = "test" if stage == "test" else "val"
+        self._sets[split] = self._evaluation_set(streams.open(split), split)
 
     def _training_set(self, stream: np.ndarray) -> Windows | Columns:
-        # The words after the last ones of the columns, or room for the windows' offset.
+        # The tokens after the last ones of the columns, or room for the windows' offset.
         more = self.batch_size if self.batching == "columns" else self.sequence_length
         if len(stream) < self.batch_size * self.sequence_length + more:
             raise InputError(
@@ -171,40 +148,16 @@ class WikiText2(BaseDataModule):
     def _evaluation_set(self, stream: np.ndarray, split: str) -> SlidingWindows:
         if len(stream) < 2:
             raise InputError(f"{self._names[split]}: one word is too little to predict anything. Give more text.")
-        return SlidingWindows(stream, self.eval_length, self.eval_stride)
+        return self.evaluation.windows(stream)
 
-    def _read_prompts(self) -> list[str]:
-        if self.prompts is None:
-            if self.prompt is None:
-                raise InputError(
-                    "There is nothing to go on from: give some words with --data.prompt='...', or a file with one "
-                    "prompt a line with --data.prompts=FILE."
-                )
-            if not self.prompt.split():
-                raise InputError("The prompt is empty (data.prompt). Give at least one word; <eos> begins a new line.")
-            return [self.prompt]
-        if self.prompt is not None:
-            raise InputError("Give either --data.prompt or --data.prompts, not both.")
-        if not self.prompts.is_file():
-            raise InputError(f"{self.prompts}: there is no such file (data.prompts). It holds one prompt a line.")
-        lines = [line for line, _ in utf8_lines(self.prompts)]
-        for number, line in enumerate(lines, 1):
-            if not line.split():
-                raise InputError(
-                    f"{self.prompts}:{number}: the prompt is empty. Remove the line, or give at least one word; "
-                    "<eos> begins a new line."
-                )
-        if not lines:
-            raise InputError(f"{self.prompts}: the file is empty (data.prompts). It holds one prompt a line.")
-        return [line.strip() for line in lines]
-
+    @override
     def data_spec(self) -> DataSpec:
         """The words of the vocabulary, which ``predict`` does not read."""
         return DataSpec(labels=tuple(self.vocabulary))
 
     @override
     def input_description(self) -> dict[str, Any]:
-        """How text becomes words."""
+        """How text becomes tokens."""
         return {"words": "what white space separates; <eos> ends a line; <unk> stands for words that are no class"}
 
     @override
@@ -219,7 +172,7 @@ class WikiText2(BaseDataModule):
 
     @override
     def val_dataloader(self) -> TimedDataLoader:
-        return self._evaluation_loader("valid")
+        return self._evaluation_loader("val")
 
     @override
     def test_dataloader(self) -> TimedDataLoader:
@@ -227,16 +180,21 @@ class WikiText2(BaseDataModule):
 
     @override
     def predict_dataloader(self) -> TimedDataLoader:
-        # One by one, so that each text is shown when it is done; several processes deal them all at once.
+        assert self._prompts is not None
+        # One by one, so that each text is shown when it is done; several processes share them all in one step.
         several = self.trainer is not None and self.trainer.world_size > 1
-        prompts = self._sets["predict"]
-        order = partial(ShuffledBatches, len(prompts), len(prompts) if several else 1, shuffle=False)
-        return self.loader(prompts, order=order)
+        count = len(self._prompts)
+        order = partial(ShuffledBatches, count, count if several else 1, shuffle=False)
+        return self.loader(self._prompts, order=order)
 
     def _evaluation_loader(self, split: str) -> TimedDataLoader:
         windows = self._sets[split]
         order = partial(
-            ShuffledBatches, len(windows), self.eval_batch_size, shuffle=False, setting="data.eval_batch_size"
+            ShuffledBatches,
+            len(windows),
+            self.evaluation.batch_size,
+            shuffle=False,
+            setting="data.evaluation.batch_size",
         )
         return self.loader(windows, order=order)
 
@@ -246,20 +204,9 @@ class WikiText2(BaseDataModule):
 
     @override
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
-        assert self.trainer is not None
-        if self.trainer.predicting:
-            where = "prompt" if self.prompts is None else str(self.prompts)
-            return [where if self.prompts is None else f"{where}:{i + 1}" for i in batch["index"].tolist()]
-        split = "train" if self.trainer.training else "test" if self.trainer.testing else "valid"
-        names = []
-        for index in batch["index"].tolist():
-            match self._sets[split]:
-                case Columns() as columns:
-                    step, column = divmod(index, len(columns.columns))
-                    first = column * columns.columns.shape[1] + step * columns.length
-                case SlidingWindows() as evaluated:
-                    first = index * evaluated.stride
-                case _:
-                    first = index
-            names.append(f"{self._names[split]}, from word {first + 1}")
-        return names
+        split = self.running_split()
+        indices = batch["index"].tolist()
+        if split == "predict":
+            assert self._prompts is not None
+            return [self._prompts.names[index] for index in indices]
+        return [f"{self._names[split]}, from word {self._sets[split].start(index) + 1}" for index in indices]

@@ -1,4 +1,4 @@
-"""Sets of Hugging Face datasets, from the hub or from a folder."""
+"""Data sets of Hugging Face datasets, from the hub or from a folder."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A synthetic set in LibriSpeech's layout: words spelt in tones.
+"""Synthetic speech in LibriSpeech's layout: words spelled in tones.
 
 Each letter is a tone of its own, a semitone and a half above the one before it in the alphabet. Letters are separated
 by short gaps and words by long ones, under noise. The transcript follows from the recording without doubt, so the best
@@ -56,15 +56,15 @@ def write_subset(folder: Path, lengths: np.ndarray, generator: np.random.Generat
         chapter.mkdir(parents=True)
         lines = []
         for number in range(speaker, len(lengths), 4):
-            spelt = words(lengths[number], generator)
+            said = words(lengths[number], generator)
             name = f"{speaker}-1-{number // 4:04d}"
-            soundfile.write(chapter / f"{name}.flac", record(spelt, generator), RATE, subtype="PCM_16")
-            lines.append(f"{name} {' '.join(spelt)}\n")
+            soundfile.write(chapter / f"{name}.flac", record(said, generator), RATE, subtype="PCM_16")
+            lines.append(f"{name} {' '.join(said)}\n")
         (chapter / f"{speaker}-1.trans.txt").write_text("".join(lines), encoding="ascii")
 
 
 def make(destination: Path, train: int = 600, dev: int = 60, test: int = 60) -> None:
-    """Write the synthetic set unless it is there.
+    """Write the synthetic recordings unless it is there.
 
     Args:
         destination: the folder to make, with the subsets ``train-tones``, ``dev-tones`` and ``test-tones``.

@@ -23,24 +23,24 @@ START = (0, 0)  # as if two lines had ended
 
 @cache
 def transitions() -> np.ndarray:
-    """The chance of a class after two others, float (CLASSES, CLASSES, CLASSES), rows sum to 1."""
+    """The probability of a class after two others, float (CLASSES, CLASSES, CLASSES); rows sum to 1."""
     drawn = np.random.default_rng(SEED).dirichlet(np.full(CLASSES, 0.15), (CLASSES, CLASSES))
     return 0.98 * drawn + 0.02 / CLASSES  # any class can follow, so that no state is a trap
 
 
 @cache
-def chances() -> np.ndarray:
-    """The chance of each word of a class, float (WORDS_PER_CLASS,): Zipf's law, as in real text."""
-    shares = 1 / np.arange(1, WORDS_PER_CLASS + 1)
-    return shares / shares.sum()
+def word_probabilities() -> np.ndarray:
+    """The probability of each word of a class, float (WORDS_PER_CLASS,): Zipf's law, as in real text."""
+    weights = 1 / np.arange(1, WORDS_PER_CLASS + 1)
+    return weights / weights.sum()
 
 
 @cache
 def words() -> list[list[str]]:
     """The words of each class but the first."""
     syllables = [a + b for a, b in itertools.product("bdfgklmnprstvz", "aeiou")]
-    spelt = np.random.default_rng(SEED).permutation([a + b for a, b in itertools.product(syllables, syllables)])
-    return spelt[: (CLASSES - 1) * WORDS_PER_CLASS].reshape(CLASSES - 1, WORDS_PER_CLASS).tolist()
+    drawn = np.random.default_rng(SEED).permutation([a + b for a, b in itertools.product(syllables, syllables)])
+    return drawn[: (CLASSES - 1) * WORDS_PER_CLASS].reshape(CLASSES - 1, WORDS_PER_CLASS).tolist()
 
 
 @cache
@@ -55,7 +55,7 @@ def entropy() -> float:
     for _ in range(1000):  # converges geometrically
         pairs = np.einsum("ab,abc->bc", pairs, chain)
     of_class = -(chain * np.log(chain)).sum(-1)
-    of_word = -(chances() * np.log(chances())).sum()
+    of_word = -(word_probabilities() * np.log(word_probabilities())).sum()
     return float((pairs * of_class).sum() + (1 - pairs[:, 0].sum()) * of_word)
 
 
@@ -67,30 +67,30 @@ def perplexity() -> float:
 def text(tokens: int, seed: int) -> str:
     """Draw a text of so many tokens, ``<eos>`` counted at the end of each line; the last line is ended early."""
     generator = np.random.default_rng(seed)
-    cumulated = transitions().cumsum(-1)
+    cumulative = transitions().cumsum(-1)
     steps = generator.random(tokens)
-    chosen = generator.choice(WORDS_PER_CLASS, tokens, p=chances())
+    chosen = generator.choice(WORDS_PER_CLASS, tokens, p=word_probabilities())
     before, last = START
     drawn: list[str] = []
     for step, word in zip(steps[:-1], chosen[:-1], strict=True):
-        before, last = last, min(int(np.searchsorted(cumulated[before, last], step)), CLASSES - 1)
+        before, last = last, min(int(np.searchsorted(cumulative[before, last], step)), CLASSES - 1)
         drawn.append(words()[last - 1][word] if last else "\n")
     return " ".join(["", *drawn, "\n"])
 
 
-def make(destination: Path, train: int = 200_000, valid: int = 20_000, test: int = 20_000) -> None:
-    """Write the synthetic set unless it is there.
+def make(destination: Path, train: int = 200_000, val: int = 20_000, test: int = 20_000) -> None:
+    """Write the synthetic text unless it is there.
 
     Args:
         destination: the folder to make.
         train: tokens of the training text.
-        valid: tokens of the validation text.
+        val: tokens of the validation text.
         test: tokens of the test text.
     """
 
     def fill(folder: Path) -> Path:
-        for seed, (split, tokens) in enumerate({"train": train, "valid": valid, "test": test}.items()):
-            (folder / f"{split}.txt").write_text(text(tokens, seed), encoding="ascii")
+        for seed, (name, tokens) in enumerate({"train": train, "valid": val, "test": test}.items()):
+            (folder / f"{name}.txt").write_text(text(tokens, seed), encoding="ascii")
         return folder
 
     make_folder(destination, fill)

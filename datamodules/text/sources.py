@@ -14,13 +14,17 @@ from typing_extensions import override
 from datamodules.sources.hub import load_splits
 from sextant.errors import InputError
 
-SPLITS = ("train", "valid", "test")
+SPLITS = ("train", "val", "test")
 #: The names that a split's file may have: plain, and those of the published WikiText archives.
-FILE_NAMES = {split: (f"{split}.txt", f"wiki.{split}.tokens") for split in SPLITS}
+FILE_NAMES = {
+    "train": ("train.txt", "wiki.train.tokens"),
+    "val": ("valid.txt", "wiki.valid.tokens"),
+    "test": ("test.txt", "wiki.test.tokens"),
+}
 #: The names that a split may have in a set of Hugging Face datasets.
-SET_NAMES = {"train": ("train",), "valid": ("validation", "valid", "val", "dev"), "test": ("test",)}
-#: Shares of the lines of a single file that become the splits, in order.
-SHARES = {"train": 0.9, "valid": 0.05, "test": 0.05}
+SET_NAMES = {"train": ("train",), "val": ("validation", "valid", "val", "dev"), "test": ("test",)}
+#: Fractions of the lines of a single file that become the splits, in order.
+FRACTIONS = {"train": 0.9, "val": 0.05, "test": 0.05}
 ROWS = 1000  # of a set that are read at a time
 
 
@@ -74,7 +78,7 @@ class TextSource(ABC):
 
     @abstractmethod
     def lines(self, split: str) -> Iterator[tuple[str, int]]:
-        """The lines of a split, each with its share of :meth:`size`."""
+        """The lines of a split, each with its part of :meth:`size`."""
 
     @abstractmethod
     def size(self, split: str) -> int:
@@ -87,11 +91,11 @@ class TextSource(ABC):
 
 
 class TextFiles(TextSource):
-    """UTF-8 text files: a folder with one for each split, or a single one that is cut into splits by lines.
+    """UTF-8 text files: a folder with one for each split, or a single one whose lines are divided into splits.
 
     Args:
         root: a folder that holds ``train.txt``, ``valid.txt``, ``test.txt`` or ``wiki.train.tokens`` and so on; or a
-            text file, whose first 90 % of lines are for training, the next 5 % for validation, the rest for tests.
+            text file, whose first 90 % of lines are for training, the next 5 % for validation, the last 5 % for tests.
 
     Raises:
         InputError: there is nothing at ``root``, or the folder holds no training text.
@@ -101,7 +105,7 @@ class TextFiles(TextSource):
         super().__init__(str(root))
         self._ranges: dict[str, tuple[Path, int, int]] = {}  # file, first byte, byte after the last
         if root.is_file():
-            self._cut(root)
+            self._divide(root)
             return
         if not root.is_dir():
             raise InputError(
@@ -115,13 +119,13 @@ class TextFiles(TextSource):
             if found:
                 self._ranges[split] = (found[0], 0, found[0].stat().st_size)
 
-    def _cut(self, file: Path) -> None:
+    def _divide(self, file: Path) -> None:
         with file.open("rb") as lines:
             count = sum(1 for _ in lines)
-        last_lines = [round(share * count) for share in itertools.accumulate(SHARES.values())]
+        last_lines = [round(fraction * count) for fraction in itertools.accumulate(FRACTIONS.values())]
         start = 0
         with file.open("rb") as lines:
-            for split, size in zip(SHARES, np.diff(last_lines, prepend=0), strict=True):
+            for split, size in zip(FRACTIONS, np.diff(last_lines, prepend=0), strict=True):
                 stop = start + sum(len(line) for line in itertools.islice(lines, int(size)))
                 self._ranges[split] = (file, start, stop)
                 start = stop

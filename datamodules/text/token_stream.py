@@ -1,4 +1,4 @@
-"""A text corpus as streams of word numbers, built once and memory-mapped."""
+"""A text corpus as streams of token ids, built once and memory-mapped."""
 
 import hashlib
 import json
@@ -17,15 +17,15 @@ from sextant.errors import InputError
 
 EOS = "<eos>"  # ends every line
 UNK = "<unk>"  # stands for every word that is not in the vocabulary
-FORMAT = 1  # of the folder; another number builds it anew
+FORMAT = 2  # of the folder; another number builds it anew
 
 
 class TokenStreams:
-    """The splits of a corpus as int32 streams of word numbers.
+    """The splits of a corpus as int32 streams of token ids.
 
     Words are what white space separates, and every line ends in ``<eos>``. The vocabulary holds the words of the
     training split in the order of their first appearance; ``<unk>`` comes last unless the text itself has it. Words
-    of any split that are not in it become ``<unk>``, and how many did is said.
+    of any split that are not in it become ``<unk>``, and a message says how many.
 
     The streams are built on first use, in memory that depends on the vocabulary alone, and kept in the folder
     ``<cache>/text-<place>-<fingerprint>``, which is complete or absent. A changed source is read anew, and the
@@ -50,11 +50,11 @@ class TokenStreams:
             self.folder = make_current(cache / f"text-{place}", key, partial(_build, source, min_count))
         except OSError as error:
             raise InputError(
-                f"{cache}: the word numbers of the corpus could not be written ({error}). Nothing was kept; free "
+                f"{cache}: the token ids of the corpus could not be written ({error}). Nothing was kept; free "
                 "some space or choose another place with --data.cache."
             ) from error
         self._require_text("train")
-        #: The words, by number.
+        #: The words, by their ids.
         self.vocabulary: list[str] = json.loads((self.folder / "vocabulary.json").read_text(encoding="utf-8"))
         #: For each split, how many words were not in the vocabulary.
         self.unknown: dict[str, int] = json.loads((self.folder / "unknown.json").read_text())
@@ -70,10 +70,10 @@ class TokenStreams:
         name = self.splits[split]
         stream = np.memmap(self.folder / f"{split}.int32", np.int32, "r")
         if self.unknown[split]:
-            share = 100 * self.unknown[split] / len(stream)
+            percentage = 100 * self.unknown[split] / len(stream)
             rank_zero_info(
-                f"{name}: {self.unknown[split]:,} of {len(stream):,} words ({share:.2f} %) are not in the vocabulary "
-                f"of {len(self.vocabulary):,} words and count as {UNK}."
+                f"{name}: {self.unknown[split]:,} of {len(stream):,} words ({percentage:.2f} %) are not in the "
+                f"vocabulary of {len(self.vocabulary):,} words and count as {UNK}."
             )
         return stream
 
@@ -107,15 +107,13 @@ def _build(source: TextSource, min_count: int, folder: Path) -> Path:
     vocabulary = [word for word, count in counts.items() if count >= min_count or word in (EOS, UNK)]
     if UNK not in counts:
         vocabulary.append(UNK)
-    numbers = {word: number for number, word in enumerate(vocabulary)}
-    unk = numbers[UNK]
+    ids = {word: number for number, word in enumerate(vocabulary)}
     unknown = dict.fromkeys(source.splits, 0)
     for split in source.splits:
         with (folder / f"{split}.int32").open("wb") as out:
-            for words in _words(source, split, "Numbering"):
-                line = [numbers.get(word, -1) for word in words]
-                unknown[split] += line.count(-1)
-                out.write(np.array([unk if number < 0 else number for number in line], np.int32).tobytes())
+            for words in _words(source, split, "Tokenizing"):
+                unknown[split] += sum(word not in ids for word in words)
+                out.write(np.array([ids.get(word, ids[UNK]) for word in words], np.int32).tobytes())
     (folder / "vocabulary.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
     (folder / "unknown.json").write_text(json.dumps(unknown))
     return folder

@@ -1,6 +1,7 @@
-"""Batches of word numbers with the words that follow them, cut from a token stream in three ways."""
+"""Batches of token ids with the tokens that follow them, taken from a stream in three ways."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,18 +9,20 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from sextant.errors import InputError
+
 IGNORED = -100  # target of a position that is not predicted; what torch's losses leave out
 
 
 class Windows(Dataset):
     """For positions in a stream, the windows that begin there.
 
-    Item: ``input`` and ``target`` int64 (B, length), the target being the word after each; ``index`` int64 (B,), the
+    Item: ``input`` and ``target`` int64 (B, length), the target being the token after each; ``index`` int64 (B,), the
     positions.
 
     Args:
         stream: int32 (tokens,).
-        length: words in a window.
+        length: tokens in a window.
     """
 
     def __init__(self, stream: np.ndarray, length: int) -> None:
@@ -29,17 +32,21 @@ class Windows(Dataset):
     def __len__(self) -> int:
         return len(self.stream)
 
+    def start(self, index: int) -> int:
+        """The position in the stream at which a sample begins."""
+        return index
+
     @override
     def __getitem__(self, positions: Sequence[int]) -> dict[str, Tensor]:
         index = np.asarray(positions, np.int64)
-        words = torch.from_numpy(self.stream[index[:, None] + np.arange(self.length + 1)].astype(np.int64))
-        return {"input": words[:, :-1], "target": words[:, 1:], "index": torch.from_numpy(index)}
+        tokens = torch.from_numpy(self.stream[index[:, None] + np.arange(self.length + 1)].astype(np.int64))
+        return {"input": tokens[:, :-1], "target": tokens[:, 1:], "index": torch.from_numpy(index)}
 
 
 class Columns(Dataset):
-    """A stream cut into columns that are read side by side, ``length`` words at a time.
+    """A stream divided into columns that are read side by side, ``length`` tokens at a time.
 
-    This is the batching of PyTorch's word-language-model example: the words after the last whole column are left out,
+    This is the batching of PyTorch's word-language-model example: the tokens after the last whole column are left out,
     and the last step of an epoch is shorter if ``length`` does not divide the columns. Index ``i`` is column
     ``i % columns`` at step ``i // columns``, so that batches of ``columns`` indices in plain order are the example's.
 
@@ -48,7 +55,7 @@ class Columns(Dataset):
     Args:
         stream: int32 (tokens,).
         columns: how many; the batch size.
-        length: words in a step (``bptt`` in the example).
+        length: tokens in a step (``bptt`` in the example).
     """
 
     def __init__(self, stream: np.ndarray, columns: int, length: int) -> None:
@@ -64,29 +71,34 @@ class Columns(Dataset):
     def __len__(self) -> int:
         return len(self.columns) * self.steps
 
+    def start(self, index: int) -> int:
+        """The position in the stream at which a sample begins."""
+        step, column = divmod(index, len(self.columns))
+        return column * self.columns.shape[1] + step * self.length
+
     @override
     def __getitem__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         index = np.asarray(indices, np.int64)
         steps, columns = np.divmod(index, len(self.columns))
         start = int(steps[0]) * self.length
         stop = min(start + self.length, self.columns.shape[1] - 1)
-        words = torch.from_numpy(self.columns[columns, start : stop + 1].astype(np.int64))
-        return {"input": words[:, :-1], "target": words[:, 1:], "index": torch.from_numpy(index)}
+        tokens = torch.from_numpy(self.columns[columns, start : stop + 1].astype(np.int64))
+        return {"input": tokens[:, :-1], "target": tokens[:, 1:], "index": torch.from_numpy(index)}
 
 
 class SlidingWindows(Dataset):
-    """Windows for evaluation, in which each word of a stream but the first is predicted once.
+    """Windows for evaluation, in which each token of a stream but the first is predicted once.
 
-    Window ``i`` begins ``i * stride`` words into the stream. The first one predicts all its words, any later one its
-    last ``stride``, which so have at least ``length - stride`` words of context. At the end of the stream windows are
-    filled up with targets of -100, as all positions are that do not count.
+    Window ``i`` begins ``i * stride`` tokens into the stream. The first one predicts all its tokens, any later one its
+    last ``stride``, which so have at least ``length - stride`` tokens of context. Positions that do not count have the
+    target -100; so have those beyond the end of the stream, which pad the last window.
 
     Item: ``input`` and ``target`` int64 (B, length), ``index`` int64 (B,), the numbers of the windows.
 
     Args:
         stream: int32 (tokens,), at least two.
-        length: words in a window.
-        stride: words from the start of one window to that of the next, at most ``length``.
+        length: tokens in a window.
+        stride: tokens from the start of one window to that of the next, at most ``length``.
     """
 
     def __init__(self, stream: np.ndarray, length: int, stride: int) -> None:
@@ -97,12 +109,50 @@ class SlidingWindows(Dataset):
     def __len__(self) -> int:
         return 1 + -(-max(0, len(self.stream) - 1 - self.length) // self.stride)
 
+    def start(self, index: int) -> int:
+        """The position in the stream at which a sample begins."""
+        return index * self.stride
+
     @override
     def __getitem__(self, windows: Sequence[int]) -> dict[str, Tensor]:
         index = np.asarray(windows, np.int64)
         positions = index[:, None] * self.stride + np.arange(self.length + 1)
         inside = positions < len(self.stream)
-        words = torch.from_numpy(self.stream[np.where(inside, positions, 0)].astype(np.int64))
+        tokens = torch.from_numpy(self.stream[np.where(inside, positions, 0)].astype(np.int64))
         counts = inside[:, 1:] & ((index[:, None] == 0) | (np.arange(self.length) >= self.length - self.stride))
-        target = words[:, 1:].masked_fill(torch.from_numpy(~counts), IGNORED)
-        return {"input": words[:, :-1], "target": target, "index": torch.from_numpy(index)}
+        target = tokens[:, 1:].masked_fill(torch.from_numpy(~counts), IGNORED)
+        return {"input": tokens[:, :-1], "target": target, "index": torch.from_numpy(index)}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The windows in which text is evaluated.
+
+    Args:
+        length: tokens in a window.
+        stride: tokens from the start of one window to that of the next; ``length`` if not given.
+        batch_size: windows per step over all processes.
+    """
+
+    length: int = 128
+    stride: int | None = None
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            InputError: a value is out of its range.
+        """
+        for key, value in (("length", self.length), ("batch_size", self.batch_size)):
+            if value < 1:
+                raise InputError(f"data.evaluation.{key} is {value}; it must be 1 or more.")
+        if self.stride is not None and not 1 <= self.stride <= self.length:
+            raise InputError(
+                f"data.evaluation.stride is {self.stride}; it must be between 1 and data.evaluation.length "
+                f"({self.length}), or tokens would be left out."
+            )
+
+    def windows(self, stream: np.ndarray) -> SlidingWindows:
+        """The windows of a stream, int32 (tokens,)."""
+        return SlidingWindows(stream, self.length, self.length if self.stride is None else self.stride)

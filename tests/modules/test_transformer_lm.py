@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ReduceLROnPlateau
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from datamodules.text.windows import Evaluation
 from datamodules.wikitext2 import WikiText2
 from modules.networks.transformer import TransformerArchitecture
 from modules.transformer_lm import Generation, WordLanguageModel
@@ -57,7 +58,7 @@ def test_measured_test_perplexity_is_that_of_every_token_with_its_context(
     trained: Path, run: Any, wikitext2: Path
 ) -> None:
     """Sliding windows against one token at a time, each given the words that its window has before it."""
-    cli = run("test", "--ckpt_path=best", "--data.eval_stride=3")
+    cli = run("test", "--ckpt_path=best", "--data.evaluation.stride=3")
     model = cli.model.eval()
     ids = {word: i for i, word in enumerate(model.data_spec.labels)}
     lines = (wikitext2 / "test.txt").read_text().splitlines()
@@ -182,7 +183,7 @@ def test_schedule_that_watches_an_unknown_metric_is_an_error_that_names_those_th
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
         scheduler=lambda optimizer: ReduceLROnPlateau(optimizer, monitor="val/los"),
     )
-    data = WikiText2(str(wikitext2), cache=str(cache), sequence_length=8, batch_size=4, eval_length=8)
+    data = WikiText2(str(wikitext2), cache=str(cache), sequence_length=8, batch_size=4, evaluation=Evaluation(length=8))
     trainer = Trainer(default_root_dir=tmp_path, fast_dev_run=True, accelerator="cpu", enable_progress_bar=False)
     with pytest.raises(InputError, match=r"monitor is 'val/los'; a validation measures val/loss, "):
         trainer.fit(model, data)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.synthetic import wikitext2 as synthetic_set
-from datamodules.text.sources import SPLITS, TextFiles
+from datamodules.text.sources import FILE_NAMES, SPLITS, TextFiles
 from datamodules.text.token_stream import EOS, UNK, TokenStreams
 from tests.filesystem import listing, snapshot
 
@@ -44,7 +44,7 @@ def classes(streams: TokenStreams) -> np.ndarray:
 def surprise(streams: TokenStreams, split: str) -> np.ndarray:
     """What each token of a split costs the true source, in nats: its class after two others, and its word."""
     place = {word: (k, i) for k, words in enumerate(synthetic_set.words(), 1) for i, word in enumerate(words)}
-    chain, chances = synthetic_set.transitions(), synthetic_set.chances()
+    chain, chances = synthetic_set.transitions(), synthetic_set.word_probabilities()
     before, last = synthetic_set.START
     nats = []
     for number in streams.open(split):
@@ -57,8 +57,8 @@ def surprise(streams: TokenStreams, split: str) -> np.ndarray:
     return np.array(nats)
 
 
-def test_source_is_made_of_chances() -> None:
-    chain, chances = synthetic_set.transitions(), synthetic_set.chances()
+def test_source_is_made_of_word_probabilities() -> None:
+    chain, chances = synthetic_set.transitions(), synthetic_set.word_probabilities()
     assert chain.shape == (synthetic_set.CLASSES,) * 3
     assert (chain > 0).all(), "a state may be a trap"
     np.testing.assert_allclose(chain.sum(-1), 1, rtol=1e-12)
@@ -86,10 +86,10 @@ def test_entropy_is_that_of_the_chain_in_its_stationary_state() -> None:
     stationary = np.linalg.lstsq(system, np.eye(classes**2 + 1)[-1], rcond=None)[0]
     np.testing.assert_allclose(stationary @ step, stationary, atol=1e-12)
     total = 0.0
-    for pair, share in enumerate(stationary):
+    for pair, weight in enumerate(stationary):
         for k, chance in enumerate(chain.reshape(-1, classes)[pair]):
-            words = [chance] if k == 0 else chance * synthetic_set.chances()
-            total -= share * sum(p * math.log(p) for p in words)
+            words = [chance] if k == 0 else chance * synthetic_set.word_probabilities()
+            total -= weight * sum(p * math.log(p) for p in words)
     assert synthetic_set.entropy() == pytest.approx(total, rel=1e-9)
     assert synthetic_set.perplexity() == pytest.approx(math.exp(total), rel=1e-9)
 
@@ -99,23 +99,23 @@ def test_classes_follow_each_other_as_the_chain_says(classes: np.ndarray) -> Non
     np.add.at(found, (classes[:-3], classes[1:-2], classes[2:-1]), 1)
     often = found.sum(-1) > 500
     assert often.sum() > 50
-    shares = found[often] / found[often].sum(-1, keepdims=True)
+    frequencies = found[often] / found[often].sum(-1, keepdims=True)
     error = np.sqrt(synthetic_set.transitions()[often] / found[often].sum(-1, keepdims=True))
-    assert (abs(shares - synthetic_set.transitions()[often]) < 5 * error + 1e-3).all()
+    assert (abs(frequencies - synthetic_set.transitions()[often]) < 5 * error + 1e-3).all()
 
 
 def test_words_of_a_class_follow_zipfs_law(streams: TokenStreams) -> None:
     counts = np.bincount(streams.open("train"), minlength=len(streams.vocabulary))
     number = {word: k for k, word in enumerate(streams.vocabulary)}
     by_class = np.array([[counts[number[word]] for word in words] for words in synthetic_set.words()])
-    shares = by_class.sum(0) / by_class.sum()
-    np.testing.assert_allclose(shares, synthetic_set.chances(), rtol=0.08)
+    frequencies = by_class.sum(0) / by_class.sum()
+    np.testing.assert_allclose(frequencies, synthetic_set.word_probabilities(), rtol=0.08)
 
 
 def test_knowing_the_chain_is_worth_more_than_knowing_how_often_words_come(streams: TokenStreams) -> None:
-    shares = np.bincount(streams.open("train")) / len(streams.open("train"))
-    shares = shares[shares > 0]
-    assert -(shares * np.log(shares)).sum() > synthetic_set.entropy() + 0.5
+    frequencies = np.bincount(streams.open("train")) / len(streams.open("train"))
+    frequencies = frequencies[frequencies > 0]
+    assert -(frequencies * np.log(frequencies)).sum() > synthetic_set.entropy() + 0.5
 
 
 def test_words_are_distinct_across_classes_and_are_words_of_letters() -> None:
@@ -142,7 +142,7 @@ def test_text_has_exactly_as_many_tokens_as_were_asked_for(
 
 
 def test_splits_have_the_tokens_that_were_asked_for(streams: TokenStreams) -> None:
-    assert {split: len(streams.open(split)) for split in SPLITS} == {"train": 200_000, "valid": 20_000, "test": 20_000}
+    assert {split: len(streams.open(split)) for split in SPLITS} == {"train": 200_000, "val": 20_000, "test": 20_000}
 
 
 def test_vocabulary_is_every_word_and_the_configuration_has_its_size(streams: TokenStreams) -> None:
@@ -152,10 +152,10 @@ def test_vocabulary_is_every_word_and_the_configuration_has_its_size(streams: To
     assert config["model"]["init_args"]["vocab_size"] == len(streams.vocabulary)
 
 
-def test_synthetic_set_is_in_the_layout_of_the_published_one(root: Path) -> None:
+def test_synthetic_text_is_in_the_layout_of_the_published_one(root: Path) -> None:
     assert listing(root) == ["test.txt", "train.txt", "valid.txt"]
     for split in SPLITS:
-        text = (root / f"{split}.txt").read_bytes()
+        text = (root / FILE_NAMES[split][0]).read_bytes()
         assert text.isascii()
         assert text.endswith(b" \n")
         assert all(line.startswith(b" ") for line in text.split(b"\n")[:-1])
@@ -170,23 +170,23 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_synthetic_set_is_the_same_whenever_it_is_made(root: Path, tmp_path: Path) -> None:
-    synthetic_set.make(tmp_path / "first", train=500, valid=100, test=50)
+def test_synthetic_text_is_the_same_whenever_it_is_made(root: Path, tmp_path: Path) -> None:
+    synthetic_set.make(tmp_path / "first", train=500, val=100, test=50)
     np.random.default_rng(5).random(3)
-    synthetic_set.make(tmp_path / "second", train=500, valid=100, test=50)
+    synthetic_set.make(tmp_path / "second", train=500, val=100, test=50)
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
     assert synthetic_set.text(50, seed=1) == synthetic_set.text(50, seed=1) != synthetic_set.text(50, seed=2)
 
 
-def test_synthetic_set_stays_what_it_was_for_figures_in_the_ledger() -> None:
+def test_synthetic_text_stays_what_it_was_for_figures_in_the_ledger() -> None:
     assert synthetic_set.text(12, seed=0) == " bami \n tuke sudo rano sota \n debu relu pabo vizo \n"
     assert synthetic_set.perplexity() == pytest.approx(38.55, abs=5e-3)
 
 
-def test_synthetic_set_that_is_there_is_left_alone(tmp_path: Path) -> None:
-    synthetic_set.make(tmp_path / "data", train=50, valid=10, test=10)
+def test_synthetic_text_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    synthetic_set.make(tmp_path / "data", train=50, val=10, test=10)
     before = snapshot(tmp_path / "data")
-    synthetic_set.make(tmp_path / "data", train=60, valid=20, test=20)
+    synthetic_set.make(tmp_path / "data", train=60, val=20, test=20)
     assert snapshot(tmp_path / "data") == before
 
 
@@ -200,5 +200,5 @@ def test_nothing_is_kept_if_making_is_interrupted(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(synthetic_set, "text", stop)
     with pytest.raises(KeyboardInterrupt):
-        synthetic_set.make(tmp_path / "data", train=50, valid=10, test=10)
+        synthetic_set.make(tmp_path / "data", train=50, val=10, test=10)
     assert listing(tmp_path) == []

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from datamodules.text.sources import SPLITS, DatasetText, TextFiles, TextSource
+from datamodules.text.sources import FILE_NAMES, SPLITS, DatasetText, TextFiles, TextSource
 from sextant.errors import InputError
 from tests.filesystem import cut_in_half, listing, snapshot
 
@@ -38,7 +38,7 @@ def words(source: TextSource, split: str = "train") -> list[list[str]]:
 def write_splits(root: Path, **contents: bytes) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     for split, content in contents.items():
-        (root / f"{split}.txt").write_bytes(content)
+        (root / FILE_NAMES[split][0]).write_bytes(content)
     return root
 
 
@@ -50,7 +50,9 @@ def read_all(source: TextSource) -> None:
 # Files
 
 
-@pytest.mark.parametrize("names", [("train.txt", "valid.txt", "test.txt"), tuple(f"wiki.{s}.tokens" for s in SPLITS)])
+@pytest.mark.parametrize(
+    "names", [("train.txt", "valid.txt", "test.txt"), ("wiki.train.tokens", "wiki.valid.tokens", "wiki.test.tokens")]
+)
 def test_splits_are_found_under_plain_names_and_those_of_the_published_archives(
     tmp_path: Path, names: tuple[str, ...]
 ) -> None:
@@ -90,9 +92,9 @@ def test_splits_that_are_not_there_are_not_named(tmp_path: Path) -> None:
 def test_every_line_break_ends_a_line_and_so_does_the_end_of_the_file(
     tmp_path: Path, content: bytes, expected: list[str]
 ) -> None:
-    write_splits(tmp_path, train=content, valid=content)
+    write_splits(tmp_path, train=content, val=content)
     source = TextFiles(tmp_path)
-    assert texts(source, "train") == texts(source, "valid") == expected
+    assert texts(source, "train") == texts(source, "val") == expected
 
 
 @pytest.mark.parametrize("character", OTHER_BREAKS)
@@ -166,10 +168,10 @@ def test_link_to_nowhere_is_a_missing_root(tmp_path: Path) -> None:
     ids=range(11),
 )
 def test_what_is_not_utf_8_is_named_with_file_and_offset(tmp_path: Path, content: bytes, offset: int) -> None:
-    source = TextFiles(write_splits(tmp_path, train=b"fine\n", valid=content))
+    source = TextFiles(write_splits(tmp_path, train=b"fine\n", val=content))
     assert texts(source, "train") == ["fine"]
     with pytest.raises(InputError, match=rf"at byte {offset} \(0x{content[offset]:02x}\)") as error:
-        texts(source, "valid")
+        texts(source, "val")
     assert str(error.value).startswith(f"{tmp_path / 'valid.txt'}: ")
     assert "iconv" in str(error.value)
 
@@ -183,7 +185,7 @@ def test_offset_counts_the_byte_order_mark(tmp_path: Path, text: bytes, offset: 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=st.lists(any_line, max_size=30), after=st.lists(any_line, max_size=30), bad=st.integers(0xF8, 0xFF))
-def test_offset_in_a_file_that_is_cut_is_that_of_the_first_wrong_byte(
+def test_offset_in_a_single_file_is_that_of_the_first_wrong_byte(
     tmp_path: Path, before: list[str], after: list[str], bad: int
 ) -> None:
     start = "\n".join(before).encode()
@@ -195,8 +197,10 @@ def test_offset_in_a_file_that_is_cut_is_that_of_the_first_wrong_byte(
     assert re.findall(r"at byte (\d+) \((0x\w\w)\)", str(error.value)) == [(str(len(start)), f"{bad:#x}")]
 
 
-@pytest.mark.parametrize(("number", "split"), [(0, "train"), (89, "train"), (90, "valid"), (95, "test"), (99, "test")])
-def test_wrong_byte_stops_only_the_split_of_a_cut_file_that_it_is_in(tmp_path: Path, number: int, split: str) -> None:
+@pytest.mark.parametrize(("number", "split"), [(0, "train"), (89, "train"), (90, "val"), (95, "test"), (99, "test")])
+def test_wrong_byte_stops_only_the_split_of_a_single_file_that_it_is_in(
+    tmp_path: Path, number: int, split: str
+) -> None:
     lines = [b"line %d\n" % k for k in range(100)]
     lines[number] = b"\xff\n"
     file = tmp_path / "text.txt"
@@ -222,7 +226,7 @@ def test_wrong_byte_stops_only_the_split_of_a_cut_file_that_it_is_in(tmp_path: P
 @example(lines=["a"], end="\n", last=False, bom=False)
 @example(lines=["a", "a"], end="\n", last=True, bom=False)
 @example(lines=["a", "a", "a"], end="\n", last=True, bom=True)
-def test_every_line_of_a_cut_file_is_in_exactly_one_split_in_order(
+def test_every_line_of_a_single_file_is_in_exactly_one_split_in_order(
     tmp_path: Path, lines: list[str], end: str, last: bool, bom: bool
 ) -> None:
     # Lines that differ, so that each is found where it belongs.
@@ -234,7 +238,9 @@ def test_every_line_of_a_cut_file_is_in_exactly_one_split_in_order(
     parts = [texts(source, split) for split in SPLITS]
     assert [line for part in parts for line in part] == lines
     borders = [len(parts[0]), len(parts[0]) + len(parts[1])]
-    assert all(abs(border - share * len(lines)) <= 0.5 for border, share in zip(borders, (0.9, 0.95), strict=True))
+    assert all(
+        abs(border - fraction * len(lines)) <= 0.5 for border, fraction in zip(borders, (0.9, 0.95), strict=True)
+    )
     assert sum(source.size(split) for split in SPLITS) == file.stat().st_size
     for split in SPLITS:
         assert sum(size for _, size in source.lines(split)) == source.size(split)
@@ -252,14 +258,16 @@ def test_every_line_of_a_cut_file_is_in_exactly_one_split_in_order(
         (1000, (900, 50, 50)),
     ],
 )
-def test_file_is_cut_at_90_and_95_percent_of_its_lines(tmp_path: Path, lines: int, counts: tuple[int, ...]) -> None:
+def test_single_file_is_divided_at_90_and_95_percent_of_its_lines(
+    tmp_path: Path, lines: int, counts: tuple[int, ...]
+) -> None:
     file = tmp_path / "text.txt"
     # Long lines come first: the cut is by lines, not by bytes.
     file.write_text("".join(f"{'word ' * (100 if k < lines / 2 else 1)}\n" for k in range(lines)))
     assert tuple(len(texts(TextFiles(file), split)) for split in SPLITS) == counts
 
 
-def test_splits_of_a_cut_file_are_named_by_it(tmp_path: Path) -> None:
+def test_splits_of_a_single_file_are_named_by_it(tmp_path: Path) -> None:
     file = tmp_path / "text.txt"
     file.write_text("a\n" * 40)
     assert TextFiles(file).splits == dict.fromkeys(SPLITS, str(file))
@@ -286,7 +294,7 @@ def other_name(root: Path) -> None:
 
 @pytest.mark.parametrize("change", [changed_length, changed_time, removed_split, other_name])
 def test_fingerprint_changes_with_the_files(tmp_path: Path, change: Callable[[Path], None]) -> None:
-    write_splits(tmp_path, train=b"a\n", valid=b"a\n", test=b"a\n")
+    write_splits(tmp_path, train=b"a\n", val=b"a\n", test=b"a\n")
     for file in tmp_path.iterdir():
         os.utime(file, ns=(0, 7_000_000_000))
     before = TextFiles(tmp_path).fingerprint
@@ -300,7 +308,7 @@ def test_fingerprint_changes_with_the_files(tmp_path: Path, change: Callable[[Pa
 def test_fingerprint_stays_when_nothing_changes_however_the_folder_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = TextFiles(write_splits(tmp_path / "text", train=b"a\n", valid=b"b\n"))
+    source = TextFiles(write_splits(tmp_path / "text", train=b"a\n", val=b"b\n"))
     before = source.fingerprint
     read_all(source)
     assert source.fingerprint == TextFiles(tmp_path / "text").fingerprint == before
@@ -435,8 +443,8 @@ def test_more_rows_than_are_read_at_a_time_come_in_order(hub: Any, tmp_path: Pat
 def test_validation_split_of_a_set_has_several_names(hub: Any, tmp_path: Path, name: str) -> None:
     saved_to_disk(hub, {"train": ["a"], name: ["b"], "unsupervised": ["c"]}, tmp_path / "set")
     found = DatasetText(str(tmp_path / "set"), None, tmp_path / "cache")
-    assert list(found.splits) == ["train", "valid"]
-    assert texts(found, "valid") == ["b"]
+    assert list(found.splits) == ["train", "val"]
+    assert texts(found, "val") == ["b"]
 
 
 def test_other_columns_of_a_set_do_not_matter(hub: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from datamodules.text.sources import SPLITS, DatasetText, TextFiles, TextSource
+from datamodules.text.sources import FILE_NAMES, SPLITS, DatasetText, TextFiles, TextSource
 from datamodules.text.token_stream import EOS, UNK, TokenStreams
 from sextant.errors import InputError
 from tests.filesystem import listing, snapshot
@@ -82,10 +82,10 @@ def decoded(streams: TokenStreams, split: str = "train") -> list[str]:
     return [streams.vocabulary[number] for number in streams.open(split)]
 
 
-def write_splits(root: Path, contents: Mapping[str, bytes], name: str = "{}.txt") -> Path:
+def write_splits(root: Path, contents: Mapping[str, bytes], scheme: int = 0) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     for split, content in contents.items():
-        (root / name.format(split)).write_bytes(content)
+        (root / FILE_NAMES[split][scheme]).write_bytes(content)
     return root
 
 
@@ -115,48 +115,48 @@ def write_splits(root: Path, contents: Mapping[str, bytes], name: str = "{}.txt"
 def test_words_are_what_white_space_separates_and_every_line_ends_in_eos(
     tmp_path: Path, content: bytes, expected: str
 ) -> None:
-    root = write_splits(tmp_path / "text", {"train": content, "valid": content})
+    root = write_splits(tmp_path / "text", {"train": content, "val": content})
     streams = TokenStreams(TextFiles(root), tmp_path / "cache")
-    assert decoded(streams, "train") == decoded(streams, "valid") == expected.split(" ")
+    assert decoded(streams, "train") == decoded(streams, "val") == expected.split(" ")
 
 
 def test_vocabulary_is_in_the_order_of_first_appearance_in_the_training_split(tmp_path: Path) -> None:
     # The splits come in an order in which others would be first.
-    content = {"valid": ["z c a"], "train": ["b a b", "", "c"], "test": ["d"]}
+    content = {"val": ["z c a"], "train": ["b a b", "", "c"], "test": ["d"]}
     streams = TokenStreams(Given(content), tmp_path)
     assert streams.vocabulary == ["b", "a", EOS, "c", UNK]
     assert streams.open("train").tolist() == [0, 1, 0, 2, 2, 3, 2]
-    assert streams.open("valid").tolist() == [4, 3, 1, 2]
+    assert streams.open("val").tolist() == [4, 3, 1, 2]
     assert streams.open("test").tolist() == [4, 2]
 
 
 def test_unk_of_the_training_text_keeps_its_place_and_is_not_counted_as_unknown(tmp_path: Path) -> None:
-    streams = TokenStreams(Given({"train": ["<unk> a <unk>"], "valid": ["<unk> <unk> b"]}), tmp_path)
+    streams = TokenStreams(Given({"train": ["<unk> a <unk>"], "val": ["<unk> <unk> b"]}), tmp_path)
     assert streams.vocabulary == [UNK, "a", EOS]
-    assert streams.open("valid").tolist() == [0, 0, 0, 2]
-    assert streams.unknown == {"train": 0, "valid": 1}
+    assert streams.open("val").tolist() == [0, 0, 0, 2]
+    assert streams.unknown == {"train": 0, "val": 1}
 
 
 def test_unk_that_only_another_split_has_is_appended_and_not_counted_as_unknown(tmp_path: Path) -> None:
-    streams = TokenStreams(Given({"train": ["a"], "valid": ["<unk> b"]}), tmp_path)
+    streams = TokenStreams(Given({"train": ["a"], "val": ["<unk> b"]}), tmp_path)
     assert streams.vocabulary == ["a", EOS, UNK]
-    assert streams.open("valid").tolist() == [2, 2, 1]
-    assert streams.unknown == {"train": 0, "valid": 1}
+    assert streams.open("val").tolist() == [2, 2, 1]
+    assert streams.unknown == {"train": 0, "val": 1}
 
 
 lines_of_words = st.lists(st.lists(st.sampled_from([*"abcdefgh", UNK]), max_size=6).map(" ".join), max_size=8)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(train=lines_of_words.filter(bool), valid=lines_of_words.filter(bool), min_count=st.integers(1, 4))
+@given(train=lines_of_words.filter(bool), val=lines_of_words.filter(bool), min_count=st.integers(1, 4))
 def test_words_that_training_has_often_enough_are_kept_and_all_others_become_unk(
-    tmp_path_factory: pytest.TempPathFactory, train: list[str], valid: list[str], min_count: int
+    tmp_path_factory: pytest.TempPathFactory, train: list[str], val: list[str], min_count: int
 ) -> None:
     cache = tmp_path_factory.mktemp("cache")
-    streams = TokenStreams(Given({"train": train, "valid": valid}), cache, min_count)
+    streams = TokenStreams(Given({"train": train, "val": val}), cache, min_count)
     as_words = {
         split: [word for line in lines for word in [*line.split(), EOS]]
-        for split, lines in {"train": train, "valid": valid}.items()
+        for split, lines in {"train": train, "val": val}.items()
     }
     seen = list(dict.fromkeys(as_words["train"]))
     kept = [word for word in seen if word in (EOS, UNK) or as_words["train"].count(word) >= min_count]
@@ -167,13 +167,13 @@ def test_words_that_training_has_often_enough_are_kept_and_all_others_become_unk
     shutil.rmtree(cache)
 
 
-def test_number_of_unknown_words_is_said_with_the_split_and_its_share(tmp_path: Path, said: list[str]) -> None:
-    content = {"train": ["a b", "c"], "valid": ["a x y", "", "z"], "test": ["a b c"]}
+def test_number_of_unknown_words_is_said_with_the_split_and_its_percentage(tmp_path: Path, said: list[str]) -> None:
+    content = {"train": ["a b", "c"], "val": ["a x y", "", "z"], "test": ["a b c"]}
     streams = TokenStreams(Given(content), tmp_path)
     assert said == []
-    streams.open("valid")
+    streams.open("val")
     (message,) = said
-    assert message.startswith("memory (valid): 3 of 7 words (42.86 %)")
+    assert message.startswith("memory (val): 3 of 7 words (42.86 %)")
     assert "vocabulary of 5 words" in message
     assert UNK in message
 
@@ -202,12 +202,12 @@ def test_stream_is_a_memory_map_of_int32_that_cannot_be_written_to(tmp_path: Pat
         stream[0] = 1
 
 
-@pytest.mark.parametrize("name", ["wiki.{}.tokens", "{}.txt"])
-def test_both_schemes_of_names_give_the_same_streams(tmp_path: Path, name: str) -> None:
-    contents = {"train": b"a b\nc\n", "valid": b"c d\n", "test": b"\n"}
-    streams = TokenStreams(TextFiles(write_splits(tmp_path / "text", contents, name)), tmp_path / "cache")
+@pytest.mark.parametrize("scheme", [1, 0])
+def test_both_schemes_of_names_give_the_same_streams(tmp_path: Path, scheme: int) -> None:
+    contents = {"train": b"a b\nc\n", "val": b"c d\n", "test": b"\n"}
+    streams = TokenStreams(TextFiles(write_splits(tmp_path / "text", contents, scheme)), tmp_path / "cache")
     assert {split: streams.open(split).tolist() for split in SPLITS} == {
-        "train": [0, 1, 2, 3, 2], "valid": [3, 4, 2], "test": [2]
+        "train": [0, 1, 2, 3, 2], "val": [3, 4, 2], "test": [2]
     }  # fmt: skip
 
 
@@ -222,11 +222,11 @@ def test_set_gives_the_same_streams_as_text_files_with_the_same_lines(
     datasets.disable_progress_bars()
     contents = {
         "train": [" = Title = ", "", " a <unk>\u2028b @-@ \u00e9 ", "", "", "c"],
-        "valid": ["c d", "", "\u4e16 a"],
+        "val": ["c d", "", "\u4e16 a"],
         "test": ["", "", "a"],
     }
     folder = tmp_path / "set"
-    names = {"train": "train", "valid": "validation", "test": "test"}
+    names = {"train": "train", "val": "validation", "test": "test"}
     tables = datasets.DatasetDict()
     for split, lines in contents.items():
         tables[names[split]] = datasets.Dataset.from_dict({"text": [line + end for line in lines]})
@@ -241,7 +241,7 @@ def test_set_gives_the_same_streams_as_text_files_with_the_same_lines(
     found = TokenStreams(DatasetText(str(folder), None, tmp_path / "cache"), tmp_path / "cache")
     assert found.folder != files.folder
     assert found.vocabulary == files.vocabulary == ["=", "Title", EOS, "a", UNK, "b", "@-@", "\u00e9", "c"]
-    assert found.unknown == files.unknown == {"train": 0, "valid": 2, "test": 0}
+    assert found.unknown == files.unknown == {"train": 0, "val": 2, "test": 0}
     for split in SPLITS:
         assert found.open(split).tolist() == files.open(split).tolist()
 
@@ -249,7 +249,7 @@ def test_set_gives_the_same_streams_as_text_files_with_the_same_lines(
 # What is missing
 
 
-@pytest.mark.parametrize("content", [{}, {"valid": ["a"]}, {"valid": ["a"], "test": ["b"]}])
+@pytest.mark.parametrize("content", [{}, {"val": ["a"]}, {"val": ["a"], "test": ["b"]}])
 def test_missing_training_text_is_an_input_error_that_says_what_a_corpus_is(
     tmp_path: Path, content: dict[str, list[str]]
 ) -> None:
@@ -267,7 +267,7 @@ def test_folder_without_text_is_an_input_error_that_names_it(tmp_path: Path) -> 
     assert str(tmp_path / "text") in str(error.value)
 
 
-@pytest.mark.parametrize("split", ["valid", "test"])
+@pytest.mark.parametrize("split", ["val", "test"])
 def test_missing_split_is_an_input_error_when_it_is_opened(tmp_path: Path, split: str) -> None:
     content = {other: ["a"] for other in SPLITS if other != split}
     streams = TokenStreams(Given(content), tmp_path)
@@ -275,7 +275,7 @@ def test_missing_split_is_an_input_error_when_it_is_opened(tmp_path: Path, split
         streams.open(other)
     with pytest.raises(InputError, match=f"no '{split}' split") as error:
         streams.open(split)
-    for needed in ("memory", *content, f"{split}.txt", "data.root", "data.dataset"):
+    for needed in ("memory", *content, FILE_NAMES[split][0], "data.root", "data.dataset"):
         assert needed in str(error.value)
 
 
@@ -285,15 +285,15 @@ def test_empty_file_is_an_input_error_that_names_it(tmp_path: Path, split: str) 
     root = write_splits(tmp_path / "text", contents)
     with pytest.raises(InputError, match="empty") as error:
         TokenStreams(TextFiles(root), tmp_path / "cache").open(split)
-    assert str(root / f"{split}.txt") in str(error.value)
+    assert str(root / FILE_NAMES[split][0]) in str(error.value)
 
 
-def test_file_with_too_few_lines_to_be_cut_is_an_input_error_that_names_it(tmp_path: Path) -> None:
+def test_file_with_too_few_lines_to_be_divided_is_an_input_error_that_names_it(tmp_path: Path) -> None:
     file = tmp_path / "text.txt"
     file.write_text("a\nb\nc\n")
     streams = TokenStreams(TextFiles(file), tmp_path / "cache")
     assert decoded(streams) == ["a", EOS, "b", EOS, "c", EOS]
-    for split in ("valid", "test"):
+    for split in ("val", "test"):
         with pytest.raises(InputError, match=f"empty.*{split}") as error:
             streams.open(split)
         assert str(file) in str(error.value)
@@ -303,7 +303,7 @@ def test_file_with_too_few_lines_to_be_cut_is_an_input_error_that_names_it(tmp_p
 
 
 def test_streams_are_built_once(tmp_path: Path) -> None:
-    content = {"train": ["a b"], "valid": ["b c"]}
+    content = {"train": ["a b"], "val": ["b c"]}
     first = TokenStreams(Given(content), tmp_path)
     before = snapshot(tmp_path)
     source = Given(content)
@@ -311,18 +311,18 @@ def test_streams_are_built_once(tmp_path: Path) -> None:
     assert source.read == []
     assert second.folder == first.folder
     assert (second.vocabulary, second.unknown) == (first.vocabulary, first.unknown)
-    assert second.open("valid").tolist() == first.open("valid").tolist() == [1, 3, 2]
+    assert second.open("val").tolist() == first.open("val").tolist() == [1, 3, 2]
     assert snapshot(tmp_path) == before
 
 
 def test_changed_text_is_read_anew_and_the_outdated_streams_are_deleted(tmp_path: Path) -> None:
-    root = write_splits(tmp_path / "text", {"train": b"a b\n", "valid": b"a\n"})
+    root = write_splits(tmp_path / "text", {"train": b"a b\n", "val": b"a\n"})
     other = TokenStreams(Given({"train": ["x"]}), tmp_path / "cache")
     first = TokenStreams(TextFiles(root), tmp_path / "cache")
     os.utime(root / "train.txt", ns=(0, 7_000_000_000))
     (root / "valid.txt").write_bytes(b"b a\n")
     second = TokenStreams(TextFiles(root), tmp_path / "cache")
-    assert decoded(second, "valid") == ["b", "a", EOS]
+    assert decoded(second, "val") == ["b", "a", EOS]
     folders = [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
     assert sorted(folders) == sorted([other.folder, second.folder])
     assert second.folder != first.folder
@@ -342,17 +342,17 @@ def test_another_min_count_builds_other_streams(tmp_path: Path) -> None:
 
 
 def test_streams_of_one_run_are_not_deleted_by_another_with_another_min_count(tmp_path: Path) -> None:
-    content = {"train": ["a a b"], "valid": ["a"]}
+    content = {"train": ["a a b"], "val": ["a"]}
     first = TokenStreams(Given(content), tmp_path)
     second = TokenStreams(Given(content), tmp_path, min_count=2)
-    assert first.open("valid").tolist() == [0, 2]
-    assert second.open("valid").tolist() == [0, 1]
+    assert first.open("val").tolist() == [0, 2]
+    assert second.open("val").tolist() == [0, 1]
 
 
 def test_folder_holds_the_numbers_and_the_words_and_nothing_else(tmp_path: Path) -> None:
-    streams = TokenStreams(Given({"train": ["\u00e9 \u4e16"], "valid": ["b"]}), tmp_path)
-    assert listing(streams.folder) == ["train.int32", "unknown.json", "valid.int32", "vocabulary.json"]
-    assert np.fromfile(streams.folder / "valid.int32", "<i4").tolist() == [3, 2]
+    streams = TokenStreams(Given({"train": ["\u00e9 \u4e16"], "val": ["b"]}), tmp_path)
+    assert listing(streams.folder) == ["train.int32", "unknown.json", "val.int32", "vocabulary.json"]
+    assert np.fromfile(streams.folder / "val.int32", "<i4").tolist() == [3, 2]
     words = json.loads((streams.folder / "vocabulary.json").read_text(encoding="utf-8"))
     assert words == ["\u00e9", "\u4e16", EOS, UNK]
 
@@ -379,7 +379,7 @@ def stop_in(split: str, after: int, error: type[BaseException]) -> Callable[[str
 def test_nothing_is_kept_if_building_fails_and_the_next_run_builds(
     tmp_path: Path, error: type[BaseException], split: str, after: int
 ) -> None:
-    content = {"train": ["a", "b"], "valid": ["a"], "test": ["a", "b"]}
+    content = {"train": ["a", "b"], "val": ["a"], "test": ["a", "b"]}
     with pytest.raises(error, match="stopped"):
         TokenStreams(Given(content, before_line=stop_in(split, after, error)), tmp_path)
     assert listing(tmp_path) == []
@@ -395,7 +395,7 @@ def test_failed_build_of_changed_text_keeps_the_streams_that_were_there(tmp_path
 
 
 def test_text_that_is_not_utf_8_leaves_nothing_behind(tmp_path: Path) -> None:
-    root = write_splits(tmp_path / "text", {"train": b"a\n", "valid": b"a\n", "test": b"b\n\xff\n"})
+    root = write_splits(tmp_path / "text", {"train": b"a\n", "val": b"a\n", "test": b"b\n\xff\n"})
     with pytest.raises(InputError, match="at byte 2 ") as error:
         TokenStreams(TextFiles(root), tmp_path / "cache")
     assert str(root / "test.txt") in str(error.value)
@@ -403,10 +403,10 @@ def test_text_that_is_not_utf_8_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_killed_build_leaves_no_streams_and_the_next_one_clears_up(tmp_path: Path) -> None:
-    content = {"train": ["a"] * 10, "valid": ["b"]}
+    content = {"train": ["a"] * 10, "val": ["b"]}
 
     def die(split: str) -> None:
-        if split == "valid":
+        if split == "val":
             os.kill(os.getpid(), signal.SIGKILL)
 
     code, _ = in_fork(lambda: TokenStreams(Given(content, before_line=die), tmp_path))
@@ -438,13 +438,13 @@ def test_cache_that_cannot_be_made_is_an_input_error_that_names_it(tmp_path: Pat
 
 
 def test_threads_that_want_the_streams_at_once_build_them_once(tmp_path: Path) -> None:
-    sources = [Given({"train": ["a b"] * 1000, "valid": ["b"]}) for _ in range(4)]
+    sources = [Given({"train": ["a b"] * 1000, "val": ["b"]}) for _ in range(4)]
     together = threading.Barrier(4)
     found: list[Any] = []
 
     def want(source: Given) -> None:
         together.wait()
-        found.append(TokenStreams(source, tmp_path).open("valid").tolist())
+        found.append(TokenStreams(source, tmp_path).open("val").tolist())
 
     threads = [threading.Thread(target=want, args=(source,)) for source in sources]
     for thread in threads:
@@ -483,10 +483,10 @@ def test_progress_of_a_long_build_reaches_its_end(
 
     at_once: Callable[..., Any] = lambda **options: tqdm(**(options | {"delay": 0, "file": sys.stdout}))  # noqa: E731
     monkeypatch.setattr("datamodules.text.token_stream.tqdm", at_once)
-    root = write_splits(tmp_path / "text", {"train": BOM + "\u00e9\n".encode() * 100, "valid": b"a"})
+    root = write_splits(tmp_path / "text", {"train": BOM + "\u00e9\n".encode() * 100, "val": b"a"})
     TokenStreams(TextFiles(root), tmp_path / "cache")
     bars = [line.split("\r")[-1] for line in capsys.readouterr().out.strip().split("\n")]
     assert [bar.split(":")[0] for bar in bars] == [
-        "Counting train text", "Numbering train text", "Numbering valid text"
+        "Counting train text", "Tokenizing train text", "Tokenizing val text"
     ]  # fmt: skip
     assert all("100%" in bar for bar in bars)

@@ -112,12 +112,12 @@ def test_columns_of_each_rank_go_on_where_they_stopped() -> None:
     dataset = Columns(stream(103), 6, 5)
     whole = [dataset[indices] for indices in ShuffledBatches(len(dataset), 6, shuffle=False)]
     for rank in range(3):
-        shares = [dataset[k] for k in ShuffledBatches(len(dataset), 6, shuffle=False, rank=rank, world_size=3)]
-        assert len(shares) == len(whole) == 4
-        for share, batch in zip(shares, whole, strict=True):
-            for name, tensor in share.items():
+        parts = [dataset[k] for k in ShuffledBatches(len(dataset), 6, shuffle=False, rank=rank, world_size=3)]
+        assert len(parts) == len(whole) == 4
+        for part, batch in zip(parts, whole, strict=True):
+            for name, tensor in part.items():
                 assert torch.equal(tensor, batch[name][rank::3])
-        for before, after in itertools.pairwise(shares):
+        for before, after in itertools.pairwise(parts):
             assert torch.equal(before["target"][:, -1], after["input"][:, 0])
 
 
