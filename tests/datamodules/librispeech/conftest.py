@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from datamodules.librispeech import LibriSpeech
+from tests.datamodules.speech.shard_files import pattern
 from tests.datamodules.speech_data import SMALL
 from tests.datamodules.speech_data import librispeech as small_librispeech
 
@@ -35,3 +36,19 @@ def prepared(make: Callable[..., LibriSpeech]) -> Callable[..., LibriSpeech]:
 def copy(librispeech: Path, tmp_path: Path) -> Path:
     """A copy of the small data set, to be damaged."""
     return shutil.copytree(librispeech, tmp_path / "LibriSpeech")
+
+
+@pytest.fixture(scope="module")
+def make_sharded(shards: Path, librispeech: Path, cache: Path) -> Callable[..., LibriSpeech]:
+    """Make the DataModule on the small shards, with other settings where they are given."""
+    given: dict[str, Any] = {
+        "root": str(librispeech),
+        "cache": str(cache),
+        "val": ["dev-small"],
+        "shards": pattern(shards),
+        "shard_buffer": 8,
+        "num_features": 16,
+        "max_batch_length": 6.0,
+        "seed": 3,
+    }
+    return lambda **options: small_librispeech(**given | options)
