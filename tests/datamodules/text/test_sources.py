@@ -403,7 +403,9 @@ def test_set_gives_the_lines_of_text_files(
     before = snapshot(tmp_path / "set")
     found = DatasetText(str(tmp_path / "set"), None, tmp_path / "cache")
     files = TextFiles(
-        write_splits(tmp_path / "files", **{s.removesuffix("ation"): "\n".join(k).encode() for s, k in content.items()})
+        write_splits(
+            tmp_path / "files", **{s.replace("validation", "val"): "\n".join(k).encode() for s, k in content.items()}
+        )
     )
     assert list(found.splits) == list(files.splits) == list(SPLITS)
     for split in SPLITS:
