@@ -16,9 +16,9 @@ from tests.processes import in_fork
 
 
 @pytest.mark.parametrize("name", ["data.zip", "data.tar", "data.tar.gz"])
-def test_folder_of_an_archive_is_extracted_and_the_rest_is_not(tmp_path: Path, name: str) -> None:
+def test_folder_of_an_archive_is_extracted_and_nothing_else(tmp_path: Path, name: str) -> None:
     make = make_zip if name.endswith("zip") else make_tar
-    archive = make(tmp_path / name, CONTENT | {"rest/0.txt": b"0", "rest.txt": b"1"})
+    archive = make(tmp_path / name, CONTENT | {"other/0.txt": b"0", "other.txt": b"1"})
     extract(archive, tmp_path / "place" / "data", "top")
     assert_whole(tmp_path / "place" / "data")
     assert {path.name for path in (tmp_path / "place").iterdir()} <= {"data", ".data.lock"}

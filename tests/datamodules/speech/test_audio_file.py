@@ -126,12 +126,12 @@ def test_flac_with_a_damaged_byte_is_invalid_or_gives_the_very_same_samples(
     np.testing.assert_array_equal(samples, whole)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+@pytest.mark.parametrize("fraction", [0.3, 0.5, 0.9])
 def test_flac_with_zeros_or_noise_in_its_middle_is_invalid(
-    flac: Path, damaged: Callable[[bytes], Path], share: float
+    flac: Path, damaged: Callable[[bytes], Path], fraction: float
 ) -> None:
     content = flac.read_bytes()
-    place = int(share * len(content))
+    place = int(fraction * len(content))
     for patch in (bytes(200), np.random.default_rng(0).bytes(200)):
         with pytest.raises(InvalidAudioError):
             read_audio(damaged(content[:place] + patch + content[place + 200 :]))
@@ -198,12 +198,12 @@ def test_wav_that_was_written_into_a_pipe_is_read_to_its_end(tmp_path: Path, siz
     np.testing.assert_array_equal(read_audio(file)[0], whole)
 
 
-@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
-def test_mp3_that_is_truncated_is_invalid(tmp_path: Path, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.6, 0.95])
+def test_mp3_that_is_truncated_is_invalid(tmp_path: Path, fraction: float) -> None:
     file = tmp_path / "cut.mp3"
     soundfile.write(file, speech(), 16000)
     content = file.read_bytes()
-    file.write_bytes(content[: int(share * len(content))])
+    file.write_bytes(content[: int(fraction * len(content))])
     with pytest.raises(InvalidAudioError):
         read_audio(file)
 

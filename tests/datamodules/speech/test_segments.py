@@ -183,11 +183,11 @@ def test_files_that_cannot_be_used_are_all_named_with_their_reasons(tmp_path: Pa
 
 
 @pytest.mark.parametrize("longest", [2, 100])
-@pytest.mark.parametrize("share", [0.4, 0.8, 0.99])
-def test_flac_that_breaks_off_is_named_wherever_its_cuts_are(tmp_path: Path, longest: float, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.4, 0.8, 0.99])
+def test_flac_that_breaks_off_is_named_wherever_its_cuts_are(tmp_path: Path, longest: float, fraction: float) -> None:
     file = write(tmp_path, speech(0, 9), name="damaged.flac")
     content = file.read_bytes()
-    file.write_bytes(content[: int(share * len(content))])
+    file.write_bytes(content[: int(fraction * len(content))])
     with pytest.raises(InputError, match="1 of 1 files") as error:
         cut(file, longest=longest)
     assert str(file) in str(error.value)

@@ -56,7 +56,7 @@ def test_windows_are_asked_for_by_the_length_of_the_stream() -> None:
 
 
 def batchify(words: Tensor, columns: int) -> Tensor:
-    """Words to (rows, columns): each column is a piece of the text."""
+    """Words to (rows, columns): each column is a part of the text."""
     rows = words.size(0) // columns
     return words.narrow(0, 0, rows * columns).view(columns, -1).t().contiguous()
 
