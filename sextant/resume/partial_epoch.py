@@ -14,7 +14,7 @@ from sextant.resume.configuration_in_checkpoint import KEY
 class PartialEpoch(Callback):
     """The end of an epoch that was resumed in its middle: it comes once, and with the end of the data.
 
-    Lightning ends an epoch when it has counted as many steps as the loader has. Where dynamic batches are dealt to
+    Lightning ends an epoch when it has counted as many steps as the loader has. Where dynamic batches are assigned to
     another number of processes than before, the steps before and after the restart do not add up to that many, so the
     count is set to what is missing. A DataModule that is not a :class:`BaseDataModule` is left to Lightning.
     """
