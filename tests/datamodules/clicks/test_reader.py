@@ -60,7 +60,7 @@ def test_columns_of_the_same_name_are_an_input_error(tmp_path: Path) -> None:
         open_click_file(tmp_path / "rows.csv")
 
 
-@pytest.mark.parametrize("content", [b"", b"\n1\t2\tff\n", gzip.compress(b"", mtime=0)], ids=["nothing", "a line", "gzip"])
+@pytest.mark.parametrize("content", [b"", b"\n1\t2\tff\n", gzip.compress(b"", mtime=0)], ids=["none", "empty", "gzip"])
 def test_empty_first_line_is_an_input_error(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_bytes(content)
     with pytest.raises(InputError, match=r"train.txt:1: the first line is empty"):

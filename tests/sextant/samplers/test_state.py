@@ -80,8 +80,9 @@ def test_every_example_comes_once_whatever_numbers_of_ranks_go_on(
     state = None
     for world_size in world_sizes:
         ranks: list[Any] = [make(kind, rank=rank, world_size=world_size) for rank in range(world_size)]
-        for sampler in ranks if state else ():
-            sampler.load_state_dict(state or {})
+        if state is not None:
+            for sampler in ranks:
+                sampler.load_state_dict(state)
         given_out = [list(batches) for batches in ranks]
         assert sorted(seen + [i for part in given_out for batch in part for i in batch]) == list(range(len(LENGTHS)))
         steps = data.draw(st.integers(0, len(given_out[0]) // 3))
