@@ -9,7 +9,6 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from callbacks.batch_length_finder import BatchLengthFinder
-from callbacks.dynamic_batches import DynamicBatches
 from callbacks.generated_text import GeneratedText
 from callbacks.recognized_speech import RecognizedSpeech
 from callbacks.table_summary import TableSummary
@@ -56,7 +55,6 @@ def speech() -> LightningModule:
             "has no transcribe. It needs a module that recognizes speech",
         ),
         (TableSummary(), speech, Budgeted, "which has no table_summary. It needs a module with embedding tables"),
-        (DynamicBatches(), NeverStarts, LightningDataModule, "has no max_batch_length. It needs data in dynamic"),
         (
             BatchLengthFinder(1.0),
             speech,

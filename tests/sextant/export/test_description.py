@@ -28,7 +28,7 @@ def test_fixed_sizes_are_numbers_and_what_the_file_does_itself_is_said() -> None
     (taken,), (given,) = about["inputs"], about["outputs"]
     assert "red, green, blue" in taken.pop("about")
     assert taken == {"name": "pixels", "dtype": "uint8", "shape": [1, 8, 10, 3]}
-    assert given.pop("about") == "numbers of classes"
+    assert given.pop("about") == "class ids"
     assert given == {"name": "labels", "dtype": "uint8", "shape": [1, 8, 10]}
     assert about["axes"] == {}
     assert about["preprocessing"] == {"included": "normalize", "size": [8, 10]}

@@ -26,7 +26,7 @@ class Saves(Callback):
             trainer.save_checkpoint(self.path)
 
     @override
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.loss = trainer.callback_metrics["train/loss"].item()
 
 
