@@ -133,6 +133,7 @@ def settings_of(variant: str, args: argparse.Namespace, folder: Path) -> Setting
     trainer["precision"] = changes.pop("precision", "32-true")
     trainer["gradient_clip_val"] = settings["trainer"]["gradient_clip_val"]
     model = settings["model"]["init_args"]
+    model["scheduler"] = None  # the classic one follows validations, and a block of steps has none
     if changes.pop("optimizer", None):
         model["optimizer"] = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1e-3, "fused": True}}
         trainer["gradient_clip_val"] = None  # as in the modern configuration

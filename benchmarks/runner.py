@@ -5,8 +5,8 @@ import logging
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 import numpy as np
@@ -99,10 +99,23 @@ def in_own_process(measure: Callable[..., T], *arguments: Any) -> T:
     """What a function returns in a new process, which has done nothing else: for peaks of memory.
 
     Raises:
-        BrokenProcessPool: the process ended without an answer.
+        EOFError: the process ended without an answer.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        return process.submit(measure, *arguments).result()
+    context = multiprocessing.get_context("spawn")
+    answer, end = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(end, measure, arguments))
+    process.start()
+    end.close()  # so that only the process holds it, and its end is heard
+    try:
+        result: T = answer.recv()
+        return result
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _answer(end: Connection, measure: Callable[..., T], arguments: tuple[Any, ...]) -> None:
+    end.send(measure(*arguments))
 
 
 def quiet() -> None:

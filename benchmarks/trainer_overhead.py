@@ -104,7 +104,7 @@ def run_plain(settings: Settings, data: TinyImageNet, clock: Clock, with_metrics
         clock.step_starts(step)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             if with_metrics:
-                loss, _ = model._step(batch, model.train_metrics)
+                loss = model.step(batch, model.train_metrics)["loss"]
             else:
                 loss = F.cross_entropy(model(batch["image"]), batch["label"], label_smoothing=model.label_smoothing)
         loss.backward()
