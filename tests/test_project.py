@@ -19,7 +19,7 @@ from tests.workloads.workload import workloads
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKLOAD = ["--config", "configs/resnet_tiny_imagenet.yaml"]
-SAMPLE = [*WORKLOAD, "--config", "configs/synthetic/resnet_tiny_imagenet.yaml"]
+SYNTHETIC = [*WORKLOAD, "--config", "configs/synthetic/resnet_tiny_imagenet.yaml"]
 
 
 def train(*words: str, timeout: float = 600) -> str:
@@ -31,9 +31,9 @@ def train(*words: str, timeout: float = 600) -> str:
 
 
 @pytest.mark.slow
-def test_sample_run_reaches_its_accuracy_and_says_where_everything_is(tmp_path: Path) -> None:
+def test_synthetic_run_reaches_its_accuracy_and_says_where_everything_is(tmp_path: Path) -> None:
     folders = [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
-    output = train("fit", *SAMPLE, *folders)
+    output = train("fit", *SYNTHETIC, *folders)
     assert "SYNTHETIC DATA" in output
     accuracy = re.search(r"Best val/accuracy: ([\d.]+)", output)
     assert accuracy is not None
@@ -45,12 +45,12 @@ def test_sample_run_reaches_its_accuracy_and_says_where_everything_is(tmp_path: 
     assert re.search(r"network\.layer4.*\[1, 256, 4, 4\].*\[1, 512, 2, 2\]", output)
 
     predictions = tmp_path / "predictions.csv"
-    train("predict", *SAMPLE, *folders, "--ckpt_path=best", f"--predictions.output={predictions}")
+    train("predict", *SYNTHETIC, *folders, "--ckpt_path=best", f"--predictions.output={predictions}")
     assert len(list(csv.DictReader(predictions.open()))) == 50
 
 
 @pytest.mark.slow
-def test_language_model_comes_close_to_the_entropy_of_its_sample_text(tmp_path: Path) -> None:
+def test_language_model_comes_close_to_the_entropy_of_its_synthetic_text(tmp_path: Path) -> None:
     name = "transformer_wikitext2.yaml"
     words = ["--config", f"configs/{name}", "--config", f"configs/synthetic/{name}"]
     words += [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
@@ -62,7 +62,7 @@ def test_language_model_comes_close_to_the_entropy_of_its_sample_text(tmp_path: 
 
 
 @pytest.mark.slow
-def test_speech_recognition_learns_the_tones_of_its_sample_recordings(tmp_path: Path) -> None:
+def test_speech_recognition_learns_the_tones_of_its_synthetic_recordings(tmp_path: Path) -> None:
     name = "conformer_librispeech.yaml"
     words = ["--config", f"configs/{name}", "--config", f"configs/synthetic/{name}"]
     words += [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
@@ -89,7 +89,7 @@ def test_speech_recognition_learns_the_tones_of_its_sample_recordings(tmp_path: 
 
 
 @pytest.mark.slow
-def test_questions_about_sample_images_are_answered_from_the_images(tmp_path: Path) -> None:
+def test_questions_about_synthetic_images_are_answered_from_the_images(tmp_path: Path) -> None:
     """And blank ones are answered no better than by chance."""
     name = "flava_textvqa.yaml"
     words = ["--config", f"configs/{name}", "--config", f"configs/synthetic/{name}"]
@@ -147,7 +147,7 @@ def test_click_prediction_comes_close_to_the_probabilities_of_its_synthetic_clic
 
 
 @pytest.mark.slow
-def test_segmentation_finds_the_shapes_of_its_sample_images(tmp_path: Path) -> None:
+def test_segmentation_finds_the_shapes_of_its_synthetic_images(tmp_path: Path) -> None:
     words = ["--config", "configs/deeplab_voc.yaml", "--config", "configs/synthetic/deeplab_voc.yaml"]
     words += [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
     output = train("fit", *words)
