@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 UV := $(shell command -v uv || echo .tools/bin/uv)
 RUN := $(UV) run --quiet
+# Python keeps what it has compiled, so that only the first of the many processes of the tests has to.
+unexport PYTHONDONTWRITEBYTECODE
 # As many processes as there are cores, each test file in one of them.
 TEST := $(RUN) --extra export pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 # Not to be reported as the project's fault: uv warns when its cache is on another disk.

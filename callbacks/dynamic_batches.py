@@ -1,7 +1,7 @@
 """The dynamic batches of the training data, reported at the start of training."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
@@ -10,19 +10,32 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
+from sextant.contracts import require
+from sextant.lightning_internals import datamodule_of, is_fitting
 from sextant.samplers.dynamic import DynamicBatchSampler
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@runtime_checkable
+class DynamicallyBatchedData(Protocol):
+    """Data in dynamic batches, with a budget of padded length."""
+
+    max_batch_length: float
+
+
 class DynamicBatches(Callback):
     """Report the batches of the training data on the terminal and in TensorBoard.
 
     TensorBoard gets the summary as text and, as an image, the histogram of the lengths with the edges of the batches.
-    Reported is a :class:`~sextant.samplers.dynamic.DynamicBatchSampler`, whatever data it is of. Streams, whose lengths
-    are not known beforehand, are not.
+    Streams are not reported: their lengths are not known beforehand.
     """
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if is_fitting(trainer):
+            require(datamodule_of(trainer), DynamicallyBatchedData, self)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

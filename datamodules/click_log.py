@@ -24,7 +24,7 @@ from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
-from sextant.samplers.even import EvenBatches
+from sextant.samplers.fixed.even import EvenBatches
 
 SEPARATOR = "|"  # between the values of a column of CSV that holds several
 

@@ -27,9 +27,9 @@ from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
 from sextant.normalization import denormalize
-from sextant.samplers.even import EvenBatches
-from sextant.samplers.numbered_epochs import NumberedEpochs
-from sextant.samplers.shuffled import ShuffledBatches
+from sextant.samplers.fixed.even import EvenBatches
+from sextant.samplers.fixed.numbered_epochs import NumberedEpochs
+from sextant.samplers.fixed.shuffled import ShuffledBatches
 
 ARCHIVE = Archive(  # MD5 as torchvision pins it
     url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",

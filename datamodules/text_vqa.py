@@ -24,7 +24,7 @@ from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
 from sextant.normalization import denormalize
-from sextant.samplers.dynamic import DynamicBatchSampler
+from sextant.samplers.fixed.similar_lengths import SimilarLengthBatches
 
 # FLAVA's, which are CLIP's (preprocessor_config.json of facebook/flava-full).
 MEAN = [0.48145466, 0.4578275, 0.40821073]
@@ -177,33 +177,24 @@ class TextVQA(BaseDataModule):
 
     @override
     def train_dataloader(self) -> TimedDataLoader:
-        return self._like_length("train", training=True, padding=self.padding)
+        return self._similar_lengths("train", self.padding, training=True)
 
     @override
     def val_dataloader(self) -> TimedDataLoader:
-        return self._like_length("val", shuffle=False)
+        return self._similar_lengths("val")
 
     @override
     def test_dataloader(self) -> TimedDataLoader:
-        return self._like_length("test", shuffle=False)
+        return self._similar_lengths("test")
 
     @override
     def predict_dataloader(self) -> TimedDataLoader:
         return self.loader(self._sets["predict"])
 
-    def _like_length(self, split: str, *, training: bool = False, **options: Any) -> TimedDataLoader:
-        """The loader of batches of questions of like length, as many for each process."""
-        ranks = self.trainer.world_size if self.trainer else 1
-        if self.batch_size % ranks:
-            raise InputError(
-                f"data.batch_size is {self.batch_size}, which {ranks} processes cannot split evenly. Give a multiple "
-                f"of {ranks}, such as {-(-self.batch_size // ranks) * ranks}."
-            )
+    def _similar_lengths(self, split: str, padding: float = 0.0, *, training: bool = False) -> TimedDataLoader:
+        """The loader of batches of questions of similar length."""
         questions = self._sets[split]
-        size = self.batch_size // ranks
-        # The budget is what a batch of the longest takes: only max_batch_ex limits a batch.
-        longest = float(questions.lengths.max())
-        order = partial(DynamicBatchSampler, questions.lengths, size * longest, max_batch_ex=size, **options)
+        order = partial(SimilarLengthBatches, questions.lengths, self.batch_size, padding=padding, shuffle=training)
         return self.loader(questions, training=training, order=order)
 
     @override

@@ -17,8 +17,8 @@ from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
-from sextant.samplers.shuffled import ShuffledBatches
-from sextant.samplers.windows import RandomOffsetWindows
+from sextant.samplers.fixed.shuffled import ShuffledBatches
+from sextant.samplers.fixed.windows import RandomOffsetWindows
 
 EVALUATION = Evaluation()
 

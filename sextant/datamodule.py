@@ -15,7 +15,7 @@ from sextant.data_spec import DataSpec
 from sextant.errors import InputError
 from sextant.lightning_internals import batches_of_epoch, epochs_of_run, is_last_batch, tell_epoch_to
 from sextant.loaders import ResumableSampler, ResumableStream, TimedDataLoader
-from sextant.samplers.shuffled import ShuffledBatches
+from sextant.samplers.fixed.shuffled import ShuffledBatches
 
 
 class BaseDataModule(LightningDataModule):

@@ -1,5 +1,6 @@
 """Data in the real on-disk formats, made once per session."""
 
+import gc
 import os
 import random
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 
 from datamodules.synthetic import criteo as criteo_sample
@@ -96,6 +98,17 @@ def pascal_voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("segmentation") / "VOC2012"
     pascal_voc_sample.make(root, train=20, val=3, sides=(40, 56))
     return root
+
+
+def pytest_configure() -> None:
+    """Compute in one thread, also in the processes that tests start: the tests run in as many as there are cores."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over the million objects that imports have made."""
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

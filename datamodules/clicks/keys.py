@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from sextant.samplers.keyed_permutation import mix
+from sextant.samplers.fixed.keyed_permutation import mix
 
 Keys = NDArray[np.uint64]
 MISSING = np.uint64(0)  # the key of a value that is not there; no other value has it

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sextant.errors import InputError
-from sextant.samplers.keyed_permutation import KeyedPermutation
+from sextant.samplers.fixed.keyed_permutation import KeyedPermutation
 
 SPLITS = ("train", "val", "test")
 KEY = 0  # of the random split, which is the same for every seed of a run: what was trained on is never tested on

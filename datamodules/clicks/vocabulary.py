@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.clicks.keys import MISSING, Keys
-from sextant.samplers.keyed_permutation import mix
+from sextant.samplers.fixed.keyed_permutation import mix
 
 HELD = 2**21  # distinct values that are counted at a time: about 170 MB with what sorting them takes
 

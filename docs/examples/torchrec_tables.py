@@ -25,7 +25,7 @@ from torchrec.optim.apply_optimizer_in_backward import apply_optimizer_in_backwa
 from sextant.datamodule import BaseDataModule
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from sextant.resume.exact_resume import exact_resume
-from sextant.samplers.even import EvenBatches
+from sextant.samplers.fixed.even import EvenBatches
 from sextant.strategies.torchrec import TorchRecStrategy
 
 TABLES = {"user": 1000, "item": 500}  # rows

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 import warnings
 from argparse import SUPPRESS
 from collections.abc import Mapping
@@ -91,6 +92,7 @@ class SextantCLI(LightningCLI):
         callback_groups: Mapping[str, type[Callback]] | None = None,
     ) -> None:
         self.callback_groups = callback_groups or {}
+        self._named = set(sys.argv[1:] if args is None else args) & set(self.subcommands()) or set(self.subcommands())
         shared = {"shared_config": shared_config}
         first = shared | {"default_config_files": [str(shared_config)]}
         super().__init__(
@@ -122,6 +124,13 @@ class SextantCLI(LightningCLI):
         parser.add_argument("--seed_everything", default=False, help=SUPPRESS)  # Lightning asks each command for it
         assert isinstance(self.parser, OneErrorParser)
         self.parser.commands.add_subcommand("consolidate", parser, help=about)
+
+    @override
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **options: Any) -> LightningArgumentParser:
+        # The settings of a command take long to add, and only those of the one that is named are asked for.
+        if subcommand not in self._named:
+            return OneErrorParser(description=options["description"])
+        return super()._prepare_subcommand_parser(klass, subcommand, **options)
 
     @override
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

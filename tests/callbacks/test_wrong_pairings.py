@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from callbacks.batch_length_finder import BatchLengthFinder
+from callbacks.dynamic_batches import DynamicBatches
 from callbacks.generated_text import GeneratedText
 from callbacks.recognized_speech import RecognizedSpeech
 from callbacks.table_summary import TableSummary
@@ -61,6 +62,7 @@ def speech() -> LightningModule:
             LightningDataModule,
             "has no batch_length_range, max_batch_length, probe",
         ),
+        (DynamicBatches(), NeverStarts, LightningDataModule, "has no max_batch_length. It needs data in dynamic"),
         (BatchLengthFinder(1.0), NeverStarts, Budgeted, "has no optimization, train_metrics. It needs a module"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Callback) else "",

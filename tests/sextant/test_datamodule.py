@@ -15,7 +15,7 @@ from typing_extensions import override
 from datamodules.tiny_imagenet import TinyImageNet
 from sextant.datamodule import BaseDataModule
 from sextant.loaders import TimedDataLoader
-from sextant.samplers.shuffled import ShuffledBatches
+from sextant.samplers.fixed.shuffled import ShuffledBatches
 from tests.datamodules.recorder import Recorder, bare_trainer
 
 

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
-from sextant.samplers.shuffled import ShuffledBatches
+from sextant.samplers.fixed.shuffled import ShuffledBatches
 
 NAP = 0.02
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from datamodules.text.windows import IGNORED, Columns, SlidingWindows, Windows
-from sextant.samplers.shuffled import ShuffledBatches
+from sextant.samplers.fixed.shuffled import ShuffledBatches
 
 
 def stream(tokens: int) -> np.ndarray:

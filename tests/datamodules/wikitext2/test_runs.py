@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from datamodules.wikitext2 import WikiText2
-from sextant.samplers.shuffled import ShuffledBatches
+from sextant.samplers.fixed.shuffled import ShuffledBatches
 from tests.datamodules.recorder import Recorder, bare_trainer
 from tests.datamodules.text_data import BATCHINGS
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sextant.errors import InputError
-from sextant.samplers.even import AHEAD, EvenBatches
+from sextant.samplers.fixed.even import AHEAD, EvenBatches
 
 
 class Setting(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch.utils.data import Sampler
 
-from sextant.samplers.shuffled import ShuffledBatches
+from sextant.samplers.fixed.shuffled import ShuffledBatches
 
 
 class NumberedEpochs(Sampler[tuple[int, list[int]]]):

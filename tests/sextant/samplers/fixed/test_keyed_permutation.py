@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sextant.samplers.keyed_permutation import KeyedPermutation, mix
+from sextant.samplers.fixed.keyed_permutation import KeyedPermutation, mix
 
 SIZES = st.integers(1, 700)
 KEYS = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sextant.samplers.position import EpochOfBatches
+from sextant.samplers.fixed.position import EpochOfBatches
 
 
 @given(st.integers(0, 50), st.lists(st.tuples(st.integers(0, 9), st.integers(1, 4)), max_size=4), st.integers(0, 5))
@@ -11,13 +11,13 @@ def test_steps_of_all_restarts_are_done_whatever_the_number_of_ranks(
     more: int, done: list[tuple[int, int]], epoch: int
 ) -> None:
     steps = sum(count for count, _ in done)
-    epochs: EpochOfBatches[int] = EpochOfBatches(steps + more, 0, 0, 1, epoch, done)
+    epochs: EpochOfBatches[int] = EpochOfBatches(steps + more, epoch=epoch, done=done)
     assert epochs.remaining == more
     assert len(epochs) == steps + more
 
 
 def test_only_another_epoch_begins_at_its_start() -> None:
-    epochs: EpochOfBatches[int] = EpochOfBatches(10, 0, 0, 1, 3, [(4, 2)])
+    epochs: EpochOfBatches[int] = EpochOfBatches(10, epoch=3, done=[(4, 2)])
     epochs.set_epoch(3)
     assert epochs.remaining == 6
     epochs.set_epoch(4)

@@ -1,14 +1,15 @@
 """Batches with as many rows on every rank, as models need whose ranks exchange what belongs to rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
 from sextant.errors import InputError
-from sextant.samplers.keyed_permutation import KeyedPermutation
-from sextant.samplers.position import EpochOfBatches
+from sextant.samplers.fixed.keyed_permutation import KeyedPermutation
+from sextant.samplers.fixed.position import EpochOfBatches, Position
 
 AHEAD = 2**17  # places of the order that are computed at a time
 
@@ -17,8 +18,8 @@ class EvenBatches(EpochOfBatches[NDArray[np.int64]]):
     """Global batches of the rows of an epoch, each split evenly over the ranks.
 
     The order is a pure function of ``(seed, epoch)`` and takes no memory, however many rows there are (see
-    :class:`~sextant.samplers.keyed_permutation.KeyedPermutation`). Rank ``r`` takes every ``world_size``-th row of
-    each batch from the ``r``-th on: the batches of all ranks together are those of one process.
+    :class:`~sextant.samplers.fixed.keyed_permutation.KeyedPermutation`). Rank ``r`` takes every ``world_size``-th row
+    of each batch from the ``r``-th on: the batches of all ranks together are those of one process.
 
     All batches have ``batch_size`` rows but for what is left at the end of the epoch, fewer rows than a batch:
 
@@ -35,13 +36,8 @@ class EvenBatches(EpochOfBatches[NDArray[np.int64]]):
         batch_size: rows in a batch, over all ranks.
         shuffle: whether each epoch has a new order; without it the order is 0, 1, 2, ...
         last_batch: what is done about the rows that make up no whole batch.
-        seed: seed of the order.
-        rank: the rank whose rows to give.
-        world_size: number of ranks.
-        epoch: the epoch to start with.
-        done: the steps of that epoch to leave out, because they were done before a restart: pairs of their number and
-            of how many ranks did them, in order.
         setting: what sets ``batch_size``, for messages.
+        position: where to begin (see :class:`~sextant.samplers.fixed.position.Position`).
 
     Raises:
         InputError: ``batch_size`` is below 1 or does not divide by ``world_size``, or there is not one batch.
@@ -54,13 +50,10 @@ class EvenBatches(EpochOfBatches[NDArray[np.int64]]):
         *,
         shuffle: bool,
         last_batch: Literal["drop", "pad"],
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        epoch: int = 0,
-        done: Sequence[tuple[int, int]] = (),
         setting: str = "data.batch_size",
+        **position: Unpack[Position],
     ) -> None:
+        world_size = position.get("world_size", 1)
         if batch_size < 1:
             raise InputError(f"{setting} is {batch_size}; it must be 1 or more.")
         if batch_size % world_size:
@@ -76,7 +69,7 @@ class EvenBatches(EpochOfBatches[NDArray[np.int64]]):
                 f"{size:,} training rows do not fill one batch of {batch_size:,}. Lower {setting}, or give more rows."
             )
         batches = size // batch_size if last_batch == "drop" else -(-size // batch_size)
-        super().__init__(batches, seed, rank, world_size, epoch, done)
+        super().__init__(batches, **position)
         self.size = size
         self.batch_size = batch_size
         self.shuffle = shuffle

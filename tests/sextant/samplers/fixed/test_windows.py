@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sextant.errors import InputError
-from sextant.samplers.windows import RandomOffsetWindows, windows
+from sextant.samplers.fixed.windows import RandomOffsetWindows, windows
 
 
 class Setting(NamedTuple):

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
-from sextant.samplers.numbered_epochs import NumberedEpochs
-from sextant.samplers.shuffled import ShuffledBatches
+from sextant.samplers.fixed.numbered_epochs import NumberedEpochs
+from sextant.samplers.fixed.shuffled import ShuffledBatches
 
 
 def batches(epoch: int, done: int = 0) -> ShuffledBatches:

@@ -1,12 +1,13 @@
 """Batches of equal size in an order that depends on the seed and the epoch alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
 from sextant.errors import InputError
-from sextant.samplers.position import EpochOfBatches
+from sextant.samplers.fixed.position import EpochOfBatches, Position
 
 
 class ShuffledBatches(EpochOfBatches[list[int]]):
@@ -26,13 +27,8 @@ class ShuffledBatches(EpochOfBatches[list[int]]):
         size: number of samples.
         batch_size: largest number of samples in a batch, over all ranks.
         shuffle: whether each epoch has a new order; without it the order is 0, 1, 2, ...
-        seed: seed of the order.
-        rank: the rank whose samples to give.
-        world_size: number of ranks.
-        epoch: the epoch to start with.
-        done: the steps of that epoch to leave out, because they were done before a restart: pairs of their number and
-            of how many ranks did them, in order.
         setting: what sets ``batch_size``, for messages.
+        position: where to begin (see :class:`~sextant.samplers.fixed.position.Position`).
 
     Raises:
         InputError: there are no samples, ``batch_size`` is below 1, or some batch would leave a rank empty.
@@ -44,13 +40,10 @@ class ShuffledBatches(EpochOfBatches[list[int]]):
         batch_size: int,
         *,
         shuffle: bool,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        epoch: int = 0,
-        done: Sequence[tuple[int, int]] = (),
         setting: str = "data.batch_size",
+        **position: Unpack[Position],
     ) -> None:
+        world_size = position.get("world_size", 1)
         if batch_size < 1:
             raise InputError(f"{setting} is {batch_size}; it must be 1 or more.")
         if size < 1:
@@ -65,7 +58,7 @@ class ShuffledBatches(EpochOfBatches[list[int]]):
                 f"for {world_size} processes. {setting} counts the samples of all processes: raise it to "
                 f"{enough}, or use fewer processes."
             )
-        super().__init__(batches, seed, rank, world_size, epoch, done)
+        super().__init__(batches, **position)
         self.size = size
         self.shuffle = shuffle
 
@@ -75,7 +68,11 @@ class ShuffledBatches(EpochOfBatches[list[int]]):
             return np.arange(self.size)
         return np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
 
+    def whole_batches(self) -> list[NDArray[np.int64]]:
+        """The batches of the present epoch, of all ranks together."""
+        return np.array_split(self.order(), self.batches)
+
     def __iter__(self) -> Iterator[list[int]]:
         # The batches may be asked for before set_epoch and more than once, so a position is read, never consumed.
-        for batch in np.array_split(self.order(), self.batches)[self.done :]:
+        for batch in self.whole_batches()[self.done :]:
             yield batch[self.rank :: self.world_size].tolist()

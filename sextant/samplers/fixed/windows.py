@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from sextant.samplers.shuffled import ShuffledBatches
+from sextant.samplers.fixed.shuffled import ShuffledBatches
 
 
 class RandomOffsetWindows(ShuffledBatches):
