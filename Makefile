@@ -5,7 +5,7 @@ RUN := $(UV) run --quiet
 # Python keeps what it has compiled, so that only the first of the many processes of the tests has to.
 unexport PYTHONDONTWRITEBYTECODE
 # As many processes as there are cores, each test file in one of them.
-TEST := $(RUN) --extra export pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
+TEST := $(RUN) --extra export pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder
 # Not to be reported as the project's fault: uv warns when its cache is on another disk.
 export UV_LINK_MODE ?= copy
 

@@ -45,6 +45,14 @@ def tiny_imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def few_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A smaller one: 10 classes, 40 training, 20 validation, 10 test images."""
+    root = tmp_path_factory.mktemp("few") / "tiny-imagenet-200"
+    tiny_imagenet_sample.make(root, train=4, val=2, test=1)
+    return root
+
+
+@pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the session's decoded data is kept."""
     return tmp_path_factory.mktemp("cache")
@@ -119,7 +127,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, which makes what they share once; those of a workload have their own."""
+    """Keep the tests of a file in one process, which makes what they share once; those of a workload have their own.
+
+    What measures memory comes first, since it would find room in the gaps that other tests leave; then the workloads,
+    whose runs take longest.
+    """
+    first = ("measures_memory", "xdist_group")
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in first])
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

@@ -183,6 +183,7 @@ def test_two_processes_started_by_lightning_train_and_predict(tiny_imagenet: Pat
     assert not list(tmp_path.glob(".predictions*"))
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_message_without_a_traceback(tmp_path: Path) -> None:
     words = [f"--data.root={tmp_path / 'nowhere'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
     command = [sys.executable, "train.py", "fit", *WORKLOAD, *words]

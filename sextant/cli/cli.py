@@ -229,7 +229,9 @@ class SextantCLI(LightningCLI):
             config.trainer.logger.init_args.purge_step = global_step + 1
 
     def _plain_config(self) -> dict[str, Any]:
-        dump = self.parser.dump(self.config, skip_link_targets=False, skip_none=False, format="yaml")
+        dump = self.parser.dump(
+            self.config, format="yaml", skip_unset=False, skip_validation=True, skip_link_targets=False
+        )
         config: dict[str, Any] = yaml.safe_load(dump)[self.config.subcommand]
         return config
 
@@ -258,7 +260,8 @@ class SextantCLI(LightningCLI):
             here = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "logger": False}
             self.config.plan.trainer.update(Namespace(here))
         self.save_config_kwargs["config_filename"] = "config.yaml" if command == "fit" else f"config_{command}.yaml"
-        self.trainer_defaults["callbacks"] = [ConfigurationInCheckpoint(self._plain_config())]
+        self.config_dump = self._plain_config()  # Lightning makes it only where it is not there yet
+        self.trainer_defaults["callbacks"] = [ConfigurationInCheckpoint(self.config_dump)]
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

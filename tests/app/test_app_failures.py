@@ -219,6 +219,7 @@ def test_host_without_isolation_runs_on_one_thread(
     assert segments(app, tmp_path)
 
 
+@pytest.mark.slow
 def test_broken_gpu_leaves_webassembly(browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
     worker = (ROOT / "app" / "worker.js").read_text()
     app = Page(browser, site("broken-gpu", channels, worker=BROKEN_GPU + worker))
@@ -234,6 +235,7 @@ def gpu_browser(assets: None) -> Iterator[Chrome]:
     driver.quit()
 
 
+@pytest.mark.slow
 def test_gpu_is_used_where_there_is_one(gpu_browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
     worker = (ROOT / "app" / "worker.js").read_text()
     app = Page(gpu_browser, site("gpu", channels, worker=SOFTWARE_GPU + worker))
@@ -241,11 +243,13 @@ def test_gpu_is_used_where_there_is_one(gpu_browser: Chrome, site: Site, channel
     assert segments(app, tmp_path)
 
 
+@pytest.mark.slow
 def test_processor_that_plays_a_gpu_is_not_used(gpu_browser: Chrome, site: Site, channels: Path) -> None:
     app = Page(gpu_browser, site("small", channels))
     assert "WebAssembly" in app.text("status")
 
 
+@pytest.mark.slow
 def test_lost_gpu_leaves_webassembly(gpu_browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
     worker = (ROOT / "app" / "worker.js").read_text()
     app = Page(gpu_browser, site("lost-gpu", channels, worker=SOFTWARE_GPU + LOST_GPU + worker))

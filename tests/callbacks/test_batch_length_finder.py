@@ -26,6 +26,8 @@ from sextant.errors import InputError
 from sextant.optimization import Optimization
 from train import main
 
+pytestmark = pytest.mark.measures_memory
+
 LEAST, MOST = 64.0, 10_000.0
 LIMIT = 300.0
 NOISE = 12.0  # MB that the libraries take besides

@@ -25,7 +25,7 @@ CLASSES = ["background", *synthetic_set.SHAPES]
 def words(small: Callable[[str], list[str]]) -> list[str]:
     """What all commands have in common."""
     return [
-        *(*small("deeplab_voc"), "--data.num_workers=0"),
+        *(*small("deeplab_voc"), "--data.num_workers=0", "--data.batch_size=4"),
         *("--trainer.max_epochs=2", "--trainer.log_every_n_steps=2", "--trainer.enable_progress_bar=false"),
     ]
 
@@ -93,6 +93,7 @@ def test_measured_scores_are_those_of_all_pixels_of_all_images(
         assert measured[f"test/{name}"].item() == pytest.approx(value, rel=1e-4), name
 
 
+@pytest.mark.slow
 def test_two_processes_measure_each_image_once(
     trained: Path, words: list[str], model: SemanticSegmenter, pascal_voc: Path, tmp_path: Path
 ) -> None:

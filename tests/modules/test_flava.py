@@ -169,6 +169,7 @@ def test_layers_that_are_computed_anew_give_the_same_gradients() -> None:
             torch.testing.assert_close(a.grad, b.grad, msg=name)
 
 
+@pytest.mark.slow
 def test_compiled_network_gives_the_same_answers_and_keeps_the_names_of_its_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

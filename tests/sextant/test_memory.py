@@ -13,6 +13,8 @@ from sextant import memory
 from sextant.errors import InputError
 from sextant.memory import PeakMemory
 
+pytestmark = pytest.mark.measures_memory
+
 CPU = torch.device("cpu")
 
 

@@ -30,6 +30,7 @@ def test_further_configuration_of_a_model_trains_for_some_steps(
     assert (tmp_path / "logs" / further_workload.log_name / "version_0" / "checkpoints" / "best.ckpt").exists()
 
 
+@pytest.mark.slow
 def test_synthetic_configuration_trains_for_some_steps_and_says_that_its_data_is_no_real_data(
     synthetic: Path, tmp_path: Path
 ) -> None:

@@ -24,14 +24,14 @@ def run(*words: str) -> SextantCLI:
 
 
 @pytest.fixture(scope="module")
-def words(tiny_imagenet: Path, cache: Path) -> list[str]:
+def words(few_images: Path, cache: Path) -> list[str]:
     """What all commands on the small data set have in common."""
     return [
         f"--config={ROOT / 'configs' / 'resnet_tiny_imagenet.yaml'}",
-        f"--data.root={tiny_imagenet}",
+        f"--data.root={few_images}",
         f"--data.cache={cache}",
         "--data.num_workers=0",
-        "--data.batch_size=16",
+        "--data.batch_size=8",
         "--model.stem=imagenet",
         "--trainer.max_epochs=2",
         "--trainer.log_every_n_steps=2",
@@ -68,7 +68,7 @@ def test_board_has_epoch_metrics_by_epoch_and_step_metrics_by_step(trained: Path
         board.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     ).session_start_info.hparams
     assert settings["model.optimizer.lr"].number_value == 0.2
-    assert settings["data.batch_size"].number_value == 16
+    assert settings["data.batch_size"].number_value == 8
 
 
 def test_best_checkpoint_holds_what_validation_measured(trained: Path, words: list[str]) -> None:
@@ -79,14 +79,14 @@ def test_best_checkpoint_holds_what_validation_measured(trained: Path, words: li
 
 
 def test_prediction_of_the_test_split_is_a_row_per_image_in_order(
-    trained: Path, words: list[str], tiny_imagenet: Path, tmp_path: Path
+    trained: Path, words: list[str], few_images: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.csv"
     run("predict", *words, "--ckpt_path=last", "--model.num_classes=10", f"--predictions.output={output}")
     with output.open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["file", "class_id", "class_name", "probability", "top5"]
-    files = sorted(str(path) for path in (tiny_imagenet / "test" / "images").iterdir())
+    files = sorted(str(path) for path in (few_images / "test" / "images").iterdir())
     assert [row["file"] for row in rows] == files
     assert all(0.1 <= float(row["probability"]) <= 1 and row["top5"].count(";") == 4 for row in rows)
     assert [file.name for file in tmp_path.iterdir()] == ["out.csv"]
@@ -148,11 +148,11 @@ def test_number_of_classes_that_differs_from_the_data_is_refused(folder: Path, w
 
 
 def test_data_with_other_classes_than_the_checkpoint_is_refused(
-    trained: Path, words: list[str], tiny_imagenet: Path, tmp_path: Path
+    trained: Path, words: list[str], few_images: Path, tmp_path: Path
 ) -> None:
     swapped = tmp_path / "swapped"
     swapped.mkdir()
-    for entry in tiny_imagenet.iterdir():
+    for entry in few_images.iterdir():
         (swapped / entry.name).symlink_to(entry)
     wnids = (swapped / "wnids.txt").read_text().split()
     (swapped / "wnids.txt").unlink()
@@ -202,6 +202,7 @@ def test_command_without_a_workload_names_those_there_are(folder: Path) -> None:
         run("fit")
 
 
+@pytest.mark.slow
 def test_help_and_print_config_import_nothing_that_lightning_does_not() -> None:
     script = """
 import sys

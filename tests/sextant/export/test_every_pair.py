@@ -27,10 +27,7 @@ WORKLOADS = {
     "Conformer": "conformer_librispeech",
 }
 #: What every run of the tests tries; the others are slow.
-QUICK = {
-    *(("ResNet", "onnx"), ("FLAVA", "torchscript"), ("Transformer", "torch_export")),
-    *(("Conformer", "torch_export"), ("Transformer", "int8")),
-}
+QUICK = {("FLAVA", "torchscript"), ("Transformer", "torch_export"), ("Transformer", "int8")}
 
 
 def table() -> dict[tuple[str, str], bool]:

@@ -24,7 +24,7 @@ def images() -> list[tuple[Tensor, ...]]:
     return [(image[None],) for image in torch.randn(24, 3, 24, 20, generator=torch.Generator().manual_seed(1))]
 
 
-@pytest.fixture(scope="module", params=["torch_export", pytest.param("executorch", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["torch_export", "executorch"])
 def files(
     request: pytest.FixtureRequest, images: list[tuple[Tensor, ...]], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
@@ -43,12 +43,14 @@ def files(
     return found
 
 
+@pytest.mark.slow
 def test_file_is_about_a_quarter_of_the_size(files: dict[str, Any]) -> None:
     floats, integers = (files[name][0].stat().st_size for name in ("float", "int8"))
     assert floats > 4 * 900_000
     assert 0.2 * floats < integers < 0.3 * floats
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", ["torch_export"], indirect=True)
 def test_program_holds_each_weight_once_and_large_ones_as_integers(files: dict[str, Any]) -> None:
     weights = sum(p.numel() for p in files["graph"].network.parameters() if p.ndim == 4)
@@ -59,6 +61,7 @@ def test_program_holds_each_weight_once_and_large_ones_as_integers(files: dict[s
     assert all(x.dtype == torch.int8 for x in held if x.numel() > largest / 100)
 
 
+@pytest.mark.slow
 def test_network_is_rounded_and_not_changed(files: dict[str, Any], images: list[tuple[Tensor, ...]]) -> None:
     graph: ExportGraph = files["graph"]
     runs: dict[str, Runner] = {name: files[name][1] for name in ("float", "int8")}
@@ -70,6 +73,7 @@ def test_network_is_rounded_and_not_changed(files: dict[str, Any], images: list[
         assert (found - expected).abs().max() < 0.1 * expected.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", ["torch_export"], indirect=True)
 def test_quantized_program_keeps_its_free_dimensions(files: dict[str, Any]) -> None:
     inputs = (torch.randn(3, 3, 33, 18),)
@@ -77,7 +81,7 @@ def test_quantized_program_keeps_its_free_dimensions(files: dict[str, Any]) -> N
     assert (found - expected).abs().max() < 0.1 * expected.abs().max()
 
 
-@pytest.mark.parametrize("make", [segmenter, classifier])
+@pytest.mark.parametrize("make", [pytest.param(segmenter, marks=pytest.mark.slow), classifier])
 def test_bytes_in_and_labels_out_stay_whole_numbers(make: Any) -> None:
     graph = with_images(make(), (24, 20), "normalize", True, (MEAN, STD))
     drawn = torch.randint(256, (12, 1, 24, 20, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))

@@ -58,9 +58,9 @@ def test_missing_libraries_are_named_with_the_command_that_has_them(monkeypatch:
     [
         ("torch_export", Branching(), "data-dependent"),
         ("onnx", Branching(), "data-dependent"),
-        ("executorch", Branching(), "data-dependent"),
+        pytest.param("executorch", Branching(), "data-dependent", marks=pytest.mark.slow),
         ("onnx", Eigenvalues(), "linalg_eig"),
-        ("executorch", Eigenvalues(), "linalg_eig"),
+        pytest.param("executorch", Eigenvalues(), "linalg_eig", marks=pytest.mark.slow),
     ],
 )
 def test_operation_that_a_format_cannot_hold_is_named(
@@ -75,7 +75,9 @@ def test_operation_that_a_format_cannot_hold_is_named(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    "format", [pytest.param(name, marks=[pytest.mark.slow] * (name == "executorch")) for name in FORMATS]
+)
 def test_file_is_written_and_gives_what_the_network_gives(format: str, tmp_path: Path) -> None:
     kind = FORMATS[format]
     run = write_and_load(kind, format, numbers(Plain()), tmp_path / f"x{kind.suffix}")

@@ -15,6 +15,7 @@ from sextant.strategies.table_reader import TableReader
 from tests.sextant.strategies.sharded_runs import Case, Runs, alone, assert_same, saved, sharded
 
 ADAGRADS = ("adagrad", "row_wise_adagrad")
+ONE_QUICK = ["adagrad", pytest.param("row_wise_adagrad", marks=pytest.mark.slow)]
 NAME = "tables.embedding_bags.t.weight"
 ROWS, DIM = 5, 12
 WEIGHT = torch.arange(60.0).reshape(ROWS, DIM)
@@ -32,7 +33,7 @@ def with_reset(name: str, kind: str, optimizer: str) -> Case:
     return Case(name, settings, optimizer, resume=saved("row_wise", "row_wise_adagrad"))
 
 
-@pytest.mark.parametrize("optimizer", ADAGRADS)
+@pytest.mark.parametrize("optimizer", ONE_QUICK)
 @pytest.mark.parametrize("kind", ["row_wise", "column_wise"])
 def test_run_resumes_bit_by_bit_under_the_same_plan(runs: Runs, optimizer: str, kind: str) -> None:
     assert_same(runs(resumed(kind, kind, optimizer)), runs(saved(kind, optimizer)), tolerance=0, begin=7)
@@ -41,8 +42,11 @@ def test_run_resumes_bit_by_bit_under_the_same_plan(runs: Runs, optimizer: str, 
 @pytest.mark.parametrize(
     ("old", "new", "optimizer"),
     [
-        *(("row_wise", "data_parallel", optimizer) for optimizer in ADAGRADS),
-        *(("data_parallel", "row_wise", optimizer) for optimizer in ADAGRADS),
+        *(
+            pytest.param(*kinds, optimizer, marks=[pytest.mark.slow] * (optimizer != "adagrad"))
+            for kinds in (("row_wise", "data_parallel"), ("data_parallel", "row_wise"))
+            for optimizer in ADAGRADS
+        ),
         ("row_wise", "column_wise", "adagrad"),
         ("column_wise", "row_wise", "adagrad"),
     ],
@@ -62,7 +66,7 @@ def one_process(optimizer: str) -> Case:
     return alone(optimizer, name=f"{optimizer}-one", save_at=(13,), resume=saved("row_wise", optimizer))
 
 
-@pytest.mark.parametrize("optimizer", ADAGRADS)
+@pytest.mark.parametrize("optimizer", ONE_QUICK)
 @pytest.mark.parametrize("other", [three_processes, one_process])
 def test_run_resumes_with_another_number_of_processes(runs: Runs, optimizer: str, other: Any) -> None:
     expected, case = runs(alone(optimizer)), other(optimizer)

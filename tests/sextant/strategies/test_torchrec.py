@@ -21,7 +21,10 @@ TYPES: tuple[ShardingType, ...] = get_args(ShardingType)
 #: Row-wise Adagrad is another optimizer where columns are split.
 ADAGRADS = [
     *(("adagrad", kind) for kind in ("row_wise", "column_wise", "grid_shard", "data_parallel")),
-    *(("row_wise_adagrad", kind) for kind in ("table_wise", "row_wise", "table_row_wise", "data_parallel")),
+    *(
+        pytest.param("row_wise_adagrad", kind, marks=pytest.mark.slow)
+        for kind in ("table_wise", "row_wise", "table_row_wise", "data_parallel")
+    ),
 ]
 MIXED: dict[str, ShardingType] = dict(
     zip(TABLES, ("row_wise", "column_wise", "table_wise", "data_parallel"), strict=True)
@@ -64,7 +67,7 @@ def test_model_starts_the_same_under_every_plan(runs: Runs, kind: str) -> None:
     assert len(starts) == len(shards)
 
 
-@pytest.mark.parametrize("kind", ["row_wise", "column_wise"])
+@pytest.mark.parametrize("kind", ["row_wise", pytest.param("column_wise", marks=pytest.mark.slow)])
 def test_means_of_values_are_learned_the_same(runs: Runs, kind: str) -> None:
     expected = runs(alone(name="mean", pooling="mean"))
     assert_same(runs(sharded(kind, name=f"mean-{kind}", pooling="mean")), expected)
@@ -97,7 +100,9 @@ def test_validation_within_an_epoch_does_not_disturb_training(runs: Runs) -> Non
     assert len(set(expected["val_losses"])) == 6
 
 
-@pytest.mark.parametrize("kind", ["row_wise", "column_wise", "grid_shard"])
+@pytest.mark.parametrize(
+    "kind", ["grid_shard", *(pytest.param(k, marks=pytest.mark.slow) for k in ("row_wise", "column_wise"))]
+)
 def test_ids_that_are_exchanged_ahead_change_nothing_and_no_batch_is_lost(runs: Runs, kind: str) -> None:
     """Also with validations within the epochs, whose batches come between."""
     settings = {"sharding_types": [kind], "pipelined": True}

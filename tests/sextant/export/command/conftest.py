@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from modules.deeplab import SemanticSegmenter
+from tests.sextant.tiny import ARGUMENTS
 from train import main
 
 QUIET = ["--data.num_workers=0", "--trainer.enable_progress_bar=false"]
@@ -34,6 +35,13 @@ def checkpoint(small: Callable[[str], list[str]], tmp_path_factory: pytest.TempP
         patch.setattr(sys, "argv", ["train.py"])
         log = main(arguments).trainer.log_dir
         return Path(log or "").resolve() / "checkpoints" / "best.ckpt"
+
+
+@pytest.fixture(scope="module")
+def line(folder: Path) -> Path:
+    """The checkpoint of the smallest workload."""
+    main(["fit", *ARGUMENTS])
+    return Path("logs/tiny/version_0/checkpoints/last.ckpt").resolve()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from tests.sextant.export.command.files import described, normalized, sorted_ima
 from train import main
 
 
+@pytest.mark.slow
 def test_file_gives_what_the_trained_model_gives(
     exported: tuple[Path, list[Path]], model: SemanticSegmenter, pascal_voc: Path
 ) -> None:
@@ -24,6 +25,7 @@ def test_file_gives_what_the_trained_model_gives(
             assert torch.allclose(run((image,))[0], model(image), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_description_says_what_the_file_is_and_where_it_is_from(
     exported: tuple[Path, list[Path]], checkpoint: Path
 ) -> None:
@@ -47,6 +49,7 @@ def test_description_says_what_the_file_is_and_where_it_is_from(
     assert about["measured"]["eager_milliseconds"] > 0
 
 
+@pytest.mark.slow
 def test_auxiliary_head_is_not_in_the_file(exported: tuple[Path, list[Path]], model: SemanticSegmenter) -> None:
     program = torch.export.load(exported[0])
     kept = {name: x for name, x in model.network.state_dict().items() if not name.startswith("aux_classifier.")}
@@ -54,6 +57,7 @@ def test_auxiliary_head_is_not_in_the_file(exported: tuple[Path, list[Path]], mo
     assert len(kept) < len(model.network.state_dict())
 
 
+@pytest.mark.slow
 def test_export_writes_the_file_and_its_description_only(exported: tuple[Path, list[Path]], folder: Path) -> None:
     file, before = exported
     made = set(file.parent.rglob("*")) | {file.parent}
@@ -78,6 +82,7 @@ def masks(checkpoint: Path, deeplab: list[str], folder: Path, pascal_voc: Path) 
     return folder / "segmentations" / "masks"
 
 
+@pytest.mark.slow
 def test_file_of_bytes_and_labels_gives_the_masks_of_predict(
     checkpoint: Path, deeplab: list[str], masks: Path, pascal_voc: Path
 ) -> None:
@@ -111,6 +116,7 @@ def test_scripted_file_gives_a_dictionary_as_in_the_tutorial(checkpoint: Path, d
     assert output["out"].shape == (1, 5, 400, 400)
 
 
+@pytest.mark.slow
 def test_scripted_file_of_bytes_gives_a_dictionary_for_any_size(checkpoint: Path, deeplab: list[str]) -> None:
     main(
         [
@@ -122,6 +128,7 @@ def test_scripted_file_of_bytes_gives_a_dictionary_for_any_size(checkpoint: Path
     assert {name: x.shape for name, x in output.items()} == {"out": (2, 5, 61, 90)}
 
 
+@pytest.mark.slow
 def test_stretching_file_takes_images_of_any_size(
     checkpoint: Path, deeplab: list[str], model: SemanticSegmenter, pascal_voc: Path
 ) -> None:

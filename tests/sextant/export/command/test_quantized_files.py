@@ -68,6 +68,7 @@ def stretched_miou(model: Any, data: Any) -> float:
     return sum(fractions) / len(fractions)
 
 
+@pytest.mark.slow
 def test_too_few_training_images_for_calibration_are_said(checkpoint: Path, deeplab: list[str]) -> None:
     with pytest.raises(InputError, match=r"has 20 samples to calibrate on.*--calibration_samples=20"):
         main(

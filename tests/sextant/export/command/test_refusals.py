@@ -12,6 +12,7 @@ from sextant.export.formats import FORMATS
 from sextant.export.formats.format import Runner
 from sextant.export.formats.torch_export import TorchExport
 from sextant.export.graph import ExportGraph
+from tests.sextant.tiny import ARGUMENTS
 from train import main
 
 
@@ -76,17 +77,17 @@ def test_export_without_weights_says_how_to_give_some(transformer: list[str], fo
     assert "--random_weights=true" in message
 
 
-def test_weights_are_random_or_from_a_checkpoint(deeplab: list[str], checkpoint: Path, folder: Path) -> None:
+def test_weights_are_random_or_from_a_checkpoint(line: Path, folder: Path) -> None:
     message = refusal(
-        *(deeplab, folder, "--random_weights=true", f"--ckpt_path={checkpoint}"),
+        *(ARGUMENTS, folder, "--random_weights=true", f"--ckpt_path={line}"),
         *("--format=torchscript", "--output=x.pt"),
     )
     assert "--random_weights" in message
     assert "--ckpt_path" in message
 
 
-def test_checkpoint_of_another_workload_is_refused(transformer: list[str], checkpoint: Path, folder: Path) -> None:
-    arguments = [f"--ckpt_path={checkpoint}", "--format=torchscript", "--output=x.pt"]
+def test_checkpoint_of_another_workload_is_refused(transformer: list[str], line: Path, folder: Path) -> None:
+    arguments = [f"--ckpt_path={line}", "--format=torchscript", "--output=x.pt"]
     assert "a checkpoint of another workload" in refusal(transformer, folder, *arguments)
 
 
