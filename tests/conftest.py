@@ -1,5 +1,9 @@
-"""Data in the real on-disk formats, made once per session."""
+"""Data in the real on-disk formats, made once per session.
 
+What takes long to import is imported by the fixtures: the process that only shares the tests out does without.
+"""
+
+import ctypes
 import gc
 import os
 import random
@@ -7,17 +11,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from hypothesis import settings
 
-from datamodules.synthetic import criteo as criteo_sample
-from datamodules.synthetic import librispeech as librispeech_sample
-from datamodules.synthetic import pascal_voc as pascal_voc_sample
-from datamodules.synthetic import text_vqa as text_vqa_sample
-from datamodules.synthetic import tiny_imagenet as tiny_imagenet_sample
 from tests.workloads.workload import CONFIGS, Workload
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 # CI tries the same examples each time; on a developer's machine Hypothesis goes on looking for new ones. No example
 # fails because the machine is busy.
@@ -36,19 +35,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def memory_kept_again() -> Iterator[None]:
+    """After tests that measure memory, let the C library keep what is freed: the others take a quarter longer else."""
+    yield
+    library = ctypes.CDLL(None)
+    for parameter, most in ((M_MMAP_THRESHOLD, 2**25), (M_TRIM_THRESHOLD, 2**26)):  # which it comes to by itself
+        library.mallopt(parameter, most)
+
+
 @pytest.fixture(scope="session")
 def tiny_imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set in Tiny-ImageNet's layout: 10 classes, 80 training, 40 validation, 20 test images."""
+    from datamodules.synthetic import tiny_imagenet as synthetic
+
     root = tmp_path_factory.mktemp("data") / "tiny-imagenet-200"
-    tiny_imagenet_sample.make(root, train=8, val=4, test=2)
+    synthetic.make(root, train=8, val=4, test=2)
     return root
 
 
 @pytest.fixture(scope="session")
 def few_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A smaller one: 10 classes, 40 training, 20 validation, 10 test images."""
+    from datamodules.synthetic import tiny_imagenet as synthetic
+
     root = tmp_path_factory.mktemp("few") / "tiny-imagenet-200"
-    tiny_imagenet_sample.make(root, train=4, val=2, test=1)
+    synthetic.make(root, train=4, val=2, test=1)
     return root
 
 
@@ -75,17 +87,23 @@ def wikitext2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def librispeech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set in LibriSpeech's layout: 14 training, 6 validation, 4 test utterances of 0.7 to 2.7 s."""
+    import numpy as np
+
+    from datamodules.synthetic import librispeech as synthetic
+
     root = tmp_path_factory.mktemp("speech") / "LibriSpeech"
     for seed, (subset, count) in enumerate({"train-small": 14, "dev-small": 6, "test-small": 4}.items()):
-        librispeech_sample.write_subset(root / subset, np.linspace(0.4, 1.6, count), np.random.default_rng([seed, 2]))
+        synthetic.write_subset(root / subset, np.linspace(0.4, 1.6, count), np.random.default_rng([seed, 2]))
     return root
 
 
 @pytest.fixture(scope="session")
 def criteo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set in Criteo's layout: ``train.txt`` with 70 rows."""
+    from datamodules.synthetic import criteo as synthetic
+
     root = tmp_path_factory.mktemp("clicks") / "criteo"
-    criteo_sample.make(root, rows=70)
+    synthetic.make(root, rows=70)
     return root
 
 
@@ -95,23 +113,26 @@ def text_vqa(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     In ``data`` Parquet files with the columns of the Hugging Face hub's TextVQA, and ``vocab.txt``.
     """
+    from datamodules.synthetic import text_vqa as synthetic
+
     root = tmp_path_factory.mktemp("questions") / "text-vqa"
-    text_vqa_sample.make(root, train=12, val=7, test=1)
+    synthetic.make(root, train=12, val=7, test=1)
     return root
 
 
 @pytest.fixture(scope="session")
 def pascal_voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set in Pascal VOC's layout: 5 classes, 20 training, 3 validation images of 40 to 56 pixels."""
+    from datamodules.synthetic import pascal_voc as synthetic
+
     root = tmp_path_factory.mktemp("segmentation") / "VOC2012"
-    pascal_voc_sample.make(root, train=20, val=3, sides=(40, 56))
+    synthetic.make(root, train=20, val=3, sides=(40, 56))
     return root
 
 
 def pytest_configure() -> None:
     """Compute in one thread, also in the processes that tests start: the tests run in as many as there are cores."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 
 def pytest_collection_finish() -> None:

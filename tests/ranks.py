@@ -11,8 +11,6 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
-import torch
-
 _context = multiprocessing.get_context("fork")  # which has imported what the tests have
 
 
@@ -51,7 +49,6 @@ def _work(function: Callable[..., None], arguments: Sequence[Any], environment: 
     os.dup2(out, 1)
     os.dup2(out, 2)
     sys.stdout = sys.stderr = os.fdopen(out, "w", buffering=1)  # in place of pytest's
-    torch.set_num_threads(1)
     try:
         function(*arguments)
     except BaseException:

@@ -1,6 +1,5 @@
 """The budget that is found is the largest that fits, and nothing else tells that it was looked for."""
 
-import gc
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from sextant.errors import InputError
 from sextant.optimization import Optimization
 from train import main
 
-pytestmark = pytest.mark.measures_memory
+pytestmark = [pytest.mark.measures_memory, pytest.mark.usefixtures("memory_kept_again")]
 
 LEAST, MOST = 64.0, 10_000.0
 LIMIT = 300.0
@@ -35,15 +34,9 @@ GPU_MESSAGE = "CUDA out of memory. Tried to allocate 20.00 MiB."
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    """Tiny networks wait for threads, and each probe for a garbage collection, which can leave out what is there."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    gc.freeze()
-    find(BatchLengthFinder(LIMIT))  # the first training of a process takes memory that is kept
-    yield
-    gc.unfreeze()
-    torch.set_num_threads(threads)
+def trained_before() -> None:
+    """The first training of a process takes memory that is kept."""
+    find(BatchLengthFinder(LIMIT))
 
 
 class Blocks(LightningDataModule):
@@ -167,6 +160,7 @@ def test_copy_gradients_and_states_of_the_optimizer_take_memory() -> None:
     assert 0.98 * (LIMIT - 80) - NOISE <= budget <= LIMIT - 80 + 1
 
 
+@pytest.mark.slow
 def test_processes_agree_on_the_smallest_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     of_others = [100.0]
 

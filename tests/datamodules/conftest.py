@@ -1,19 +1,9 @@
-"""The tensors of these tests are small: one thread is faster than several that wait for each other."""
+"""Speech in shards, and the Hugging Face libraries without a network."""
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-
-
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -99,6 +99,7 @@ def test_prediction_names_each_row_and_needs_no_labels(
     assert list(own.values()) == pytest.approx(list(predicted.values()), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_sharded_processes_measure_and_predict_what_one_process_does(
     trained: Path, words: list[str], predicted: dict[str, float], tmp_path: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_sharded_processes_measure_and_predict_what_one_process_does(
     assert "Embedding tables:" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.slow
 def test_run_of_sharded_processes_goes_on_in_one_and_is_made_one_file(
     words: list[str], run: Any, tmp_path: Path
 ) -> None:

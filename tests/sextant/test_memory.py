@@ -13,7 +13,7 @@ from sextant import memory
 from sextant.errors import InputError
 from sextant.memory import PeakMemory
 
-pytestmark = pytest.mark.measures_memory
+pytestmark = [pytest.mark.measures_memory, pytest.mark.usefixtures("memory_kept_again")]
 
 CPU = torch.device("cpu")
 

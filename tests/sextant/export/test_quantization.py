@@ -81,7 +81,8 @@ def test_quantized_program_keeps_its_free_dimensions(files: dict[str, Any]) -> N
     assert (found - expected).abs().max() < 0.1 * expected.abs().max()
 
 
-@pytest.mark.parametrize("make", [pytest.param(segmenter, marks=pytest.mark.slow), classifier])
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [segmenter, classifier])
 def test_bytes_in_and_labels_out_stay_whole_numbers(make: Any) -> None:
     graph = with_images(make(), (24, 20), "normalize", True, (MEAN, STD))
     drawn = torch.randint(256, (12, 1, 24, 20, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))

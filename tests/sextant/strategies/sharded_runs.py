@@ -269,10 +269,7 @@ class Runs:
             if case.resume is not None:
                 self(case.resume)
             if case.strategy is None:
-                threads = torch.get_num_threads()
-                torch.set_num_threads(1)
                 train(case, self.folder)
-                torch.set_num_threads(threads)
             else:
                 self.ranks(case.processes, case.num_nodes).run(train, case, self.folder)
             self._made[case.name] = case

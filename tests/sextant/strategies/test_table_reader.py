@@ -67,7 +67,7 @@ def one_process(optimizer: str) -> Case:
 
 
 @pytest.mark.parametrize("optimizer", ONE_QUICK)
-@pytest.mark.parametrize("other", [three_processes, one_process])
+@pytest.mark.parametrize("other", [pytest.param(three_processes, marks=pytest.mark.slow), one_process])
 def test_run_resumes_with_another_number_of_processes(runs: Runs, optimizer: str, other: Any) -> None:
     expected, case = runs(alone(optimizer)), other(optimizer)
     assert_same(runs(case), expected, begin=7)

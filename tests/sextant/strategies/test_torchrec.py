@@ -18,6 +18,10 @@ from tests.sextant.strategies.generated_clicks import TABLES
 from tests.sextant.strategies.sharded_runs import Case, Runs, alone, assert_same, saved, sharded
 
 TYPES: tuple[ShardingType, ...] = get_args(ShardingType)
+KINDS = [
+    pytest.param(kind, marks=[pytest.mark.slow] * (kind not in ("row_wise", "grid_shard", "data_parallel")))
+    for kind in TYPES
+]
 #: Row-wise Adagrad is another optimizer where columns are split.
 ADAGRADS = [
     *(("adagrad", kind) for kind in ("row_wise", "column_wise", "grid_shard", "data_parallel")),
@@ -38,7 +42,9 @@ def mixed(name: str, **more: Any) -> Case:
     return Case(name, {"tables": tables}, "adagrad", **more)
 
 
-@pytest.mark.parametrize(("optimizer", "kind"), [*(("sgd", kind) for kind in TYPES), *ADAGRADS])
+@pytest.mark.parametrize(
+    ("optimizer", "kind"), [*(pytest.param("sgd", *kind.values, marks=kind.marks) for kind in KINDS), *ADAGRADS]
+)
 def test_sharded_tables_learn_what_whole_ones_do(runs: Runs, optimizer: str, kind: str) -> None:
     expected, found = runs(alone(optimizer)), runs(sharded(kind, optimizer))
     assert_same(found, expected)
@@ -50,7 +56,7 @@ def test_sharded_tables_learn_what_whole_ones_do(runs: Runs, optimizer: str, kin
     assert [table.name for table in plan.tables] == list(TABLES)
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_model_starts_the_same_under_every_plan(runs: Runs, kind: str) -> None:
     expected, run = runs(alone())["initial"], runs(sharded(kind))
     found = run["initial"]
@@ -179,6 +185,7 @@ def test_replicas_start_the_same_where_processes_have_seeds_of_their_own(runs: R
         assert torch.equal(found[name], table)
 
 
+@pytest.mark.slow
 def test_process_may_be_without_a_shard(runs: Runs) -> None:
     """Of three processes, two have halves of each table's columns."""
     parts = sharded("table_column_wise", "adagrad", "parts", save_at=(7,), processes=3)

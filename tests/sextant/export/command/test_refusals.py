@@ -26,7 +26,7 @@ def noisy(load: Callable[[TorchExport, Path], Runner]) -> Callable[[TorchExport,
     return loaded
 
 
-@pytest.mark.parametrize("old", [None, "old"])
+@pytest.mark.parametrize("old", [pytest.param(None, marks=pytest.mark.slow), "old"])
 def test_file_that_decides_otherwise_is_not_kept(
     transformer: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str | None
 ) -> None:
