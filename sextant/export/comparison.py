@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -60,7 +61,7 @@ def compare(graph: ExportGraph, exported: Runner, examples: Sequence[tuple[Tenso
     times: tuple[list[float], list[float]] = ([], [])
     for repetition in range(TIMED):  # side by side, so that both see the same state of the machine
         inputs = singles[repetition % len(singles)]
-        for of, run in zip(times, (lambda x: eager(graph, x), exported), strict=True):
+        for of, run in zip(times, (partial(eager, graph), exported), strict=True):
             start = time.perf_counter()
             run(inputs)
             of.append(1000 * (time.perf_counter() - start))

@@ -52,6 +52,6 @@ def test_loss_of_a_resumed_epoch_is_that_of_the_whole_epoch(tmp_path: Path) -> N
 def test_metric_that_the_module_has_no_more_is_left_alone(tmp_path: Path) -> None:
     whole = fit(tmp_path, Saves(tmp_path / "a.ckpt"))
     checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
-    checkpoint["epoch_metrics"]["gone"] = {"updates": 1, "state": {"forward": 3}}
+    checkpoint["epoch_metrics"]["processes"][0]["gone"] = {"updates": 1, "state": {"forward": 3}}
     torch.save(checkpoint, tmp_path / "b.ckpt")
     assert fit(tmp_path, Saves(), str(tmp_path / "b.ckpt")) == whole
