@@ -58,10 +58,11 @@ def compare(graph: ExportGraph, exported: Runner, examples: Sequence[tuple[Tenso
         difference = max(difference, largest_difference(wanted[0], found[0]))
         samples += len(inputs[0])
     singles = [tuple(x[:1] for x in inputs) for inputs in examples]
+    runs: tuple[Runner, Runner] = (partial(eager, graph), exported)
     times: tuple[list[float], list[float]] = ([], [])
     for repetition in range(TIMED):  # side by side, so that both see the same state of the machine
         inputs = singles[repetition % len(singles)]
-        for of, run in zip(times, (partial(eager, graph), exported), strict=True):
+        for of, run in zip(times, runs, strict=True):
             start = time.perf_counter()
             run(inputs)
             of.append(1000 * (time.perf_counter() - start))
