@@ -81,7 +81,7 @@ class DataSpec:
             counts = f"{len(getattr(trained, found.fact)):,} and {len(getattr(self, found.fact)):,}"
             raise InputError(
                 f"The checkpoint was trained on other data: its {found.fact.replace('_', ' ')} have {found.there!r} "
-                f"for {found.place!r} where the data has {found.here!r} ({counts} in all). Give the data and the "
+                f"at {found.place!r} where the data has {found.here!r} ({counts} in all). Give the data and the "
                 "settings that it was trained with, such as --data.root."
             )
 

@@ -204,10 +204,8 @@ class PlateauStep(Callback):
             return
         for scheduler in _plateaus(trainer):
             if scheduler.monitor not in trainer.callback_metrics:
-                raise InputError(
-                    f"model.scheduler.monitor is {scheduler.monitor!r}; a validation measures "
-                    f"{', '.join(trainer.callback_metrics)}."
-                )
+                measured = ", ".join(name for name in trainer.callback_metrics if name.startswith("val/"))
+                raise InputError(f"model.scheduler.monitor is {scheduler.monitor!r}; a validation measures {measured}.")
             pl_module.lr_scheduler_step(scheduler, trainer.callback_metrics[scheduler.monitor])
 
 

@@ -1,6 +1,7 @@
 """The rules of the house: which file may import which, and how large files, folders and functions may be."""
 
 import ast
+import re
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -104,6 +105,14 @@ def test_folders_on_one_floor_do_not_know_each_other() -> None:
 def test_library_imports_nothing_of_the_repository_but_itself() -> None:
     beyond = {a: found for a, found in imports().items() if a.split(".")[0] == "sextant"}
     assert {other.split(".")[0] for found in beyond.values() for other in found} == {"sextant"}
+
+
+def test_networks_know_tensors_only() -> None:
+    """Neither Lightning, nor what measures them, nor ranks."""
+    beyond = re.compile(r"^\s*(from|import) (lightning|torchmetrics|torch\.distributed)\b", re.MULTILINE)
+    networks = [file for file in sources() if file.parts[:2] == ("modules", "networks")]
+    assert networks
+    assert not [file for file in networks if beyond.search((ROOT / file).read_text(encoding="utf-8"))]
 
 
 def room(name: str) -> str:

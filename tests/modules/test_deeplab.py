@@ -204,7 +204,7 @@ def test_colors_that_are_none_are_named(trained: Path, run: Any, colors: str, me
 
 def test_checkpoint_of_other_classes_is_refused(trained: Path, run: Any, tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("\n".join(["background", "circle", *CLASSES[2:]]))
-    with pytest.raises(InputError, match="other data: its labels have 'disc' for 1 where the data has 'circle'"):
+    with pytest.raises(InputError, match="other data: its labels have 'disc' at 1 where the data has 'circle'"):
         run("validate", "--ckpt_path=best", f"--data.classes={tmp_path / 'classes.txt'}", "--settings_from=command")
 
 

@@ -23,17 +23,17 @@ def test_description_survives_a_checkpoint(spec: DataSpec) -> None:
         (
             DataSpec(labels=("cat", "fox")),
             ANIMALS,
-            r"its labels have 'dog' for 1 where the data has 'fox' \(2 and 2",
+            r"its labels have 'dog' at 1 where the data has 'fox' \(2 and 2",
         ),
-        (DataSpec(labels=("cat",)), ANIMALS, r"labels have 'dog' for 1 where the data has None \(2 and 1 in all\)"),
-        (DataSpec(label_ids=("n2", "n1")), ANIMALS, r"its label ids have 'n1' for 0 where the data has 'n2'"),
+        (DataSpec(labels=("cat",)), ANIMALS, r"labels have 'dog' at 1 where the data has None \(2 and 1 in all\)"),
+        (DataSpec(label_ids=("n2", "n1")), ANIMALS, r"its label ids have 'n1' at 0 where the data has 'n2'"),
         (
             DataSpec(table_sizes={"site": 10, "user": 21}),
             CLICKS,
-            r"its table sizes have 20 for 'user' where the data has 21",
+            r"its table sizes have 20 at 'user' where the data has 21",
         ),
-        (DataSpec(table_sizes={"site": 10}), CLICKS, r"have 20 for 'user' where the data has None"),
-        (DataSpec(table_sizes={"user": 20, "site": 10}), CLICKS, r"have 'site' for 0 where the data has 'user'"),
+        (DataSpec(table_sizes={"site": 10}), CLICKS, r"have 20 at 'user' where the data has None"),
+        (DataSpec(table_sizes={"user": 20, "site": 10}), CLICKS, r"have 'site' at 0 where the data has 'user'"),
     ],
 )
 def test_first_difference_from_the_trained_data_is_named(here: DataSpec, trained: DataSpec, message: str) -> None:

@@ -158,7 +158,7 @@ def test_description_of_the_data_is_in_the_checkpoint_and_is_known_without_the_d
 
 def test_checkpoint_of_other_data_is_refused(tmp_path: Path) -> None:
     trainer(tmp_path, checkpoint(tmp_path), max_epochs=1).fit(Scale(), Samples("cat", "dog"))
-    with pytest.raises(InputError, match="its labels have 'dog' for 1 where the data has 'fox'"):
+    with pytest.raises(InputError, match="its labels have 'dog' at 1 where the data has 'fox'"):
         trainer(tmp_path).validate(Scale(), Samples("cat", "fox"), ckpt_path=tmp_path / "last.ckpt")
 
 

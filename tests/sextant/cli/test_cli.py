@@ -157,7 +157,7 @@ def test_data_with_other_classes_than_the_checkpoint_is_refused(
     wnids = (swapped / "wnids.txt").read_text().split()
     (swapped / "wnids.txt").unlink()
     (swapped / "wnids.txt").write_text("\n".join(reversed(wnids)))
-    with pytest.raises(InputError, match=r"trained on other data: its labels have .* for 0 where the data has"):
+    with pytest.raises(InputError, match=r"trained on other data: its labels have .* at 0 where the data has"):
         run("validate", *words, f"--data.root={swapped}", "--ckpt_path=best", "--model.num_classes=10")
 
 
