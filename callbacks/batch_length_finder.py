@@ -194,5 +194,7 @@ class Trial:
 def _is_resumed(trainer: Trainer) -> bool:
     """Whether a run goes on with a checkpoint."""
     # The Trainer itself says so only after setup, unless its ckpt_path was set by hand.
-    told = [c.configuration.get("ckpt_path") for c in callbacks_of(trainer) if isinstance(c, ConfigurationInCheckpoint)]
-    return bool(trainer.ckpt_path or any(told))
+    given = [
+        c.configuration.get("ckpt_path") for c in callbacks_of(trainer) if isinstance(c, ConfigurationInCheckpoint)
+    ]
+    return bool(trainer.ckpt_path or any(given))

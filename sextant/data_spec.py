@@ -1,4 +1,4 @@
-"""What a model must know of its data beyond the batches: told by the DataModule, kept in the checkpoint."""
+"""What a model must know of its data beyond the batches: given by the DataModule, kept in the checkpoint."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -89,7 +89,7 @@ class DataSpec:
         """The labels, for what cannot be done without them.
 
         Raises:
-            InputError: neither data nor a checkpoint has told them.
+            InputError: neither data nor a checkpoint gives them.
         """
         if not self.labels:
             raise InputError(

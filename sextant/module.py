@@ -1,4 +1,4 @@
-"""The base LightningModule: metrics by split, epoch hooks, optimizer and schedule, what the data told it."""
+"""The base LightningModule: metrics by split, epoch hooks, optimizer and schedule, the description of the data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal

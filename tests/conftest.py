@@ -78,8 +78,8 @@ def wikitext2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw = random.Random(0)
     words = ["<unk>", *(f"word{i}" for i in range(12))]
     for split, tokens in {"train": 170, "valid": 45, "test": 50}.items():
-        begun = words[:] if split == "train" else []
-        text = begun + draw.choices([*words, "\n"], k=tokens - 1 - len(begun))
+        first = words[:] if split == "train" else []
+        text = first + draw.choices([*words, "\n"], k=tokens - 1 - len(first))
         (root / f"{split}.txt").write_text(" ".join(["", *text, "\n"]))
     return root
 

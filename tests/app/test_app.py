@@ -14,6 +14,8 @@ from datamodules.synthetic.pascal_voc import draw
 from tests.app.conftest import ROOT, Site
 from tests.app.page import Page, first_runs, image, quarters
 
+pytestmark = pytest.mark.xdist_group("app")  # npm installs once, and one browser is started
+
 # Counts the steps of a timer while the model runs.
 COUNT_TICKS = """
 window.ticks = 0;

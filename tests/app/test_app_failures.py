@@ -12,6 +12,8 @@ from selenium.webdriver import Chrome
 from tests.app.conftest import ROOT, Site, describe, start_browser
 from tests.app.page import Page, first_runs
 
+pytestmark = pytest.mark.xdist_group("app")  # npm installs once, and one browser is started
+
 REMAKE = "Remove the folder models, and make it again with: make app."
 GREEN = Image.new("RGB", (32, 32), (10, 200, 30))
 # A browser that shows a GPU, which then does not work.

@@ -44,32 +44,32 @@ def classes(streams: TokenStreams) -> np.ndarray:
 def surprise(streams: TokenStreams, split: str) -> np.ndarray:
     """What each token of a split costs the true source, in nats: its class after two others, and its word."""
     place = {word: (k, i) for k, words in enumerate(synthetic_set.words(), 1) for i, word in enumerate(words)}
-    chain, chances = synthetic_set.transitions(), synthetic_set.word_probabilities()
+    chain, probabilities = synthetic_set.transitions(), synthetic_set.word_probabilities()
     before, last = synthetic_set.START
     nats = []
     for number in streams.open(split):
         word = streams.vocabulary[number]
         present, rank = place.get(word, (0, None))
         assert present or word == EOS
-        chance = chain[before, last, present] * (1 if rank is None else chances[rank])
-        nats.append(-math.log(chance))
+        probability = chain[before, last, present] * (1 if rank is None else probabilities[rank])
+        nats.append(-math.log(probability))
         before, last = last, present
     return np.array(nats)
 
 
 def test_source_is_made_of_word_probabilities() -> None:
-    chain, chances = synthetic_set.transitions(), synthetic_set.word_probabilities()
+    chain, probabilities = synthetic_set.transitions(), synthetic_set.word_probabilities()
     assert chain.shape == (synthetic_set.CLASSES,) * 3
     assert (chain > 0).all(), "a state may be a trap"
     np.testing.assert_allclose(chain.sum(-1), 1, rtol=1e-12)
-    assert chances.shape == (synthetic_set.WORDS_PER_CLASS,)
-    assert (np.diff(chances) < 0).all()
-    assert chances.sum() == pytest.approx(1)
+    assert probabilities.shape == (synthetic_set.WORDS_PER_CLASS,)
+    assert (np.diff(probabilities) < 0).all()
+    assert probabilities.sum() == pytest.approx(1)
 
 
 def test_entropy_is_what_a_long_text_costs_the_true_source(streams: TokenStreams) -> None:
     nats = surprise(streams, "train")[:-1]  # the last line is ended early
-    # Tokens depend on each other: the error of the mean is taken from means over pieces.
+    # Tokens depend on each other: the error of the mean is taken from means over parts.
     means = nats[: len(nats) // 1000 * 1000].reshape(-1, 1000).mean(1)
     error = means.std() / math.sqrt(len(means))
     assert error < 0.02
@@ -87,8 +87,8 @@ def test_entropy_is_that_of_the_chain_in_its_stationary_state() -> None:
     np.testing.assert_allclose(stationary @ step, stationary, atol=1e-12)
     total = 0.0
     for pair, weight in enumerate(stationary):
-        for k, chance in enumerate(chain.reshape(-1, classes)[pair]):
-            words = [chance] if k == 0 else chance * synthetic_set.word_probabilities()
+        for k, probability in enumerate(chain.reshape(-1, classes)[pair]):
+            words = [probability] if k == 0 else probability * synthetic_set.word_probabilities()
             total -= weight * sum(p * math.log(p) for p in words)
     assert synthetic_set.entropy() == pytest.approx(total, rel=1e-9)
     assert synthetic_set.perplexity() == pytest.approx(math.exp(total), rel=1e-9)

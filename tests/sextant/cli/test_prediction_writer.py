@@ -18,7 +18,7 @@ from tests.sextant.tiny import PointsData
 
 
 class Rows(LightningModule):
-    """Predicts what is told, one row per sample; the fifth sample pads its batch."""
+    """Predicts what it is given, one row per sample; the fifth sample pads its batch."""
 
     def __init__(self, fail_at: int = 99) -> None:
         super().__init__()

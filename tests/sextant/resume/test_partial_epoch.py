@@ -48,8 +48,8 @@ def test_resumed_run_trains_on_what_is_left_and_each_epoch_ends_once(
     tmp_path: Path, data: type[PointsData], limit: dict[str, int]
 ) -> None:
     whole = Recorder()
-    told = ConfigurationInCheckpoint({"data": {"class_path": "tests.sextant.tiny.PointsData"}})
-    bare_trainer(tmp_path, callbacks=[Saves(tmp_path / "a.ckpt", 3), told], **limit).fit(
+    configured = ConfigurationInCheckpoint({"data": {"class_path": "tests.sextant.tiny.PointsData"}})
+    bare_trainer(tmp_path, callbacks=[Saves(tmp_path / "a.ckpt", 3), configured], **limit).fit(
         whole, datamodule=PointsData(batch_size=2)
     )
     assert len(whole.batches) == 8

@@ -117,13 +117,13 @@ def whole_tables(module: ClickPredictor, trainer: pl.Trainer) -> dict[str, Tenso
                 assert all(torch.equal(replica, found[name]) for replica in everywhere), name
             continue
         local = value.to_local()
-        pieces = list(zip(local.local_offsets(), local.local_shards(), strict=False))
-        pieces = [(tuple(offset), piece.clone()) for offset, piece in pieces]
-        torch.distributed.all_gather_object(everywhere, pieces)
+        shards = list(zip(local.local_offsets(), local.local_shards(), strict=False))
+        shards = [(tuple(offset), shard.clone()) for offset, shard in shards]
+        torch.distributed.all_gather_object(everywhere, shards)
         whole, times = torch.full(value.shape, torch.nan), torch.zeros(value.shape)
-        for (row, column), piece in (shard for shards in everywhere for shard in shards):
-            rows, columns = piece.shape
-            whole[row : row + rows, column : column + columns] = piece
+        for (row, column), shard in (shard for of_rank in everywhere for shard in of_rank):
+            rows, columns = shard.shape
+            whole[row : row + rows, column : column + columns] = shard
             times[row : row + rows, column : column + columns] += 1
         assert (times == 1).all(), name
         found[name] = whole
