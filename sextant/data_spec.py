@@ -79,9 +79,10 @@ class DataSpec:
         """
         if found := self.difference(trained):
             counts = f"{len(getattr(trained, found.fact)):,} and {len(getattr(self, found.fact)):,}"
+            place = f"at {found.place}" if isinstance(found.place, int) else f"for {found.place!r}"
             raise InputError(
                 f"The checkpoint was trained on other data: its {found.fact.replace('_', ' ')} have {found.there!r} "
-                f"at {found.place!r} where the data has {found.here!r} ({counts} in all). Give the data and the "
+                f"{place} where the data has {found.here!r} ({counts} in all). Give the data and the "
                 "settings that it was trained with, such as --data.root."
             )
 

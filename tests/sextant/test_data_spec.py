@@ -30,9 +30,9 @@ def test_description_survives_a_checkpoint(spec: DataSpec) -> None:
         (
             DataSpec(table_sizes={"site": 10, "user": 21}),
             CLICKS,
-            r"its table sizes have 20 at 'user' where the data has 21",
+            r"its table sizes have 20 for 'user' where the data has 21",
         ),
-        (DataSpec(table_sizes={"site": 10}), CLICKS, r"have 20 at 'user' where the data has None"),
+        (DataSpec(table_sizes={"site": 10}), CLICKS, r"have 20 for 'user' where the data has None"),
         (DataSpec(table_sizes={"user": 20, "site": 10}), CLICKS, r"have 'site' at 0 where the data has 'user'"),
     ],
 )
