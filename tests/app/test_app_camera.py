@@ -8,7 +8,8 @@ import pytest
 
 from tests.app.page import Page, image, quarters
 
-pytestmark = pytest.mark.xdist_group("app")  # npm installs once, and one browser is started
+# npm installs once, and one browser is started
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("app")]
 
 # Cameras that answer when they are told to; each gives what a canvas shows.
 CAMERAS = """

@@ -298,6 +298,7 @@ def assert_same_training(a: Any, b: Any) -> None:
     assert old["lr_schedulers"] == new["lr_schedulers"]
 
 
+@pytest.mark.slow
 def test_run_is_that_with_the_found_budget_given_by_hand(found: Any, run: Any) -> None:
     budget = found.datamodule.max_batch_length
     least, most = found.datamodule.batch_length_range
@@ -310,6 +311,7 @@ def test_run_is_that_with_the_found_budget_given_by_hand(found: Any, run: Any) -
     assert f"max_batch_length={least:g} takes" in shown
 
 
+@pytest.mark.slow
 def test_resumed_run_goes_on_with_the_found_budget_without_looking_for_it_again(
     found: Any, run: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

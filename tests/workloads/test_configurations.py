@@ -23,6 +23,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py"])
 
 
+@pytest.mark.slow
 def test_further_configuration_of_a_model_trains_for_some_steps(
     further_workload: Workload, small: Callable[..., list[str]], tmp_path: Path
 ) -> None:

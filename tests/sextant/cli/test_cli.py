@@ -135,6 +135,7 @@ def test_free_settings_may_differ_between_a_run_and_its_continuation(trained: Pa
     run("fit", *words, "--ckpt_path=last", "--model.num_classes=10", "--data.invalid_samples=skip")
 
 
+@pytest.mark.slow
 def test_continued_run_writes_into_the_log_of_the_run(trained: Path, words: list[str]) -> None:
     checkpoint = trained / "checkpoints" / "epoch=001.ckpt"
     cli = run("fit", *words, f"--ckpt_path={checkpoint}", "--model.num_classes=10")

@@ -29,6 +29,7 @@ def rows(name: str, in_background: bool, **more: Any) -> Case:
 ASYNC = rows("async", True, save_at=(2, 3, 7))
 
 
+@pytest.mark.slow
 def test_checkpoint_in_the_background_holds_what_was_there_when_it_was_asked_for(runs: Runs) -> None:
     """Training went on while it was written; the one before it was replaced, and the last one is waited for."""
     at_once = saved("row_wise")

@@ -33,6 +33,7 @@ def with_reset(name: str, kind: str, optimizer: str) -> Case:
     return Case(name, settings, optimizer, resume=saved("row_wise", "row_wise_adagrad"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ONE_QUICK)
 @pytest.mark.parametrize("kind", ["row_wise", "column_wise"])
 def test_run_resumes_bit_by_bit_under_the_same_plan(runs: Runs, optimizer: str, kind: str) -> None:
@@ -92,6 +93,7 @@ def test_state_of_whole_rows_is_not_made_into_that_of_parts(runs: Runs, old: Cas
     assert "--trainer.strategy.init_args.reset_optimizer_state=true" in error
 
 
+@pytest.mark.slow
 def test_state_is_reset_where_that_is_asked_for(runs: Runs) -> None:
     whole = runs(saved("row_wise", "row_wise_adagrad"))
     reset = runs(with_reset("reset", "column_wise", "row_wise_adagrad"))

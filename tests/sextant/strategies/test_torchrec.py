@@ -89,6 +89,7 @@ def test_each_table_may_be_sharded_in_its_own_way(runs: Runs) -> None:
     assert_same(runs(mixed("mixed-resumed", resume=first)), expected, begin=7)
 
 
+@pytest.mark.slow
 def test_gradients_are_clipped_as_without_sharding(runs: Runs) -> None:
     clip = {"gradient_clip_val": 0.01}
     expected = runs(alone(name="clipped-alone", trainer=clip))
@@ -117,6 +118,7 @@ def test_ids_that_are_exchanged_ahead_change_nothing_and_no_batch_is_lost(runs: 
     assert found["val_losses"] == pytest.approx(runs(VALIDATED)["val_losses"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_bf16_is_close_to_float32(runs: Runs) -> None:
     expected = runs(sharded("row_wise", "adagrad"))
     found = runs(sharded("row_wise", "adagrad", "bf16", trainer={"precision": "bf16-mixed"}))
