@@ -1,4 +1,7 @@
-"""What a newcomer does first, and the files that describe the project."""
+"""What a newcomer does first, and the files that describe the project.
+
+The trainings on synthetic data take minutes, so each may run in another process of the tests (``xdist_group``).
+"""
 
 import csv
 import json
@@ -31,6 +34,7 @@ def train(*words: str, timeout: float = 600) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("synthetic resnet")
 def test_synthetic_run_reaches_its_accuracy_and_says_where_everything_is(tmp_path: Path) -> None:
     folders = [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
     output = train("fit", *SYNTHETIC, *folders)
@@ -50,6 +54,7 @@ def test_synthetic_run_reaches_its_accuracy_and_says_where_everything_is(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("synthetic transformer")
 def test_language_model_comes_close_to_the_entropy_of_its_synthetic_text(tmp_path: Path) -> None:
     name = "transformer_wikitext2.yaml"
     words = ["--config", f"configs/{name}", "--config", f"configs/synthetic/{name}"]
@@ -62,6 +67,7 @@ def test_language_model_comes_close_to_the_entropy_of_its_synthetic_text(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("synthetic conformer")
 def test_speech_recognition_learns_the_tones_of_its_synthetic_recordings(tmp_path: Path) -> None:
     name = "conformer_librispeech.yaml"
     words = ["--config", f"configs/{name}", "--config", f"configs/synthetic/{name}"]
@@ -89,6 +95,7 @@ def test_speech_recognition_learns_the_tones_of_its_synthetic_recordings(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("synthetic flava")
 def test_questions_about_synthetic_images_are_answered_from_the_images(tmp_path: Path) -> None:
     """And blank ones are answered no better than by chance."""
     name = "flava_textvqa.yaml"
@@ -129,6 +136,7 @@ def test_questions_about_synthetic_images_are_answered_from_the_images(tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("synthetic dlrm")
 def test_click_prediction_comes_close_to_the_probabilities_of_its_synthetic_clicks(tmp_path: Path) -> None:
     """In one process, and sharded over two that Lightning starts."""
     words = ["--config", "configs/dlrm_criteo.yaml", "--config", "configs/synthetic/dlrm_criteo.yaml"]
@@ -147,6 +155,7 @@ def test_click_prediction_comes_close_to_the_probabilities_of_its_synthetic_clic
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("synthetic deeplab")
 def test_segmentation_finds_the_shapes_of_its_synthetic_images(tmp_path: Path) -> None:
     words = ["--config", "configs/deeplab_voc.yaml", "--config", "configs/synthetic/deeplab_voc.yaml"]
     words += [f"--data.cache={tmp_path / 'cache'}", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
