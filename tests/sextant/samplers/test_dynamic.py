@@ -160,7 +160,7 @@ def test_another_number_of_ranks_gets_the_examples_that_remain(
         seen += [index for part in parts for batch in part[:steps] for index in batch]
         if steps:
             done = [*done, (steps, world_size)]
-        batches_left = world_size * (len(parts[0]) - steps)
+            batches_left = world_size * (len(parts[0]) - steps)
 
 
 @pytest.mark.parametrize("padding", [0.01, 0.03, 0.1])
