@@ -18,10 +18,12 @@ def consolidate(checkpoint: str, output: str) -> None:
         output: the file to write, which must not exist.
 
     Raises:
-        InputError: there is no such folder, it is damaged, or the file exists.
+        InputError: there is no such folder, it is a file, it is damaged, or the output exists.
     """
     folder, file = Path(checkpoint), Path(output)
     restore_interrupted(folder)
+    if folder.is_file():
+        raise InputError(f"{folder}: it is one file already. Use it as it is, in any run.")
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder. Checkpoints of TorchRecStrategy are folders.")
     if file.exists():

@@ -49,6 +49,8 @@ def test_mistakes_are_said(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"it exists\. Remove it"):
         main(["consolidate", str(checkpoint), str(tmp_path / "one.ckpt")])
     assert not (tmp_path / "one.ckpt").stat().st_size
+    with pytest.raises(InputError, match="it is one file already"):
+        main(["consolidate", str(tmp_path / "one.ckpt"), str(tmp_path / "other.ckpt")])
     with pytest.raises(InputError, match=r"required: consolidate\.output") as error:
         main(["consolidate", str(checkpoint)])
     assert "--config" not in str(error.value)
