@@ -12,7 +12,8 @@ from selenium.webdriver import Chrome
 from tests.app.conftest import ROOT, Site, describe, start_browser
 from tests.app.page import Page, first_runs
 
-pytestmark = pytest.mark.xdist_group("app")  # npm installs once, and one browser is started
+# npm installs once, and one browser is started
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("app")]
 
 REMAKE = "Remove the folder models, and make it again with: make app."
 GREEN = Image.new("RGB", (32, 32), (10, 200, 30))
@@ -221,7 +222,6 @@ def test_host_without_isolation_runs_on_one_thread(
     assert segments(app, tmp_path)
 
 
-@pytest.mark.slow
 def test_broken_gpu_leaves_webassembly(browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
     worker = (ROOT / "app" / "worker.js").read_text()
     app = Page(browser, site("broken-gpu", channels, worker=BROKEN_GPU + worker))
@@ -237,7 +237,6 @@ def gpu_browser(assets: None) -> Iterator[Chrome]:
     driver.quit()
 
 
-@pytest.mark.slow
 def test_gpu_is_used_where_there_is_one(gpu_browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
     worker = (ROOT / "app" / "worker.js").read_text()
     app = Page(gpu_browser, site("gpu", channels, worker=SOFTWARE_GPU + worker))
@@ -245,13 +244,11 @@ def test_gpu_is_used_where_there_is_one(gpu_browser: Chrome, site: Site, channel
     assert segments(app, tmp_path)
 
 
-@pytest.mark.slow
 def test_processor_that_plays_a_gpu_is_not_used(gpu_browser: Chrome, site: Site, channels: Path) -> None:
     app = Page(gpu_browser, site("small", channels))
     assert "WebAssembly" in app.text("status")
 
 
-@pytest.mark.slow
 def test_lost_gpu_leaves_webassembly(gpu_browser: Chrome, site: Site, channels: Path, tmp_path: Path) -> None:
     worker = (ROOT / "app" / "worker.js").read_text()
     app = Page(gpu_browser, site("lost-gpu", channels, worker=SOFTWARE_GPU + LOST_GPU + worker))
