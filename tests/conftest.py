@@ -16,7 +16,7 @@ from hypothesis import settings
 
 from tests.workloads.workload import CONFIGS, Workload
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+M_TRIM_THRESHOLD = -1  # of glibc's malloc.h
 
 # CI tries the same examples each time; on a developer's machine Hypothesis goes on looking for new ones. No example
 # fails because the machine is busy.
@@ -38,6 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def memory_kept_again() -> Iterator[None]:
     """After tests that measure memory, let the C library keep what is freed: the others take a quarter longer else."""
+    from sextant.memory import M_MMAP_THRESHOLD
+
     yield
     library = ctypes.CDLL(None)
     for parameter, most in ((M_MMAP_THRESHOLD, 2**25), (M_TRIM_THRESHOLD, 2**26)):  # which it comes to by itself

@@ -41,11 +41,11 @@ def transformer(runner: MakeRunner) -> Runner:
     return runner("transformer_wikitext2")
 
 
-def assert_distributed_in_turn(one: Run, two: Run) -> None:
-    """Each step of two processes has the samples of the step of one process, distributed in turn."""
+def assert_distributed_in_turn(one: Run, two: Run, steps: int) -> None:
+    """Each step of two processes, of so many an epoch, has the samples of one process's, distributed in turn."""
     whole = read_batches(one.record, 0)
     parts = [read_batches(two.record, rank) for rank in (0, 1)]
-    assert len(whole) == len(parts[0]) == len(parts[1]) > 4 * one.epochs
+    assert len(whole) == len(parts[0]) == len(parts[1]) == one.epochs * steps
     for batch, first, second in zip(whole, *parts, strict=True):
         assert batch[:2] == first[:2] == second[:2]
         assert [index for pair in zip(first[2], second[2], strict=False) for index in pair] == batch[2][
@@ -57,7 +57,7 @@ def assert_distributed_in_turn(one: Run, two: Run) -> None:
 @pytest.mark.slow
 def test_two_processes_see_images_in_the_order_of_one_process(runner: MakeRunner) -> None:
     resnet = runner("resnet_tiny_imagenet")
-    assert_distributed_in_turn(resnet.whole(), resnet.whole(2))
+    assert_distributed_in_turn(resnet.whole(), resnet.whole(2), steps=3 + 2)
     assert resnet.whole().samples("train", 0) == list(range(40))
     assert resnet.whole().samples("val", 0) == list(range(20))
 
@@ -65,7 +65,7 @@ def test_two_processes_see_images_in_the_order_of_one_process(runner: MakeRunner
 @pytest.mark.slow
 def test_two_processes_see_windows_of_text_in_the_order_of_one_process(transformer: Runner) -> None:
     whole = transformer.whole()
-    assert_distributed_in_turn(whole, transformer.whole(2))
+    assert_distributed_in_turn(whole, transformer.whole(2), steps=5 + 3)
     assert len({whole.samples("train", epoch)[0] for epoch in range(whole.epochs)}) != 1  # the windows' borders move
 
 

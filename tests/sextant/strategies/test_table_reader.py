@@ -33,7 +33,6 @@ def with_reset(name: str, kind: str, optimizer: str) -> Case:
     return Case(name, settings, optimizer, resume=saved("row_wise", "row_wise_adagrad"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ONE_QUICK)
 @pytest.mark.parametrize("kind", ["row_wise", "column_wise"])
 def test_run_resumes_bit_by_bit_under_the_same_plan(runs: Runs, optimizer: str, kind: str) -> None:
@@ -83,6 +82,7 @@ def test_run_of_one_process_resumes_with_split_columns(runs: Runs) -> None:
     assert_same(runs(back), runs(alone("adagrad")), begin=13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "old", [saved("row_wise", "row_wise_adagrad"), one_process("row_wise_adagrad")], ids=lambda case: case.name
 )
