@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sextant.errors import InputError
 from sextant.samplers.fixed.shuffled import ShuffledBatches
+from tests.sextant.samplers.fixed.laws import assert_ranks_share_the_batches_of_one
 
 
 class Setting(NamedTuple):
@@ -58,14 +59,7 @@ def given_a_setting(test: Callable[..., None]) -> Callable[..., None]:
 
 @given_a_setting
 def test_batches_of_all_ranks_together_are_those_of_one_process(s: Setting) -> None:
-    whole = list(s.sampler())
-    parts = [list(s.sampler(rank)) for rank in range(s.world_size)]
-    assert [len(part) for part in parts] == [len(whole)] * s.world_size
-    for k, batch in enumerate(whole):
-        assert sorted(i for part in parts for i in part[k]) == sorted(batch)
-        for rank, part in enumerate(parts):
-            assert part[k] == batch[rank :: s.world_size]
-            assert part[k], "a rank has nothing to do"
+    assert_ranks_share_the_batches_of_one(s.sampler, s.world_size)
 
 
 @given_a_setting

@@ -1,6 +1,5 @@
 """Batches of similar lengths are the same for any number of ranks, and waste as little as was asked for."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from sextant.errors import InputError
 from sextant.samplers.fixed.similar_lengths import SimilarLengthBatches
+from tests.sextant.samplers.fixed.laws import assert_ranks_share_the_batches_of_one
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=8, max_size=80)
 
@@ -18,17 +18,17 @@ LENGTHS = st.lists(st.integers(1, 40), min_size=8, max_size=80)
 def test_batches_of_all_ranks_together_are_those_of_one_process_from_any_position_on(
     lengths: list[int], batch_size: int, shuffle: bool, world_size: int, data: st.DataObject
 ) -> None:
-    def batches(rank: int = 0, world_size: int = 1, done: Sequence[tuple[int, int]] = ()) -> list[list[int]]:
-        position: Any = {"seed": 3, "epoch": 2, "rank": rank, "world_size": world_size, "done": done}
+    def batches(rank: int | None = None) -> list[list[int]]:
+        position: Any = {"seed": 3, "epoch": 2}
+        if rank is not None:
+            position |= {"rank": rank, "world_size": world_size, "done": [(start, 5)]}
         return [*SimilarLengthBatches(lengths, batch_size, padding=0.1, shuffle=shuffle, **position)]
 
     whole = batches()
     assert sorted(index for batch in whole for index in batch) == list(range(len(lengths)))
     assert max(map(len, whole)) - min(map(len, whole)) <= 1
     start = data.draw(st.integers(0, len(whole)))
-    parts = [batches(rank, world_size, done=[(start, 5)]) for rank in range(world_size)]
-    for k, batch in enumerate(whole[start:]):
-        assert [part[k] for part in parts] == [batch[rank::world_size] for rank in range(world_size)]
+    assert_ranks_share_the_batches_of_one(batches, world_size, start)
 
 
 @pytest.mark.parametrize("padding", [0.05, 0.15])

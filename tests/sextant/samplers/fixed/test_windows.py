@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sextant.errors import InputError
 from sextant.samplers.fixed.windows import RandomOffsetWindows, windows
+from tests.sextant.samplers.fixed.laws import assert_ranks_share_the_batches_of_one
 
 
 class Setting(NamedTuple):
@@ -112,13 +113,7 @@ def test_offset_and_order_depend_on_seed_and_epoch_alone(s: Setting) -> None:
 
 @given_a_setting
 def test_windows_of_all_ranks_together_are_those_of_one_process(s: Setting) -> None:
-    whole = list(s.sampler())
-    parts = [list(s.sampler(rank)) for rank in range(s.world_size)]
-    assert [len(part) for part in parts] == [len(whole)] * s.world_size
-    for k, batch in enumerate(whole):
-        for rank, part in enumerate(parts):
-            assert part[k] == batch[rank :: s.world_size]
-            assert part[k], "a rank has nothing to do"
+    assert_ranks_share_the_batches_of_one(s.sampler, s.world_size)
 
 
 @settings(max_examples=100, deadline=None)
