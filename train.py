@@ -2,19 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from callbacks.batch_length_finder import BatchLengthFinder
-from callbacks.images.segmentation_writer import SegmentationWriter
-from sextant.cli.cli import SextantCLI
 from sextant.cli.command import run_command
+
+if TYPE_CHECKING:
+    from sextant.cli.cli import SextantCLI
 
 SHARED_CONFIG = Path(__file__).resolve().parent / "configs" / "trainer.yaml"
 
-#: Callbacks whose settings are groups of the command line.
-CALLBACK_GROUPS = {"segmentations": SegmentationWriter, "batch_length_finder": BatchLengthFinder}
 
-
-def main(args: Sequence[str] | None = None) -> SextantCLI:
+def main(args: Sequence[str] | None = None) -> "SextantCLI":
     """Run one command.
 
     Args:
@@ -23,7 +21,13 @@ def main(args: Sequence[str] | None = None) -> SextantCLI:
     Returns:
         The command line interface, which holds the trainer, the model and the data after the run.
     """
-    return SextantCLI(SHARED_CONFIG, None if args is None else list(args), CALLBACK_GROUPS)
+    # These take seconds, in which a signal is handled already.
+    from callbacks.batch_length_finder import BatchLengthFinder
+    from callbacks.images.segmentation_writer import SegmentationWriter
+    from sextant.cli.cli import SextantCLI
+
+    groups = {"segmentations": SegmentationWriter, "batch_length_finder": BatchLengthFinder}
+    return SextantCLI(SHARED_CONFIG, None if args is None else list(args), groups)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from typing_extensions import override
 
 from sextant.contracts import require
 from sextant.errors import InputError
-from sextant.largest_budget import largest_fitting, rounded
 from sextant.lightning_internals import callbacks_of, datamodule_of
 from sextant.memory import PeakMemory
 from sextant.optimization import Optimization
 from sextant.resume.configuration_in_checkpoint import ConfigurationInCheckpoint
+from sextant.samplers.largest_budget import largest_fitting, rounded
 
 
 @runtime_checkable

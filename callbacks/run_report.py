@@ -10,7 +10,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
 
-from sextant.lightning_internals import callbacks_of, datamodule_of, is_fast_dev_run
+from sextant.lightning_internals import (
+    batches_of_epoch,
+    callbacks_of,
+    datamodule_of,
+    is_fast_dev_run,
+    is_last_batch,
+)
 from sextant.resume.configuration_in_checkpoint import ConfigurationInCheckpoint
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
 from sextant.resume.settings import free_settings, learning_settings
@@ -68,7 +74,7 @@ class RunReport(Callback):
         folder = RecoveryCheckpoint.folder(trainer)
         if folder is None or is_fast_dev_run(trainer):
             return
-        lines = [f"Epochs done: {trainer.current_epoch}, steps: {trainer.global_step}"]
+        lines = [_how_far(trainer)]
         if best := self._best(trainer):
             name, value, path = best
             lines += [f"Best {name}: {value:.4f}", f"Best checkpoint: {path}"]
@@ -87,6 +93,15 @@ class RunReport(Callback):
                 value = score.item() if isinstance(score, Tensor) else float(score)
                 return callback.monitor, value, Path(callback.best_model_path)
         return None
+
+
+def _how_far(trainer: Trainer) -> str:
+    """How many steps and whole epochs were made, and how much of the epoch in which the run has stopped."""
+    steps, epochs = f"Steps done: {trainer.global_step:,}", trainer.current_epoch
+    batches = batches_of_epoch(trainer).processed
+    if is_last_batch(trainer) or not batches:
+        return f"{steps}, epochs: {epochs:,}"
+    return f"{steps}, epochs: {epochs - 1:,} and {batches:,} of {trainer.num_training_batches:,} batches of the next"
 
 
 def _on_synthetic_data(trainer: Trainer) -> bool:

@@ -24,6 +24,25 @@ class EMAWeightAveraging(WeightAveraging):
     def __init__(self, decay: float = 0.999) -> None:
         self.decay = decay
         super().__init__(use_buffers=True, avg_fn=self._average)
+        self._validating = False
+
+    @override
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._validating = True
+
+    @override
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._validating = False
+
+    @override
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._validating and "current_model_state" in checkpoint:  # the module has the average, and the reverse
+            weights = checkpoint["state_dict"]
+            checkpoint["state_dict"] = checkpoint["current_model_state"]
+            checkpoint["current_model_state"] = weights
 
     @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -184,14 +184,16 @@ class BaseDataModule(LightningDataModule):
         if self.trainer is None:
             return self._state(self._epoch, self._done)
         epochs, batch_counts = epochs_of_run(self.trainer), batches_of_epoch(self.trainer)
-        batches = batch_counts.processed
-        if epochs.started == epochs.processed:  # between two epochs, the count of batches is the last epoch's
-            return self._state(epochs.processed, [])
-        if is_last_batch(self.trainer) and batches == batch_counts.ready:
-            return self._state(epochs.processed + 1, [])
+        epoch, batches, last = epochs.processed, batch_counts.processed, is_last_batch(self.trainer)
+        if epochs.started == epoch:
+            if last or not batches:  # between two epochs, the count of batches is the last epoch's
+                return self._state(epoch, [])
+            epoch -= 1  # the run has stopped within it, and Lightning counts it
+        elif last and batches == batch_counts.ready:
+            return self._state(epoch + 1, [])
         ranks = self.trainer.world_size
-        if epochs.processed != self._epoch or not self._done:
-            return self._state(epochs.processed, [(batches, ranks)] if batches else [])
+        if epoch != self._epoch or not self._done:
+            return self._state(epoch, [(batches, ranks)] if batches else [])
         *before, (steps, last_ranks) = self._done
         since = batches - self._counted
         if last_ranks == ranks:

@@ -3,10 +3,13 @@
 The versions that have them are held by the upper bounds in ``pyproject.toml``.
 """
 
-from collections.abc import Iterable
+import math
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, cast
 
 import torch
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from lightning.fabric.utilities.optimizer import _optimizers_to_device
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -82,12 +85,159 @@ def batches_in_checkpoint(checkpoint: dict[str, Any]) -> dict[str, int]:
     return counts
 
 
+def write_point_to_resume(checkpoint: dict[str, Any], validates: bool) -> None:
+    """Bring the counts in a checkpoint of a partial epoch into the one form from which Lightning resumes it.
+
+    Lightning takes the validation of the step for done, whether or not it was, and an epoch in which a run has stopped
+    for a whole one.
+
+    Args:
+        checkpoint: to be written.
+        validates: whether the resumed run has to begin with the validation that belongs to the step.
+    """
+    counts: dict[str, Any] = checkpoint["loops"]["fit_loop"]
+    epochs, batches = counts["epoch_progress"], counts["epoch_loop.batch_progress"]
+    last: bool = batches["is_last_batch"]
+    if not batches["current"]["ready"] == batches["current"]["started"] == batches["current"]["processed"] != 0:
+        return  # within a step, or before the first one
+    if not last:  # or after it, where the run stops
+        for count in (epochs["total"], epochs["current"]):
+            count["processed"] = count["completed"] = count["started"] - 1
+    if epochs["current"]["processed"] == epochs["current"]["started"]:
+        return
+    for count in (batches["total"], batches["current"]):
+        if validates:
+            count["completed"] = count["processed"]
+        elif not last:
+            count["completed"] = count["processed"] - 1
+    if validates:
+        validation = counts["epoch_loop.val_loop.batch_progress"]
+        done = validation["total"]["completed"]
+        validation["current"] = dict.fromkeys(validation["current"], 0)
+        validation["total"] = {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
+
+
+def end_with_loader(trainer: Trainer) -> None:
+    """Where a run is resumed after the last batch of an epoch, count as many batches as the loader has now.
+
+    Otherwise Lightning does not see that the epoch is over, where the number of processes has changed.
+    """
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    length = trainer.num_training_batches
+    if trainer.fit_loop.restarted_mid_epoch and batches.is_last_batch and math.isfinite(length):
+        shift = int(length) - batches.current.ready
+        for stage in ("ready", "started", "processed", "completed"):
+            setattr(batches.current, stage, getattr(batches.current, stage) + shift)
+
+
 def count_epochs_by_data(trainer: Trainer) -> None:
     """Let an epoch be over when its data is, also where ``max_steps`` is given.
 
     Lightning takes an epoch that is over for a partial one there, and would end it once more after a restart.
     """
     trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
+
+
+def validation_due(trainer: Trainer) -> bool:
+    """Whether a validation follows the training batch under way by the Trainer's intervals, whether or not it stops."""
+    stop, trainer.should_stop = trainer.should_stop, False
+    try:
+        fetcher: Any = trainer.fit_loop._data_fetcher
+        return trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher)
+    finally:
+        trainer.should_stop = stop
+
+
+def stops_after_step(trainer: Trainer) -> bool:
+    """Whether a run ends after the step under way, wherever in the epoch it is."""
+    if 0 <= trainer.max_steps <= trainer.global_step:
+        return True
+    return trainer.should_stop and trainer.fit_loop._can_stop_early
+
+
+def validate_before_stop(trainer: Trainer) -> None:
+    """Let a run that ends after the step under way validate first, if it validates at all."""
+    trainer.should_stop = True
+    if trainer.check_val_every_n_epoch is not None:
+        trainer.check_val_every_n_epoch = 1
+
+
+def total_batches(trainer: Trainer) -> int:
+    """The training batches of the whole run, with the one under way."""
+    return trainer.fit_loop.epoch_loop.total_batch_idx + 1
+
+
+def call_at_boundaries(
+    trainer: Trainer,
+    before_validation: Callable[[], None],
+    after_step: Callable[[], None],
+    after_epoch: Callable[[], None],
+) -> None:
+    """Call functions where a run could be cut in two, which no hook of a callback is.
+
+    A checkpoint that one of them writes has the counts that Lightning expects of one written in a hook.
+
+    Args:
+        trainer: the Trainer.
+        before_validation: after a training batch that made an optimizer step, when all it measured is in the log, and
+            before the validation that may belong to it.
+        after_step: after that validation, too.
+        after_epoch: when all that the epoch measured is in the log.
+    """
+    epochs, batches = trainer.fit_loop, trainer.fit_loop.epoch_loop
+
+    def batch_ends(data_fetcher: Any) -> None:
+        if batches._should_accumulate():
+            type(batches).on_advance_end(batches, data_fetcher)
+            return
+        before_validation()
+        type(batches).on_advance_end(batches, data_fetcher)
+        batches._batches_that_stepped -= 1
+        try:
+            after_step()
+        finally:
+            batches._batches_that_stepped += 1
+
+    def epoch_ends() -> None:
+        type(epochs).on_advance_end(epochs)
+        counts = epochs.epoch_progress.total, epochs.epoch_progress.current
+        for count in counts:
+            count.completed -= 1
+        try:
+            after_epoch()
+        finally:
+            for count in counts:
+                count.completed += 1
+
+    batches.on_advance_end = batch_ends  # type: ignore[method-assign]
+    epochs.on_advance_end = epoch_ends  # type: ignore[method-assign]
+
+
+def leave_signals_alone(trainer: Trainer) -> None:
+    """Keep Lightning from handling signals, and from asking all processes in each step whether one came.
+
+    Its handlers talk to other processes, and under SLURM write a checkpoint, in the middle of a step.
+    """
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+
+
+def load_given_checkpoints_only(trainer: Trainer) -> None:
+    """Keep Lightning from resuming, under SLURM, from a checkpoint that an earlier job left in the working folder."""
+    connector = trainer._checkpoint_connector
+    parse = connector._parse_ckpt_path
+
+    def given(state_fn: TrainerFn, ckpt_path: Any, model_provided: bool, model_connected: bool) -> Any:
+        return None if ckpt_path is None else parse(state_fn, ckpt_path, model_provided, model_connected)
+
+    connector._parse_ckpt_path = given  # type: ignore[method-assign]
+
+
+def let_processes_end() -> None:
+    """Keep Lightning from killing this process where one that it has launched ends with another code than 0."""
+    for thread in threading.enumerate():
+        if isinstance(thread, _ChildProcessObserver):
+            thread._run = lambda: True  # type: ignore[method-assign]
 
 
 def tell_epoch_to(loader: DataLoader[Any], dataset: Any) -> None:

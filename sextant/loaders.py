@@ -1,8 +1,13 @@
 """What a DataModule's loaders are made of: samplers and streams that begin at a position, and the loader itself."""
 
+import atexit
+import multiprocessing
+import signal
 import time
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +15,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from sextant.errors import InputError
+from sextant.signals import NUMBERS
 
 
 class ResumableSampler(Protocol):
@@ -37,6 +43,8 @@ class ResumableStream(Protocol):
 class TimedDataLoader(DataLoader[Any]):
     """A DataLoader that adds up the seconds for which the training loop waited for it, in ``waited``.
 
+    Its workers do not end on signals that are sent to all processes of a job: the run that they work for ends them.
+
     Raises:
         InputError: as a worker raised it, without the traceback that torch puts before the message.
     """
@@ -45,7 +53,7 @@ class TimedDataLoader(DataLoader[Any]):
 
     @override
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        batches = super().__iter__()
+        batches = self._batches()
         while True:
             start = time.perf_counter()
             try:
@@ -56,3 +64,23 @@ class TimedDataLoader(DataLoader[Any]):
             if batch is None:
                 return
             yield batch
+
+    def _batches(self) -> Iterator[Any]:
+        before = set(multiprocessing.active_children())
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)  # which workers inherit
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            _workers.update(set(multiprocessing.active_children()) - before)
+
+
+_workers: WeakSet[BaseProcess] = WeakSet()
+
+
+@atexit.register
+def _end_workers() -> None:
+    """End the workers that are left. Python would ask them to end, with a signal, and wait for ever."""
+    for worker in _workers:
+        if worker.is_alive():
+            worker.kill()

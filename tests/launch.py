@@ -38,7 +38,8 @@ def start(
     args: Sequence[str | Path], folder: Path, environment: dict[str, str] | None = None, log: Path | None = None
 ) -> ForkProcess:
     """Start a command in ``folder``; its output goes to the file ``log``."""
-    for name in ("train", "torchvision", "torch._dynamo"):  # imported here, no fork has to
+    # Imported here, no fork has to.
+    for name in ("sextant.cli.cli", "callbacks.batch_length_finder", "torchvision", "torch._dynamo"):
         importlib.import_module(name)
     process = _context.Process(
         target=_command, args=([str(arg) for arg in args], environment or {}, str(folder), str(log) if log else None)

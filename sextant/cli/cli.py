@@ -28,6 +28,7 @@ from sextant.errors import InputError
 from sextant.resume.agreement import check_agreement, check_classes, check_model_class, configuration_of
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from sextant.resume.configuration_in_checkpoint import ConfigurationInCheckpoint
+from sextant.resume.continued_log import ContinuedLog, sizes_of_log
 from sextant.resume.no_imports import no_imports
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
 from sextant.resume.settings import free_settings, learning_settings, model_settings
@@ -92,6 +93,7 @@ class SextantCLI(LightningCLI):
         callback_groups: Mapping[str, type[Callback]] | None = None,
     ) -> None:
         self.callback_groups = callback_groups or {}
+        self._log_sizes: dict[Path, int] = {}
         self._named = set(sys.argv[1:] if args is None else args) & set(self.subcommands()) or set(self.subcommands())
         shared = {"shared_config": shared_config}
         first = shared | {"default_config_files": [str(shared_config)]}
@@ -167,7 +169,7 @@ class SextantCLI(LightningCLI):
         config.ckpt_path = str(path)
         checkpoint = AtomicCheckpointIO().load_checkpoint(main_file(path))
         self._agree(path, checkpoint)
-        self._continue_log(path, checkpoint["global_step"])
+        self._continue_log(path, checkpoint)
 
     def _find_checkpoint(self, config: Namespace) -> Path:
         """The path that ``--ckpt_path`` means: ``last`` and ``best`` are those of the newest run of the workload."""
@@ -217,7 +219,7 @@ class SextantCLI(LightningCLI):
                 raise InputError(f"{path}: --settings_from=checkpoint takes no function from it. Give {key} yourself.")
         self.config = config
 
-    def _continue_log(self, path: Path, global_step: int) -> None:
+    def _continue_log(self, path: Path, checkpoint: dict[str, Any]) -> None:
         """Write into the log of the run that the checkpoint belongs to, in place of what it logged after it."""
         config = self.config[self.config.subcommand]
         run = path.resolve().parent.parent
@@ -226,7 +228,8 @@ class SextantCLI(LightningCLI):
             return
         config.trainer.logger.init_args.version = run.name
         if self.config.subcommand == "fit":
-            config.trainer.logger.init_args.purge_step = global_step + 1
+            self._log_sizes = sizes_of_log(run, checkpoint)
+            config.trainer.logger.init_args.purge_step = checkpoint["global_step"] + 1  # for a TensorBoard at work
 
     def _plain_config(self) -> dict[str, Any]:
         dump = self.parser.dump(
@@ -261,7 +264,10 @@ class SextantCLI(LightningCLI):
             self.config.plan.trainer.update(Namespace(here))
         self.save_config_kwargs["config_filename"] = "config.yaml" if command == "fit" else f"config_{command}.yaml"
         self.config_dump = self._plain_config()  # Lightning makes it only where it is not there yet
-        self.trainer_defaults["callbacks"] = [ConfigurationInCheckpoint(self.config_dump)]
+        self.trainer_defaults["callbacks"] = [
+            ConfigurationInCheckpoint(self.config_dump),
+            ContinuedLog(self._log_sizes),
+        ]
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

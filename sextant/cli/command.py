@@ -1,22 +1,31 @@
-"""How a command ends: well, or with one line that says why not."""
+"""How a command ends: well, or with one message that says why not."""
 
+import os
 import sys
 from collections.abc import Callable
 
 from sextant.errors import InputError
+from sextant.signals import SIGNALS, Stopped
 
 
 def run_command(main: Callable[[], object], interrupted: str) -> None:
-    """Run a command; bad input and Ctrl-C end it without a traceback.
+    """Run a command; bad input and signals end it without a traceback.
+
+    The exit code is 1 for bad input, and 128 plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM.
 
     Args:
-        main: the command.
-        interrupted: what Ctrl-C leaves, for the message.
+        main: the command, which imports what takes long: signals are handled from here on.
+        interrupted: what a signal leaves, for the message, where the command does not say it itself.
     """
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # processes, of which none may end alone
+    give_back = SIGNALS.take(noting=several)
     try:
         main()
     except InputError as error:
         sys.exit(f"\nerror: {error}")
-    except KeyboardInterrupt:
-        print(f"\nInterrupted: {interrupted}.")
-        sys.exit(130)
+    except Stopped as stopped:
+        if stopped.message is not None:
+            print(f"\n{stopped.message or f'Interrupted: {interrupted}.'}", file=sys.stderr)
+        sys.exit(stopped.exit_code)
+    finally:
+        give_back()

@@ -1,17 +1,24 @@
 """Lightning's Trainer with more commands."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from lightning.pytorch import LightningModule, Trainer
+from typing_extensions import override
 
 from sextant.cli.plan import plan
 from sextant.datamodule import BaseDataModule
+from sextant.lightning_internals import load_given_checkpoints_only
 
 
 class SextantTrainer(Trainer):
     """A Trainer that also plans embedding tables, and writes models to files for phones, browsers and servers."""
+
+    @override
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        load_given_checkpoints_only(self)
 
     plan = plan
 

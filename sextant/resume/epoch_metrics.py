@@ -21,14 +21,26 @@ class EpochMetrics(Callback):
 
     Without it, the training metrics of an epoch that was resumed in its middle would cover its second half only.
     Each process gets its own state back. For another number of processes there are the states reduced into one, which
-    the first process gets; sums of floats are then rounded otherwise, so that the last digit may differ.
+    the first process gets; sums of floats are then rounded otherwise, so that the last digit may differ. In a
+    validation, which a resumed run begins again, what it has measured so far is left out.
     """
+
+    def __init__(self) -> None:
+        self._before_validation: frozenset[str] | None = None  # names of metrics, while there is one
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._before_validation = frozenset(name for name, metric in _metrics(pl_module) if metric.update_called)
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._before_validation = None
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         own, reduced = {}, {}
         for name, metric in _metrics(pl_module):
-            if metric.update_called:
+            if metric.update_called and (self._before_validation is None or name in self._before_validation):
                 own[name] = _state(metric)
                 metric.sync()
                 if is_synced(metric):

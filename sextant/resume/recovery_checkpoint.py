@@ -1,44 +1,71 @@
-"""Checkpoints to resume from after a kill, and checkpoints kept at chosen epochs."""
+"""Checkpoints to resume from after a kill, a signal or a limit, and checkpoints kept at chosen epochs."""
 
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from typing_extensions import override
 
-from sextant.lightning_internals import accumulates_gradients, is_last_batch, log_every_n_steps
+from sextant.lightning_internals import (
+    call_at_boundaries,
+    is_fitting,
+    is_last_batch,
+    leave_signals_alone,
+    let_processes_end,
+    stops_after_step,
+    validate_before_stop,
+    validation_due,
+)
+from sextant.resume.consensus import Consensus
+from sextant.resume.duration import seconds
+from sextant.signals import SIGNALS, Stopped
 
 
 class RecoveryCheckpoint(Checkpoint):
     """The checkpoint ``last.ckpt``, kept up to date, from which a run is resumed exactly.
 
-    It is written only where no gradient and no validation is half done, so that a resumed run is equal bit by bit:
-    after an optimizer step within an epoch, and after the validation at the end of an epoch. In a run of one process,
-    SIGTERM (sent by schedulers before they kill) and Ctrl-C write it after the present step, and a second Ctrl-C stops
-    at once. Several processes get a signal at different steps; they are resumed from the last checkpoint before it.
+    It is written only between two steps, when what the step measured is in the log and the validation that belongs to
+    it is done, so that a resumed run is equal bit by bit, and its log point by point.
+
+    A run that stops within an epoch, because of ``max_steps``, ``max_time`` or a callback, validates then, so that it
+    has a ``best.ckpt``; ``last.ckpt`` is of before that validation, so that the run goes on as if it had not stopped.
+
+    SIGTERM, SIGHUP, SIGUSR1 and Ctrl-C, sent to any process of the run, end it after the present step, or in the middle
+    of a validation, which the resumed run begins again. A second one ends the process at once.
 
     Args:
         every_n_steps: also write ``last.ckpt`` after so many optimizer steps; 0 does not.
-        every_n_minutes: also write it when the last one is so old; 0 does not. Several processes look at the clock
-            every ``log_every_n_steps`` steps, since they have to agree.
+        every_n_minutes: also write it when the last one is so old; 0 does not.
         keep_epochs: keep ``epoch=NNN.ckpt`` after these epochs, counted from 1.
+        stop_after: end this command after so long, such as ``3h50m``, as SIGUSR1 does: for jobs with a time limit.
+
+    Raises:
+        InputError: ``stop_after`` is no duration.
     """
 
     def __init__(
-        self, every_n_steps: int = 0, every_n_minutes: float = 10.0, keep_epochs: list[int] | None = None
+        self,
+        every_n_steps: int = 0,
+        every_n_minutes: float = 10.0,
+        keep_epochs: list[int] | None = None,
+        stop_after: str | None = None,
     ) -> None:
         self.every_n_steps = every_n_steps
         self.every_n_minutes = every_n_minutes
         self.keep_epochs = keep_epochs or []
+        self.stop_after = None if stop_after is None else seconds(stop_after)
+        self._began = time.monotonic()
         self._saved_at = 0.0
         self._saved_step = -1
-        self._interrupted = False
-        self._previous_handler: Any = None
+        self._said_old = False  # since it was written
+        self._save_due = False
+        self._signal = 0  # that ends the run at the end of the epoch
+        self._consensus = Consensus(1)
+        self._leave_signals: Callable[[], None] = lambda: None
 
     @staticmethod
     def folder(trainer: Trainer) -> Path | None:
@@ -46,62 +73,117 @@ class RecoveryCheckpoint(Checkpoint):
         log_dir = trainer.log_dir
         return None if log_dir is None else Path(log_dir) / "checkpoints"
 
+    # --- when it is written ------------------------------------------------------------------------------------------
+
     def _save(self, trainer: Trainer, name: str) -> None:
         folder = self.folder(trainer)
         if folder is not None:
             trainer.save_checkpoint(folder / name)
             self._saved_at = time.monotonic()
             self._saved_step = trainer.global_step
+            self._said_old = self._save_due = False
 
-    def _due(self, trainer: Trainer) -> bool:
-        step = trainer.global_step
-        if step == self._saved_step:  # within the accumulation of a step
-            return False
-        if self.every_n_steps and step % self.every_n_steps == 0:
-            return True
-        if not self.every_n_minutes or (trainer.world_size > 1 and step % log_every_n_steps(trainer)):
-            return False
-        old = time.monotonic() - self._saved_at > 60 * self.every_n_minutes
-        return bool(trainer.strategy.reduce_boolean_decision(old, all=False))
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._consensus = Consensus(trainer.world_size)
+        leave_signals_alone(trainer)
+        self._leave_signals = SIGNALS.take(noting=SIGNALS.noting or trainer.world_size > 1)  # no one may end alone
+        if stage == "fit":  # the hooks of a callback come before a step's measurements are in the log
+            call_at_boundaries(
+                trainer,
+                before_validation=lambda: self._before_validation(trainer),
+                after_step=lambda: self._after_step(trainer),
+                after_epoch=lambda: self._after_epoch(trainer),
+            )
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()
         self._saved_step = trainer.global_step
-        if trainer.world_size == 1:
-            self._previous_handler = signal.signal(signal.SIGINT, self._interrupt)
+        SIGNALS.noting = True
 
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._interrupted:
-            raise KeyboardInterrupt
-        self._interrupted = True
-        print("\nStopping after this step; press Ctrl-C again to stop at once.")
-
-    @override
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        stop = self._interrupted or (trainer.received_sigterm and trainer.world_size == 1)
-        accumulating = accumulates_gradients(trainer)
-        # At an epoch's last batch the validation is still to come: on_train_epoch_end follows it.
-        last = is_last_batch(trainer)
-        if not accumulating and not last and (stop or self._due(trainer)):
+    def _before_validation(self, trainer: Trainer) -> None:
+        number = self._agree(trainer)
+        validates, last = validation_due(trainer), is_last_batch(trainer)
+        if number and (validates or not last):
+            self._save_and_stop(trainer, number)
+        self._signal = number
+        if stops_after_step(trainer) and not last and not validates:
             self._save(trainer, "last.ckpt")
-        if self._interrupted and not last and not accumulating:
-            rank_zero_info("Stopped. To go on: the same command with --ckpt_path=last")
-            raise KeyboardInterrupt
+            validate_before_stop(trainer)
 
-    @override
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _after_step(self, trainer: Trainer) -> None:
+        if is_last_batch(trainer) or trainer.global_step == self._saved_step:
+            return
+        every = bool(self.every_n_steps) and trainer.global_step % self.every_n_steps == 0
+        if every or self._save_due or stops_after_step(trainer):
+            self._save(trainer, "last.ckpt")
+
+    def _after_epoch(self, trainer: Trainer) -> None:
+        if not is_last_batch(trainer):  # the run has stopped within it
+            return
         epoch = trainer.current_epoch + 1
-        self._save(trainer, "last.ckpt")
         if epoch in self.keep_epochs:
             self._save(trainer, f"epoch={epoch:03d}.ckpt")
-        if self._interrupted:
-            raise KeyboardInterrupt
+        if number := self._agree(trainer) or self._signal:
+            self._save_and_stop(trainer, number)
+        self._save(trainer, "last.ckpt")
+
+    # --- when the run ends -------------------------------------------------------------------------------------------
+
+    def _agree(self, trainer: Trainer) -> int:
+        """The signal that ends the run, the same on all processes; 0 for none."""
+        number, old = SIGNALS.noted, False
+        if trainer.is_global_zero:  # its clock counts
+            now = time.monotonic()
+            if self.stop_after is not None and now - self._began >= self.stop_after:
+                number = number or signal.SIGUSR1
+            old = bool(self.every_n_minutes) and now - self._saved_at > 60 * self.every_n_minutes
+        number, is_old = self._consensus([number, int(old and not self._said_old)])
+        self._said_old = self._said_old or old
+        self._save_due = self._save_due or bool(is_old)
+        return number
+
+    def _save_and_stop(self, trainer: Trainer, number: int) -> None:
+        self._save(trainer, "last.ckpt")
+        folder = self.folder(trainer)
+        saved = f"Saved {folder / 'last.ckpt'}" if folder else "Nothing is saved without a log folder"
+        self._stop(trainer, number, f"Stopped by {_name(number)} after {trainer.global_step:,} steps.\n{saved}")
+
+    def _stop(self, trainer: Trainer, number: int, message: str) -> None:
+        self._consensus.finish()
+        let_processes_end()
+        raise Stopped(number, message if trainer.is_global_zero else None)
+
+    @override
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **options: Any) -> None:
+        if is_fitting(trainer) and not trainer.sanity_checking:
+            if number := self._agree(trainer):
+                self._save_and_stop(trainer, number)
+        else:
+            self._stop_evaluation(trainer)
+
+    @override
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **options: Any) -> None:
+        self._stop_evaluation(trainer)
+
+    @override
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **options: Any) -> None:
+        self._stop_evaluation(trainer)
+
+    def _stop_evaluation(self, trainer: Trainer) -> None:
+        number, _ = self._consensus([SIGNALS.noted, 0])
+        if number:
+            self._stop(trainer, number, f"Stopped by {_name(number)}.")
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._leave_signals()
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if self._previous_handler is not None:
-            signal.signal(signal.SIGINT, self._previous_handler)
-            self._previous_handler = None
+        self._leave_signals()
+
+
+def _name(number: int) -> str:
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name

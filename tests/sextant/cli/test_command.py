@@ -1,5 +1,8 @@
 """How a command ends."""
 
+import os
+import signal
+
 import pytest
 
 from sextant.cli.command import run_command
@@ -15,11 +18,28 @@ def test_bad_input_ends_a_command_with_its_message_alone() -> None:
         run_command(lambda: raising(InputError("a.txt: empty")), "nothing")
 
 
-def test_ctrl_c_ends_a_command_as_a_shell_expects(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_signal_ends_a_command_as_a_shell_expects(capsys: pytest.CaptureFixture[str], number: int) -> None:
+    before = signal.getsignal(number)
     with pytest.raises(SystemExit) as end:
-        run_command(lambda: raising(KeyboardInterrupt()), "what was finished is whole")
-    assert end.value.code == 130
-    assert "Interrupted: what was finished is whole." in capsys.readouterr().out
+        run_command(lambda: os.kill(os.getpid(), number), "what was finished is whole")
+    assert end.value.code == 128 + number
+    assert capsys.readouterr().err == "\nInterrupted: what was finished is whole.\n"
+    assert signal.getsignal(number) == before
+
+
+def test_signal_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nohup has it for SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run_command(lambda: os.kill(os.getpid(), signal.SIGHUP), "nothing")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_one_of_several_processes_does_not_end_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    run_command(lambda: os.kill(os.getpid(), signal.SIGTERM), "nothing")
 
 
 def test_fault_of_the_program_keeps_its_traceback() -> None:

@@ -9,10 +9,11 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
+from sextant import signals
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
+from sextant.signals import Stopped
 from tests.datamodules.recorder import Recorder
 from tests.sextant.tiny import PointsData
 
@@ -67,20 +68,29 @@ def test_it_is_written_when_the_last_one_is_old(tmp_path: Path) -> None:
     assert watches.steps == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
-def test_interruption_writes_it_after_the_step(tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        fit(tmp_path, Watches(tmp_path, signal_at=2))
-    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
-    assert signal.getsignal(signal.SIGINT) == before
-
-
-def test_termination_writes_it_after_the_step_with_the_position_in_the_data(tmp_path: Path) -> None:
-    with pytest.raises(SIGTERMException):
-        fit(tmp_path, Watches(tmp_path, signal_at=2, number=signal.SIGTERM))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_signal_writes_it_after_the_step_with_the_position_in_the_data(tmp_path: Path, number: int) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped, match=r"after 2 steps\.\nSaved .*last\.ckpt") as end:
+        fit(tmp_path, Watches(tmp_path, signal_at=2, number=number))
+    assert end.value.exit_code == 128 + number
     saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == 2
     assert saved["PointsData"] == {"epoch": 0, "done": [[2, 1]]}
+    assert signal.getsignal(number) == before
+
+
+def test_signal_between_accumulated_batches_writes_it_after_the_whole_step(tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        fit(tmp_path, Watches(tmp_path, signal_at=2), accumulated=2)
+    saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert (saved["global_step"], saved["PointsData"]) == (2, {"epoch": 1, "done": []})
+
+
+def test_limit_of_a_command_ends_it_as_a_signal_does(tmp_path: Path) -> None:
+    with pytest.raises(Stopped, match="Stopped by SIGUSR1 after 1 steps") as end:
+        fit(tmp_path, Watches(tmp_path), stop_after="0.000001s")
+    assert end.value.exit_code == 128 + signal.SIGUSR1
 
 
 def test_it_is_written_after_whole_steps_of_accumulated_gradients_only(tmp_path: Path) -> None:
@@ -90,7 +100,15 @@ def test_it_is_written_after_whole_steps_of_accumulated_gradients_only(tmp_path:
     assert torch.load(watches.file, weights_only=True)["PointsData"] == {"epoch": 2, "done": []}
 
 
-def test_second_interruption_stops_at_once(tmp_path: Path) -> None:
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
+def test_request_that_is_passed_on_counts_once(tmp_path: Path) -> None:
+    """By torchrun or uv, beside the terminal or the scheduler."""
+    with pytest.raises(Stopped):
+        fit(tmp_path, Watches(tmp_path, signal_at=2, times=2))
+    assert (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
+def test_second_signal_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "REPEATED", 0.0)
+    with pytest.raises(Stopped):
         fit(tmp_path, Watches(tmp_path, signal_at=2, times=2))
     assert not (tmp_path / "checkpoints" / "last.ckpt").exists()

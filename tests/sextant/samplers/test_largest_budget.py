@@ -2,7 +2,7 @@
 
 import pytest
 
-from sextant.largest_budget import largest_fitting
+from sextant.samplers.largest_budget import largest_fitting
 
 
 @pytest.mark.parametrize("tolerance", [0.01, 0.05, 0.3])
