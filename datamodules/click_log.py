@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
@@ -20,6 +21,7 @@ from datamodules.clicks.parser import Layout
 from datamodules.clicks.preparation import Preparation
 from datamodules.clicks.settings import Columns, Encoding, LogFiles
 from datamodules.clicks.splits import Portion
+from datamodules.clicks.unknown import unknown_report
 from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
@@ -67,7 +69,8 @@ class ClickLog(BaseDataModule):
 
     The files are CSV with a header (commas; tabs in ``.tsv``; plain or gzipped) or Parquet, and are read once, into
     memory-mapped arrays in ``cache``; they are never written to. A missing value is 0 if numerical and row 0 of
-    its table if categorical, and no value at all where there may be several.
+    its table if categorical, and no value at all where there may be several. Categorical values are ids, and 7 is the
+    same one as an integer, as a float and as the text ``7`` or ``7.0``: see :mod:`~datamodules.clicks.ids`.
 
     Every rank gets as many rows as the others in every step, as the exchange of embeddings between ranks needs it. In
     training, an incomplete last batch of an epoch is dropped. In evaluation every row comes once, and a last batch that
@@ -153,6 +156,7 @@ class ClickLog(BaseDataModule):
         """
         if stage == "predict" and self.files.predict is not None:
             self._sets["predict"] = self._open_predicted(Path(self.files.predict))
+            _report_unknown(self._sets["predict"].columns, "predict")
             return
         columns = self.open()
         for split, stages in {"train": ["fit"], "val": ["fit", "validate"], "test": ["test", "predict"]}.items():
@@ -164,6 +168,8 @@ class ClickLog(BaseDataModule):
                         "give a larger fraction in data.files.fractions."
                     )
                 self._sets["predict" if stage == "predict" else split] = Clicks(columns, portion)
+                if stage != "fit":
+                    _report_unknown(columns, split)
 
     def open(self) -> ClickColumns:
         """Open the rows of the training, validation and test files."""
@@ -255,6 +261,20 @@ class ClickLog(BaseDataModule):
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
         rows = self._sets[self.running_split()]
         return rows.columns.names(rows.portion.rows(batch["index"].cpu().numpy()))
+
+
+def _report_unknown(columns: ClickColumns, split: str) -> None:
+    """Say what fraction of the values of a split are unknown, and warn of columns without a value that is known."""
+    counts = columns.unknown.get(split, {})
+    if not any(values for values, _ in counts.values()):
+        return
+    rank_zero_info(unknown_report(counts, split))
+    lost = [column for column, (values, unknown) in counts.items() if values and values == unknown]
+    if lost:
+        rank_zero_warn(
+            f"No value of {', '.join(lost)} in the {split} rows is in the vocabulary of the training rows. Are they "
+            "written as in the training files?"
+        )
 
 
 def _by_number(path: str) -> list[str | int]:

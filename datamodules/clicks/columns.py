@@ -75,6 +75,8 @@ class ClickColumns:
         self._rows_of_files: list[int] = contents["rows"]
         self._first_lines: list[int] = contents["first_lines"]
         self.labeled: bool = contents["labeled"]
+        #: Where there is a vocabulary, by split and column how many values there are and how many of these are unknown.
+        self.unknown: dict[str, dict[str, list[int]]] = contents["unknown"]
         _report_skipped(contents, invalid_samples)
         if not len(self):
             raise InputError(f"{self.paths[0]}: there is not one row that can be used. Give files with rows.")

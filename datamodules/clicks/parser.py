@@ -11,12 +11,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from datamodules.clicks.ids import INEXACT, can_be_ids, id_texts, is_text, plain_values
 from datamodules.clicks.keys import HEX_DIGITS, Keys, hash_keys, hex_keys, integer_keys
 from datamodules.clicks.reader import Block, ClickFile
 from sextant.errors import InputError
 
 #: What Arrow reads as a number, or nothing.
-NUMBER = r"^[ \t]*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(?i:nan|inf|infinity))?[ \t]*\r?$"
+NUMBER = r"^([ \t]*[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|(?i:nan|inf|infinity))[ \t]*)?$"
+#: Any byte that is not ASCII as a question mark.
+ASCII = bytes(range(128)) + b"?" * 128
 ValueMapping = Literal["hash", "vocabulary", "ids"]
 DenseTransform = Literal["log1p", "log3", "none"]
 
@@ -32,7 +35,8 @@ class Layout:
         multi_valued: those of them that hold several values.
         separator: what stands between several values in text.
         mapping: how values become rows of a table. ``ids``: they are rows already.
-        hexadecimal: whether single values are hexadecimal numbers of up to eight digits; otherwise they are any text.
+        hexadecimal: whether values are hexadecimal numbers of up to eight digits; otherwise they are ids of any kind,
+            see :mod:`~datamodules.clicks.ids`.
         dense_transform: what is done to the numbers, see :func:`transformed`.
     """
 
@@ -110,28 +114,55 @@ def _parse_text(
     """Read the lines that have the right number of columns and hold numbers where they must; note the others."""
     assert isinstance(block.content, bytes)
     types = _types(file, layout)
+    content, lines = block.content, np.arange(block.lines)
+    if content.count(b"\r") != content.count(b"\r\n"):  # Arrow would end a line there
+        lines = _without_carriage_returns(block, invalid_rows)
+        content = _chosen(block.content, lines)
     try:
-        table, lines = _read(block, block.content, np.arange(block.lines), file, types, invalid_rows)
-    except pa.ArrowInvalid:  # something that is no number, which Arrow does not point out
+        table, lines = _read(block, content, lines, file, types, invalid_rows)
+    except pa.ArrowInvalid:  # something that is no number, or too many columns beside bytes that are not ASCII
         as_text = dict.fromkeys(types, pa.binary())
-        table, lines = _read(block, block.content, np.arange(block.lines), file, as_text, invalid_rows)
-        invalid = np.zeros(len(table), np.bool_)
-        for name, kind in types.items():
-            if kind == pa.float64():
-                column = table[name].combine_chunks()
-                wrong = ~pc.match_substring_regex(column, NUMBER).fill_null(True).to_numpy(zero_copy_only=False)
-                for row in np.flatnonzero(wrong & ~invalid):
-                    invalid_rows[int(lines[row]) + block.first] = f"{name} is {_shown(column[row])}, not a number"
-                invalid |= wrong
-        valid = lines[~invalid]
-        every = block.content.split(b"\n")
-        content = b"".join(every[line] + b"\n" for line in valid)
-        table, lines = _read(block, content, valid, file, types, invalid_rows)
+        _, lines = _read(block, content.translate(ASCII), lines, file, as_text, invalid_rows)
+        table, lines = _read(block, _chosen(block.content, lines), lines, file, as_text, invalid_rows)
+        lines = lines[~_note_no_numbers(block, table, lines, types, invalid_rows)]
+        table, lines = _read(block, _chosen(block.content, lines), lines, file, types, invalid_rows)
     columns = [
         pc.split_pattern(table[name], layout.separator) if name in layout.multi_valued else table[name]
         for name in table.column_names
     ]
     return pa.table(columns, names=table.column_names), lines
+
+
+def _chosen(content: bytes, lines: NDArray[np.int64]) -> bytes:
+    """Some lines of a block."""
+    every = content.split(b"\n")
+    return b"".join(every[line] + b"\n" for line in lines)
+
+
+def _without_carriage_returns(block: Block, invalid_rows: dict[int, str]) -> NDArray[np.int64]:
+    """Note the lines that have a carriage return elsewhere than at their end, and give the others."""
+    assert isinstance(block.content, bytes)
+    invalid = [line for line, text in enumerate(block.content.split(b"\n")) if b"\r" in text[:-1]]
+    invalid_rows.update({line + block.first: "a carriage return stands in the line" for line in invalid})
+    return np.setdiff1d(np.arange(block.lines), invalid)
+
+
+def _note_no_numbers(
+    block: Block,
+    table: pa.Table,
+    lines: NDArray[np.int64],
+    types: dict[str, pa.DataType],
+    invalid_rows: dict[int, str],
+) -> NDArray[np.bool_]:
+    """Note the rows of a table of texts that lack a number where they must have one, and say which they are."""
+    invalid = np.zeros(len(table), np.bool_)
+    for name in (name for name, kind in types.items() if kind == pa.float64()):
+        column = table[name].combine_chunks()
+        wrong = ~pc.match_substring_regex(column, NUMBER).fill_null(True).to_numpy(zero_copy_only=False)
+        for row in np.flatnonzero(wrong & ~invalid):
+            invalid_rows[int(lines[row]) + block.first] = f"{name} is {_shown(column[row])}, not a number"
+        invalid |= wrong
+    return invalid
 
 
 def _read(
@@ -151,14 +182,16 @@ def _read(
 
     if not content:
         return pa.table({name: pa.array([], kind) for name, kind in types.items()}), lines
+    # A row of missing values at the end, which a quote that is still open there would take in.
+    ended = content + file.delimiter.encode() * (len(file.columns) - 1) + b"\n"
     table = csv.read_csv(
-        pa.py_buffer(content),
-        csv.ReadOptions(use_threads=False, block_size=len(content) + 1, column_names=file.columns),
+        pa.py_buffer(ended),
+        csv.ReadOptions(use_threads=False, block_size=len(ended) + 1, column_names=file.columns),
         csv.ParseOptions(
             delimiter=file.delimiter,
             quote_char='"' if file.has_header else False,
             ignore_empty_lines=False,
-            invalid_row_handler=note,
+            invalid_row_handler=note if content.isascii() else None,  # which is given the row as UTF-8
         ),
         csv.ConvertOptions(
             check_utf8=False,
@@ -168,7 +201,7 @@ def _read(
             strings_can_be_null=True,
         ),
     )
-    found = len(table) + len(wrong_columns)
+    found = len(table) + len(wrong_columns) - 1
     if found != len(lines):
         last = block.first + block.lines - 1
         raise InputError(
@@ -177,29 +210,40 @@ def _read(
         )
     for row, columns in wrong_columns.items():
         invalid_rows[int(lines[row]) + block.first] = f"{columns} columns instead of {len(file.columns)}"
-    return table, np.delete(lines, list(wrong_columns))
+    return table.slice(0, len(table) - 1), np.delete(lines, list(wrong_columns))
 
 
 def _typed(file: Path, batch: pa.RecordBatch, layout: Layout) -> pa.Table:
-    """The columns of a block of Parquet in the types that text is read as."""
+    """The columns of a block of Parquet: numbers as floats, ids as they are."""
     wanted = [layout.label] * (layout.label in batch.schema.names) + [*layout.dense, *layout.table_sizes]
     columns = []
     for name in wanted:
         column = batch.column(name)
-        number = name == layout.label or name in layout.dense
+        if name in layout.table_sizes:
+            _check_type(file, name, column.type, layout)
+            columns.append(column)
+            continue
         try:
-            if number:
-                columns.append(column.cast(pa.float64()))
-            elif name in layout.multi_valued:
-                columns.append(column.cast(pa.list_(pa.string())).cast(pa.list_(pa.binary())))
-            else:
-                columns.append(column.cast(pa.string()).cast(pa.binary()))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            kind = "numbers" if number else "lists" if name in layout.multi_valued else "text or whole numbers"
+            columns.append(column.cast(pa.float64()))
+        except pa.ArrowException as error:
             raise InputError(
-                f"{file}: the column {name!r} holds {column.type}, not {kind} ({error}). Convert it, or leave it out."
+                f"{file}: the column {name!r} holds {column.type}, not numbers ({error}). Convert it, or leave it out."
             ) from error
     return pa.table(columns, names=wanted)
+
+
+def _check_type(file: Path, name: str, kind: pa.DataType, layout: Layout) -> None:
+    """Require that a categorical column of Parquet is of a type that can be read."""
+    several = name in layout.multi_valued
+    lists = any(matches(kind) for matches in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
+    values = kind.value_type if several and lists else kind
+    hexadecimal = layout.hexadecimal and layout.mapping != "ids"
+    if lists == several and (is_text(values) if hexadecimal else can_be_ids(values)):
+        return
+    wanted = "hexadecimal numbers as text" if hexadecimal else "text or whole numbers"
+    raise InputError(
+        f"{file}: the column {name!r} holds {kind}, not {'lists of ' * several}{wanted}. Convert it, or leave it out."
+    )
 
 
 class _Checked:
@@ -279,20 +323,22 @@ class _Checked:
 
     def _keys(self, name: str) -> Keys:
         column = self._column(name)
-        texts = column.flatten() if name in self.layout.multi_valued else column
-        if self.layout.mapping == "ids":
-            keys, wrong = integer_keys(texts)
-            self._note_values(name, texts, wrong, "not a whole number of 0 or more")
-            rows = self.layout.table_sizes[name]
-            self._note_values(name, texts, keys > rows, f"beyond its table of {rows:,} rows")
+        values = column.flatten() if name in self.layout.multi_valued else column
+        if self.layout.hexadecimal and self.layout.mapping != "ids":
+            keys, wrong = hex_keys(plain_values(values).cast(pa.binary()))
+            self._note_values(name, values, wrong, f"not a hexadecimal number of up to {HEX_DIGITS} digits")
             return keys
-        if self.layout.hexadecimal:
-            keys, wrong = hex_keys(texts)
-            self._note_values(name, texts, wrong, f"not a hexadecimal number of up to {HEX_DIGITS} digits")
-            return keys
-        return hash_keys(texts)
+        texts, inexact = id_texts(values)
+        self._note_values(name, values, inexact, INEXACT)
+        if self.layout.mapping != "ids":
+            return hash_keys(texts)
+        keys, wrong = integer_keys(texts)
+        self._note_values(name, values, wrong, "not a whole number of 0 or more")
+        rows = self.layout.table_sizes[name]
+        self._note_values(name, values, keys > rows, f"beyond its table of {rows:,} rows")
+        return keys
 
-    def _note_values(self, name: str, texts: pa.BinaryArray, wrong: NDArray[np.bool_], why: str) -> None:
+    def _note_values(self, name: str, given: pa.Array, wrong: NDArray[np.bool_], why: str) -> None:
         """Note rows with a wrong value."""
         values = np.flatnonzero(wrong)
         if not values.size:
@@ -301,7 +347,7 @@ class _Checked:
         value_of = dict(zip((values if rows is None else rows[values])[::-1], values[::-1], strict=True))
         invalid = np.zeros(len(self.lines), np.bool_)
         invalid[list(value_of)] = True
-        self._note(invalid, lambda row: f"{name} is {_shown(texts[int(value_of[row])])}, {why}")
+        self._note(invalid, lambda row: f"{name} is {_shown(given[int(value_of[row])])}, {why}")
 
 
 def _shown(value: pa.Scalar) -> str:
@@ -310,6 +356,8 @@ def _shown(value: pa.Scalar) -> str:
     if plain is None:
         return "missing"
     if isinstance(plain, float):
-        return f"{plain:g}"
-    text = plain.decode("utf-8", "backslashreplace")
+        return repr(plain).removesuffix(".0")
+    if not isinstance(plain, bytes | str):
+        return str(plain)
+    text = plain.decode("utf-8", "backslashreplace") if isinstance(plain, bytes) else plain
     return repr(text if len(text) <= 40 else text[:40] + "...")

@@ -19,12 +19,13 @@ from datamodules.clicks.keys import Keys, hashed_rows
 from datamodules.clicks.parser import Layout, Rows, parse
 from datamodules.clicks.reader import PARQUET, Block, ClickFile
 from datamodules.clicks.splits import Portion, SplitRule
+from datamodules.clicks.unknown import Splits, count_unknown, splits_of
 from datamodules.clicks.vocabulary import Vocabulary, frequent_keys
 from sextant.errors import InputError
 
-FORMAT = 2  # of the folder; arrays of another format are made anew
+FORMAT = 3  # of the folder; arrays of another format are made anew
 ROWS = 2**18  # that are mapped through the vocabularies at a time
-TRAINING = "training.bin"  # which rows are for training, while values are counted
+SPLITS = "splits.bin"  # the number of each row's split, while values are counted
 NAMED = 10  # invalid lines that a message names
 ADVICE = "Correct the line, or leave such lines out with --data.invalid_samples=skip."
 
@@ -115,9 +116,8 @@ def build(
             skipped.append(np.array([[part.file, line] for line in invalid], np.int64).reshape(-1, 2))
             rows[part.file] += len(part.rows.dense)
             writer.write(part)
-    if layout.mapping == "vocabulary":
-        portions = preparation.rule.portions(rows_of_splits(counts, rows))
-        _map(folder, preparation, sum(rows), portions.get("train"))
+    portions = preparation.rule.portions(rows_of_splits(counts, rows))
+    unknown = _map(folder, preparation, sum(rows), portions) if layout.mapping == "vocabulary" else {}
     every = np.concatenate(skipped)
     np.save(folder / "skipped.npy", every)
     contents = {
@@ -126,6 +126,10 @@ def build(
         "labeled": labeled,
         "skipped": len(every),
         "invalid_rows": named,
+        "unknown": {
+            split: {column: of_column[:, place].tolist() for column, of_column in unknown.items()}
+            for place, split in enumerate(portions)
+        },
     }
     (folder / "contents.json").write_text(json.dumps(contents))
     return folder
@@ -221,36 +225,58 @@ def _part(block: Block, number: int, file: ClickFile, layout: Layout) -> _Part:
     return _Part(rows, number, block.size, ids)
 
 
-def _map(folder: Path, preparation: Preparation, total: int, train: Portion | None) -> None:
-    """Count the values of the training rows, and put rows of the tables in the place of keys."""
+def _map(
+    folder: Path, preparation: Preparation, total: int, portions: Mapping[str, Portion]
+) -> dict[str, NDArray[np.int64]]:
+    """Count the values of the training rows, and put rows of the tables in the place of keys.
+
+    Returns:
+        By column, as of :func:`~datamodules.clicks.unknown.count_unknown`.
+    """
+    layout = preparation.layout
+    with (folder / SPLITS).open("wb") as out:
+        for start in range(0, total, ROWS):
+            out.write(splits_of(portions, np.arange(start, min(start + ROWS, total))).data)
+    vocabularies = _vocabularies(folder, preparation)
+    unknown = dict.fromkeys(layout.table_sizes, np.zeros((2, len(portions)), np.int64))
+
+    def mapped(name: str, keys: Keys, splits: Splits) -> NDArray[np.int32]:
+        ids = vocabularies[name].rows(keys)
+        unknown[name] = unknown[name] + count_unknown(splits, keys, ids, len(portions))
+        return ids
+
+    tables = {name: table for table, name in enumerate(layout.table_sizes)}
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool, (folder / "ids.bin").open("wb") as out:
+        for start in tqdm(range(0, total, ROWS), desc="Mapping values", unit="block", delay=1):
+            splits = np.fromfile(folder / SPLITS, np.uint8, ROWS, offset=start)
+            ids = pool.map(
+                lambda name, s=start, of=splits: mapped(name, _keys(folder, tables[name], s, ROWS), of),
+                layout.single_valued,
+            )
+            _write_single(out, dict(zip(layout.single_valued, ids, strict=True)), layout)
+    for name, table in tables.items():
+        if name in layout.multi_valued:
+            with (folder / f"ids-{table}.bin").open("wb") as out:
+                for keys, splits in _keys_by_rows(folder, table, several=True):
+                    out.write(mapped(name, keys, splits).data)
+        (folder / f"keys-{table}.bin").unlink()
+    (folder / SPLITS).unlink()
+    return unknown
+
+
+def _vocabularies(folder: Path, preparation: Preparation) -> dict[str, Vocabulary]:
+    """The vocabulary of each column, which is kept in ``folder``."""
     layout = preparation.layout
     vocabularies = {}
-    if train is not None and preparation.vocabularies is None:
-        with (folder / TRAINING).open("wb") as out:
-            for start in range(0, total, ROWS):
-                out.write(train.holds(np.arange(start, min(start + ROWS, total))).data)
     for table, name in enumerate(tqdm(layout.table_sizes, desc="Counting values", unit="column", delay=1)):
         if preparation.vocabularies is not None:
             keys = np.load(preparation.vocabularies / f"vocabulary-{table}.npy")
         else:
-            chunks = partial(_training_keys, folder, table, name in layout.multi_valued, total)
+            chunks = partial(_training_keys, folder, table, name in layout.multi_valued)
             keys = frequent_keys(chunks, preparation.min_count, layout.table_sizes[name] - 1)
         np.save(folder / f"vocabulary-{table}.npy", keys)
         vocabularies[name] = Vocabulary(keys)
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool, (folder / "ids.bin").open("wb") as out:
-        single = [(table, name) for table, name in enumerate(layout.table_sizes) if name in layout.single_valued]
-        for start in tqdm(range(0, total, ROWS), desc="Mapping values", unit="block", delay=1):
-            mapped = pool.map(lambda of, s=start: vocabularies[of[1]].rows(_keys(folder, of[0], s, ROWS)), single)
-            _write_single(out, dict(zip(layout.single_valued, mapped, strict=True)), layout)
-    for table, name in enumerate(layout.table_sizes):
-        if name in layout.multi_valued:
-            with (folder / f"ids-{table}.bin").open("wb") as out:
-                start = 0
-                while len(keys := _keys(folder, table, start, ROWS)):
-                    out.write(vocabularies[name].rows(keys).data)
-                    start += ROWS
-        (folder / f"keys-{table}.bin").unlink()
-    (folder / TRAINING).unlink(missing_ok=True)
+    return vocabularies
 
 
 def _keys(folder: Path, table: int, start: int, count: int) -> Keys:
@@ -258,14 +284,21 @@ def _keys(folder: Path, table: int, start: int, count: int) -> Keys:
     return np.fromfile(folder / f"keys-{table}.bin", np.uint64, count, offset=start * 8)
 
 
-def _training_keys(folder: Path, table: int, several: bool, total: int) -> Iterator[Keys]:
+def _keys_by_rows(folder: Path, table: int, several: bool) -> Iterator[tuple[Keys, Splits]]:
+    """The keys of a column and the number of the split of each, those of some rows at a time."""
+    start = first = 0
+    while len(splits := np.fromfile(folder / SPLITS, np.uint8, ROWS, offset=start)):
+        if several:
+            ends = np.fromfile(folder / f"ends-{table}.bin", np.int64, len(splits), offset=start * 8)
+            keys = _keys(folder, table, first, int(ends[-1]) - first)
+            yield keys, np.repeat(splits, np.diff(ends, prepend=first))
+            first = int(ends[-1])
+        else:
+            yield _keys(folder, table, start, len(splits)), splits
+        start += len(splits)
+
+
+def _training_keys(folder: Path, table: int, several: bool) -> Iterator[Keys]:
     """The keys of a column in the training rows, some at a time."""
-    first = 0
-    for start in range(0, total, ROWS):
-        chosen = np.fromfile(folder / TRAINING, np.bool_, ROWS, offset=start)
-        if not several:
-            yield _keys(folder, table, start, len(chosen))[chosen]
-            continue
-        ends = np.fromfile(folder / f"ends-{table}.bin", np.int64, len(chosen), offset=start * 8)
-        yield _keys(folder, table, first, int(ends[-1]) - first)[np.repeat(chosen, np.diff(ends, prepend=first))]
-        first = int(ends[-1])
+    for keys, splits in _keys_by_rows(folder, table, several):
+        yield keys[splits == 0]  # training is the first of the splits
