@@ -18,6 +18,8 @@ PARQUET_ROWS = 2**15  # rows of Parquet that are
 LONGEST_LINE = 2**24  # bytes; a file without line ends is no click log
 GZIP_MAGIC = b"\x1f\x8b"
 PARQUET = ".parquet"
+#: What reading a damaged file raises: gzip's and Parquet's errors, names in Parquet that are not UTF-8.
+UNREADABLE = (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeDecodeError)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class ClickFile:
         """
         try:
             yield from _rows(self.path) if self.path.suffix == PARQUET else _lines(self.path, self.has_header)
-        except (OSError, EOFError, zlib.error, pa.ArrowInvalid) as error:  # gzip's and Parquet's are among them
+        except UNREADABLE as error:
             why = getattr(error, "strerror", None) or error
             raise InputError(
                 f"{self.path}: cannot be read to its end ({why}). The file may be damaged; get it anew."
@@ -84,23 +86,36 @@ def open_click_file(path: Path, columns: list[str] | None = None) -> ClickFile:
     """
     try:
         if path.suffix == PARQUET:
-            return ClickFile(path, pq.read_schema(path).names)
-        with _open_text(path) as text:
-            first = text.readline(LONGEST_LINE)
-    except (OSError, EOFError, zlib.error, pa.ArrowInvalid) as error:
+            file = ClickFile(path, pq.read_schema(path).names)
+        else:
+            with _open_text(path) as text:
+                file = _text_file(path, text.readline(LONGEST_LINE), columns)
+    except UNREADABLE as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(
             f"{path}: cannot be read ({why}). Check the path; a damaged file is to be got anew."
         ) from error
+    twice = sorted({name for name in file.columns if file.columns.count(name) > 1})
+    if twice:
+        where = path if path.suffix == PARQUET else f"{path}:1"
+        raise InputError(f"{where}: several columns are named {twice[0]!r}. Give them different names.")
+    return file
+
+
+def _text_file(path: Path, first: bytes, columns: list[str] | None) -> ClickFile:
+    """A file of text by its first line."""
     if not first.strip():
         raise InputError(f"{path}:1: the first line is empty. Give a file with rows, or leave this one out.")
     delimiter = "\t" if columns or ".tsv" in path.suffixes else ","
     if columns:
         return ClickFile(path, columns[1:] if first.count(b"\t") + 2 == len(columns) else columns, delimiter)
-    names = next(csv.reader([first.decode("utf-8-sig", "replace")], delimiter=delimiter))
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{path}:1: several columns are named {twice[0]!r}. Give them different names.")
+    try:
+        (names,) = csv.reader([first.decode("utf-8-sig", "replace")], delimiter=delimiter, strict=True)
+    except csv.Error as error:
+        raise InputError(
+            f"{path}:1: the names of the columns cannot be read ({error}). Write them into one line, which ends by a "
+            "line feed, and double the quotes in quoted names."
+        ) from error
     return ClickFile(path, names, delimiter, has_header=True)
 
 

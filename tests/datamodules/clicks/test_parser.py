@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.clicks import reader as click_blocks
+from datamodules.clicks.ids import INEXACT
 from datamodules.clicks.keys import hash_keys
 from datamodules.clicks.parser import Layout, Rows, parse, transformed
 from datamodules.clicks.reader import open_click_file
@@ -118,11 +119,17 @@ def test_rows_and_numbers_of_invalid_lines_are_those_of_reading_line_by_line(
         ("1,1,1,a,b", "5 columns instead of 6"),
         ("1,1,1,a,b,c,d", "7 columns instead of 6"),
         ("", "the line is empty"),
+        ("1, ,1,a,b,c", "age is ' ', not a number"),
+        ("1,1,1,a,caf\xe9", "5 columns instead of 6"),
+        ("1,1,caf\xe9,a,b,c", "price is 'caf\xe9', not a number"),
+        ("1,1,1,a\rb,b,c", "a carriage return stands in the line"),
+        ("1,1,1,a,1.5e+18,c", f"word is '1.5e+18', {INEXACT}"),
+        ("1,1,1,a,b,7|9007199254740992.0", f"tags is '9007199254740992.0', {INEXACT}"),
     ],
 )
 def test_what_is_wrong_with_a_line_is_said(line: str, why: str, tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
-    file.write_text("\n".join([",".join(COLUMNS), "1,1,1,a,b,c", line, "0,1,1,a,b,c", ""]))
+    file.write_text("\n".join([",".join(COLUMNS), "1,1,1,a,b,c", line, "0,1,1,a,b,c", ""]), newline="\n")
     (part,) = read(file)
     assert part.invalid_rows == {3: why}
     assert part.labels is not None
@@ -185,6 +192,21 @@ def test_quoted_values_may_hold_the_delimiter_but_no_line_end(tmp_path: Path) ->
         read(file, layout)
 
 
+def test_quote_that_is_open_at_the_end_is_an_input_error(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text('click,site\n1,a\n0,"b\n')
+    with pytest.raises(InputError, match=re.escape(f"{file}:2: the 2 lines up to 3 hold 1 rows")):
+        read(file, Layout("click", (), {"site": 10}))
+
+
+def test_row_of_the_wrong_number_of_columns_need_not_be_utf8(tmp_path: Path) -> None:
+    file = tmp_path / "rows"
+    file.write_bytes(b"\0\x8a\n1\t\tff\n0\t\tf\xe9\n")
+    (part,) = read(file, Layout("label", ("I1",), {"C1": 10}), ["label", "I1", "C1"])
+    assert part.invalid_rows == {1: "1 columns instead of 3"}
+    assert part.keys["C1"].tolist() == [keys_of("ff"), int(hash_keys(pa.array([b"f\xe9"], pa.binary()))[0])]
+
+
 def test_values_need_not_be_utf8(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_bytes(b"click,site\n1,caf\xe9\n0,a\n")
@@ -210,6 +232,68 @@ def test_parquet_gives_what_csv_gives(kind: pa.DataType, tmp_path: Path) -> None
     assert joined(read(tmp_path / "rows.parquet")) == joined(read(tmp_path / "rows.csv"))
 
 
+NUMBERS_OF_USERS = [7, 123456789012, None, 0, -5]
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        pa.array(NUMBERS_OF_USERS, pa.int64()),
+        pa.array(NUMBERS_OF_USERS, pa.float64()),
+        pa.array(NUMBERS_OF_USERS, pa.float64()).dictionary_encode(),
+        pa.array(NUMBERS_OF_USERS, pa.int64()).cast(pa.decimal128(30, 2)),
+        pa.array([None if user is None else str(user) for user in NUMBERS_OF_USERS]).dictionary_encode(),
+        pa.array([None if user is None else f"{user}.0" for user in NUMBERS_OF_USERS]),
+    ],
+    ids=lambda users: str(users.type),
+)
+@pytest.mark.parametrize("several", [False, True])
+def test_same_user_has_the_same_key_in_every_type_and_file(users: pa.Array, several: bool, tmp_path: Path) -> None:
+    layout = Layout("click", (), {"user": 10}, frozenset({"user"} if several else ()))
+    count = len(users)
+    # With several users each row has two: the one of its place, and the last one.
+    column = pa.ListArray.from_arrays(range(0, 2 * count + 1, 2), users.take([i for n in range(count) for i in (n, 4)]))
+    pq.write_table(pa.table({"click": [1] * count, "user": column if several else users}), tmp_path / "rows.parquet")
+    (found,) = read(tmp_path / "rows.parquet", layout)
+    expected = [0 if user is None else keys_of(str(user)) for user in NUMBERS_OF_USERS]
+    assert found.keys["user"].tolist() == ([k for key in expected for k in (key, expected[4])] if several else expected)
+    texts = ["" if user is None else f"{user}.0" for user in NUMBERS_OF_USERS]
+    lines = [f"1,{text}{'|-5' if several else ''}\n" for text in texts]
+    (tmp_path / "rows.csv").write_text("".join(["click,user\n", *lines]))
+    (as_csv,) = read(tmp_path / "rows.csv", layout)
+    assert as_csv.keys["user"].tolist() == found.keys["user"].tolist()
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float64()), pa.large_list(pa.float64()), pa.list_(pa.float64(), 2)])
+def test_lists_of_every_kind_give_what_csv_gives(kind: pa.DataType, tmp_path: Path) -> None:
+    layout = Layout("click", (), {"tags": 10}, frozenset({"tags"}))
+    tags = pa.array([[7, 8], None, [9, None], [float("nan"), 7.5]], kind)
+    pq.write_table(pa.table({"click": [1, 0, 1, 1], "tags": tags}), tmp_path / "rows.parquet")
+    (tmp_path / "rows.csv").write_text("click,tags\n1,7|8.0\n0,\n1,9|\n1,|7.5\n")
+    (found,), (expected,) = read(tmp_path / "rows.parquet", layout), read(tmp_path / "rows.csv", layout)
+    assert found.lengths["tags"].tolist() == expected.lengths["tags"].tolist() == [2, 0, 2, 2]
+    assert found.keys["tags"].tolist() == expected.keys["tags"].tolist()
+
+
+def test_floats_that_may_have_lost_digits_are_named_with_their_rows(tmp_path: Path) -> None:
+    users = pa.array([7, 2.0**53, None, -(2.0**60), 2.0**53 - 1])
+    pq.write_table(pa.table({"click": [1] * 5, "user": users}), tmp_path / "rows.parquet")
+    for mapping, rows in (("hash", 10), ("ids", 2**31 - 1)):
+        (part,) = read(tmp_path / "rows.parquet", Layout("click", (), {"user": rows}, mapping=mapping))  # type: ignore[arg-type]
+        assert part.invalid_rows[2] == f"user is 9007199254740992, {INEXACT}"
+        assert part.invalid_rows[4] == f"user is -1.152921504606847e+18, {INEXACT}"
+
+
+def test_hexadecimal_numbers_of_parquet_are_text(tmp_path: Path) -> None:
+    layout = Layout("label", (), {"C1": 10}, hexadecimal=True)
+    for file, codes in (("a", ["ff", None, "12345678"]), ("b", [255, None, 12345678])):
+        pq.write_table(pa.table({"label": [1, 0, 1], "C1": codes}), tmp_path / f"{file}.parquet")
+    (part,) = read(tmp_path / "a.parquet", layout)
+    assert part.keys["C1"].tolist() == [256, 0, 0x12345678 + 1]
+    with pytest.raises(InputError, match=r"b.parquet: the column 'C1' holds int64, not hexadecimal numbers as text"):
+        read(tmp_path / "b.parquet", layout)
+
+
 def test_invalid_rows_of_parquet_are_named_by_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(click_blocks, "PARQUET_ROWS", 2)
     pq.write_table(pa.table({"click": [0.0, 1, 2, 1, None], "site": ["a"] * 5}), tmp_path / "rows.parquet")
@@ -228,3 +312,8 @@ def test_column_of_parquet_of_another_type_is_an_input_error(tmp_path: Path) -> 
     pq.write_table(pa.table({"click": [0, 1], "site": [["a"], ["b"]]}), tmp_path / "rows.parquet")
     with pytest.raises(InputError, match=r"the column 'site' holds list<.*>, not text or whole numbers"):
         read(tmp_path / "rows.parquet", Layout("click", (), {"site": 10}))
+    pq.write_table(pa.table({"click": [0, 1], "site": [True, False]}), tmp_path / "rows.parquet")
+    with pytest.raises(InputError, match=r"the column 'site' holds bool, not text or whole numbers"):
+        read(tmp_path / "rows.parquet", Layout("click", (), {"site": 10}))
+    with pytest.raises(InputError, match=r"the column 'site' holds bool, not lists of text or whole numbers"):
+        read(tmp_path / "rows.parquet", Layout("click", (), {"site": 10}, frozenset({"site"})))

@@ -4,6 +4,8 @@ import gzip
 import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,8 +57,18 @@ def test_names_come_from_the_header_or_are_given(tmp_path: Path) -> None:
 
 
 def test_columns_of_the_same_name_are_an_input_error(tmp_path: Path) -> None:
+    pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "rows.parquet")
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path / 'rows.parquet'}: several columns are named 'a'")):
+        open_click_file(tmp_path / "rows.parquet")
     (tmp_path / "rows.csv").write_text("a,b,a\n1,2,3\n")
     with pytest.raises(InputError, match=re.escape(f"{tmp_path / 'rows.csv'}:1: several columns are named 'a'")):
+        open_click_file(tmp_path / "rows.csv")
+
+
+@pytest.mark.parametrize("head", [b"click\rsite\n", b"click,si\rte\n", b'click,"site\n', b"click\r1\r0\r", b'"a"b,c\n'])
+def test_names_of_columns_that_cannot_be_read_are_an_input_error(head: bytes, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(head)
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path / 'rows.csv'}:1: the names of the columns cannot be")):
         open_click_file(tmp_path / "rows.csv")
 
 
