@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -126,3 +128,44 @@ def test_vocabularies_do_not_depend_on_how_much_is_read_at_a_time(root: Path, mo
         data.setup("validate")
         found.append(rows_of(data, "val"))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("mapping", ["hash", "vocabulary", "ids"])
+def test_integers_that_became_floats_are_the_same_users(mapping: Any, tmp_path: Path) -> None:
+    users = [12345678, 7, 0, 7, 12345678]
+    table = pa.table({"click": [1, 0, 1, 0, 1], "price": [0.5] * 5, "user": users})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    missing = pa.table({"price": [0.5] * 6, "user": pa.array([*users, None], pa.float64())})
+    pq.write_table(missing, tmp_path / "new.parquet")
+    columns: dict[str, Any] = {"table_sizes": {"user": 20_000_000}, "multi_valued": []}
+    found = []
+    for predicted in ({}, {"predict": str(tmp_path / "new.parquet")}):
+        files = {"train": ["rows.parquet"], "val": ["rows.parquet"], "test": ["rows.parquet"]}
+        data = log(tmp_path, **files, **columns, **predicted, mapping=mapping)
+        data.setup("predict")
+        found.append(
+            [i for batch in data.predict_dataloader() for i in batch["sparse"].values().tolist()][: len(users)]
+        )
+    assert found[0] == found[1]
+    assert len(set(found[0])) == 3
+    assert mapping != "ids" or found[0] == users
+
+
+def test_vocabulary_fills_its_table_and_no_more(tmp_path: Path) -> None:
+    """The least frequent values have no row of their own where there are more values than rows."""
+    ads = [ad for ad in range(10) for _ in range(12 - ad)]
+    lines = [f"1,{ad},{ad}|{ad}" for ad in ads]
+    (tmp_path / "rows.csv").write_text("\n".join(["click,ad,tags", *lines, ""]))
+    sizes = {"ad": 4, "tags": 7}
+    files = {"train": ["rows.csv"], "val": ["rows.csv"]}
+    data = log(tmp_path, **files, dense=[], table_sizes=sizes, multi_valued=["tags"], mapping="vocabulary")
+    data.setup("validate")
+    for batch in data.val_dataloader():
+        for name, ids in batch["sparse"].to_dict().items():
+            assert ids.values().max() < sizes[name]
+    columns = data.open()
+    values, lengths = columns.ids(np.arange(len(ads)))
+    of_ads, of_tags = np.split(values, [len(ads)])
+    assert of_ads.tolist() == [ad + 1 if ad < 3 else 0 for ad in ads]
+    assert of_tags.tolist() == [tag + 1 if tag < 6 else 0 for tag in ads for _ in range(2)]
+    assert lengths.tolist() == [1] * len(ads) + [2] * len(ads)
