@@ -12,7 +12,8 @@ from torchvision.transforms.v2.functional import normalize, to_dtype
 from typing_extensions import override
 
 from datamodules.images.augmentation import change_color
-from datamodules.images.mask_checks import cached_invalid, find_invalid
+from datamodules.images.mask_checks import Checked, cached_check, check_pairs
+from datamodules.images.mask_labels import report_missing_classes, require_counting_pixels
 from datamodules.images.normalization import IMAGENET_MEAN as MEAN
 from datamodules.images.normalization import IMAGENET_STD as STD
 from datamodules.images.random_crop import RandomCrop
@@ -150,7 +151,7 @@ class PascalVOC(BaseDataModule):
         """
         if stage == "predict" and self.images is not None:
             asked = [Pair(file, None) for file in find_images(self.images)]
-            self._sets["predict"] = WholeImages(self._valid(find_invalid(asked, 0), asked))
+            self._sets["predict"] = WholeImages(self._valid(check_pairs(asked, 0), asked))
             if self.class_file is not None:  # otherwise they are those of the checkpoint
                 self._classes = read_classes(self.class_file)
             return
@@ -160,8 +161,7 @@ class PascalVOC(BaseDataModule):
                 "extract it with --data.download=true, give another folder with --data.root, or try the program on "
                 "generated images first with --data.synthetic=true."
             )
-        own = self.root / "classes.txt"
-        file = self.class_file or (own if own.exists() else None)
+        file = self._found_class_file()
         self._classes = list(CLASSES) if file is None else read_classes(file)
         if stage == "fit":
             self._sets["train"] = TrainingCrops(self._read("train"), self.augmentation, SURROUND, self.seed)
@@ -181,16 +181,28 @@ class PascalVOC(BaseDataModule):
             augmented = (folder / f"{AUGMENTED[0]}.txt").exists() and (self.root / AUGMENTED[1]).is_dir()
             if augmented:
                 name, masks = AUGMENTED
-        pairs = read_list(folder / f"{name}.txt", self.root, masks if labeled else None)
+        file = folder / f"{name}.txt"
+        pairs = read_list(file, self.root, masks if labeled else None)
         if split == "train":
             rank_zero_info(f"Training on the {len(pairs):,} images of {name}.txt.")
-        checked = f"{'labeled' if labeled else 'images'}-{name}"
-        return self._valid(cached_invalid(pairs, len(self._classes), self.root, self.cache, checked), pairs)
+        kept_as = f"{'labeled' if labeled else 'images'}-{name}"
+        checked = cached_check(pairs, len(self._classes), self.root, self.cache, kept_as)
+        valid = self._valid(checked, pairs)
+        if labeled:
+            require_counting_pixels(checked.labels, file)
+        if split == "train":
+            report_missing_classes(checked.labels, file, self._classes, self._found_class_file())
+        return valid
 
-    def _valid(self, invalid: dict[Path, str], pairs: list[Pair]) -> list[Pair]:
+    def _found_class_file(self) -> Path | None:
+        """The file that names the classes, if there is one."""
+        own = self.root / "classes.txt"
+        return self.class_file or (own if own.exists() else None)
+
+    def _valid(self, checked: Checked, pairs: list[Pair]) -> list[Pair]:
         """The pairs that can be used."""
-        report_invalid_samples(invalid, len(pairs), "images", self.invalid_samples)
-        valid = [pair for pair in pairs if pair.image not in invalid]
+        report_invalid_samples(checked.invalid, len(pairs), "images", self.invalid_samples)
+        valid = [pair for pair in pairs if pair.image not in checked.invalid]
         if not valid:
             raise InputError(f"None of {len(pairs)} images, such as {pairs[0].image}, can be used.")
         return valid

@@ -1,9 +1,11 @@
 """Checks of images and their masks before a run."""
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,62 +16,91 @@ from tqdm import tqdm
 from datamodules.images.image_file import InvalidImageError, read_image
 from datamodules.images.segmentation import Pair, read_mask
 from datamodules.images.voc_palette import IGNORED
-from datamodules.sources.invalid_samples import cached_reasons
-from sextant.atomic_folder import fingerprint
+from sextant.atomic_folder import fingerprint, make_current
 
 ORIENTATION = 0x0112  # of EXIF
+FORMAT = 2  # of what is kept; another number has the images checked anew
 
 
-def why_invalid(pair: Pair, num_classes: int) -> str | None:
-    """What is wrong with an image and its mask, None if nothing is."""
-    try:
-        size = read_image(pair.image).size
-    except InvalidImageError as error:
-        return str(error)
+@dataclass(frozen=True)
+class Checked:
+    """What is known of images and their masks before a run.
+
+    Args:
+        invalid: the invalid images, with the reason for each.
+        labels: those that a pixel of the other masks has, ascending, ``IGNORED`` among them.
+    """
+
+    invalid: dict[Path, str]
+    labels: list[int]
+
+
+def labels_of(pair: Pair, num_classes: int) -> list[int]:
+    """The labels in the mask of an image, ascending; none for an image without a mask.
+
+    Args:
+        pair: the image and its mask, which are read.
+        num_classes: labels are below it, or 255.
+
+    Raises:
+        InvalidImageError: one of the two cannot be used.
+    """
+    size = read_image(pair.image).size
     if pair.mask is None:
-        return None
+        return []
     with Image.open(pair.image) as opened:
         orientation = opened.getexif().get(ORIENTATION, 1)
     if orientation not in (0, 1):
-        return (
+        raise InvalidImageError(
             f"its EXIF data have an orientation ({orientation}), and whether the mask is turned like that cannot be "
             "known. Save the image turned as it is to be seen, without EXIF data"
         )
     try:
         mask = read_mask(pair.mask)
     except InvalidImageError as error:
-        return f"{pair.mask}: {error}"
+        raise InvalidImageError(f"{pair.mask}: {error}") from error
     if mask.size != size:
-        return (
+        raise InvalidImageError(
             f"{pair.mask}: the mask has {mask.width}x{mask.height} pixels and the image {size[0]}x{size[1]}. "
             "One of the two belongs to another image, or was scaled"
         )
-    labels = np.asarray(mask)
-    wrong = (labels >= num_classes) & (labels != IGNORED)
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0].tolist()
-        return (
-            f"{pair.mask}: label {labels[row, column]} at column {column}, row {row} is no class: there are "
+    pixels = np.asarray(mask)
+    labels: list[int] = np.flatnonzero(np.bincount(pixels.ravel(), minlength=IGNORED + 1)).tolist()
+    wrong = next((label for label in labels if num_classes <= label != IGNORED), None)
+    if wrong is not None:
+        row, column = np.argwhere(pixels == wrong)[0].tolist()
+        raise InvalidImageError(
+            f"{pair.mask}: label {wrong} at column {column}, row {row} is no class: there are "
             f"{num_classes}, from 0 to {num_classes - 1}, and 255 for ignored pixels. Name all classes in "
             "the file of data.classes, or correct the mask"
         )
-    return None
+    return labels
 
 
-def find_invalid(pairs: Sequence[Pair], num_classes: int) -> dict[Path, str]:
-    """The invalid images, with the reason for each: every image and mask is read.
+def check_pairs(pairs: Sequence[Pair], num_classes: int) -> Checked:
+    """Read every image and mask.
 
     Args:
         pairs: the images and masks.
         num_classes: labels are below it, or 255.
     """
+
+    def check(pair: Pair) -> list[int] | str:
+        try:
+            return labels_of(pair, num_classes)
+        except InvalidImageError as error:
+            return str(error)
+
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        found = pool.map(lambda pair: why_invalid(pair, num_classes), pairs)
-        bar = tqdm(found, desc="Checking images", unit="image", total=len(pairs))
-        return {pair.image: reason for pair, reason in zip(pairs, bar, strict=True) if reason is not None}
+        bar = tqdm(pool.map(check, pairs), desc="Checking images", unit="image", total=len(pairs))
+        found = dict(zip((pair.image for pair in pairs), bar, strict=True))
+    invalid = {image: reason for image, reason in found.items() if isinstance(reason, str)}
+    return Checked(
+        invalid, sorted({label for labels in found.values() if isinstance(labels, list) for label in labels})
+    )
 
 
-def cached_invalid(pairs: Sequence[Pair], num_classes: int, root: Path, cache: Path, name: str) -> dict[Path, str]:
+def cached_check(pairs: Sequence[Pair], num_classes: int, root: Path, cache: Path, name: str) -> Checked:
     """The same, kept in ``cache`` until one of the files changes.
 
     Args:
@@ -82,11 +113,13 @@ def cached_invalid(pairs: Sequence[Pair], num_classes: int, root: Path, cache: P
     key = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:8]
     files = [file for pair in pairs for file in pair if file is not None]
 
-    def find() -> dict[int, str]:
-        invalid = find_invalid(pairs, num_classes)
+    def check(folder: Path) -> Path:
+        found = check_pairs(pairs, num_classes)
         # By index: the path of the same root may be written in another way the next time.
-        return {index: invalid[pair.image] for index, pair in enumerate(pairs) if pair.image in invalid}
+        invalid = {index: found.invalid[pair.image] for index, pair in enumerate(pairs) if pair.image in found.invalid}
+        (folder / "checked.json").write_text(json.dumps({"invalid": invalid, "labels": found.labels}))
+        return folder
 
-    current = fingerprint(files, str(root), str(num_classes))
-    found = cached_reasons(cache / f"{name}-{key}", current, find)
-    return {pairs[index].image: reason for index, reason in found.items()}
+    current = fingerprint(files, str(root), f"{FORMAT}, {num_classes}")
+    known = json.loads((make_current(cache / f"{name}-{key}", current, check) / "checked.json").read_text())
+    return Checked({pairs[int(index)].image: reason for index, reason in known["invalid"].items()}, known["labels"])

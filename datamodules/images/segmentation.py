@@ -17,6 +17,17 @@ from datamodules.images.random_crop import RandomCrop
 from datamodules.images.voc_palette import IGNORED
 from sextant.errors import InputError
 
+#: How masks of other modes become labels.
+ADVICE = dict.fromkeys(
+    ("RGB", "RGBA"),
+    "Colors of VOC's palette become labels again, in Python, by: from PIL import Image; "
+    "rgb = Image.open('mask.png').convert('RGB'); "
+    "rgb.quantize(palette=Image.open('a good mask.png'), dither=0).save('mask.png')",
+) | {
+    "1": "Black and white become the labels 0 and 1, in Python, by: from PIL import Image; "
+    "mask = Image.open('mask.png'); mask.point([0] + [1] * 255, 'L').save('mask.png')"
+}
+
 
 class Pair(NamedTuple):
     """An image and, if it is labeled, its mask."""
@@ -43,13 +54,7 @@ def read_mask(file: Path) -> Image.Image:
     ) as error:  # what Pillow raises
         raise InvalidImageError(f"{type(error).__name__}: {str(error).replace(str(file), 'file')}") from error
     if mask.mode not in ("P", "L"):
-        advice = (
-            "Colors of VOC's palette become labels again, in Python, by: from PIL import Image; "
-            "rgb = Image.open('mask.png').convert('RGB'); "
-            "rgb.quantize(palette=Image.open('a good mask.png'), dither=0).save('mask.png')"
-            if mask.mode.startswith("RGB")
-            else "Save it with 8 bits, as a palette or grayscale image"
-        )
+        advice = ADVICE.get(mask.mode, "Save it with 8 bits, as a palette or grayscale image")
         raise InvalidImageError(
             f"the mask's mode is {mask.mode}; it must be a palette image (P), whose pixels are labels. {advice}"
         )

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from datamodules.pascal_voc import ARCHIVE, CLASSES, MEAN, STD, TOP, Lists, Pasc
 from datamodules.sources.archive import Archive
 from datamodules.synthetic import pascal_voc as synthetic_set
 from sextant.errors import InputError
+from tests.datamodules.images.masks import save_mask
 from tests.datamodules.recorder import Recorder, bare_trainer
 from tests.filesystem import cut_in_half, listing, snapshot
 
@@ -166,6 +168,96 @@ def test_bad_masks_are_named_before_the_run_or_left_out(root: Path) -> None:
     valid = names(data.train_dataloader())
     assert {first, second}.isdisjoint(valid)
     assert len(valid) == 18
+
+
+# Labels of all masks together
+
+
+def relabel(root: Path, split: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Change the labels of all masks of a list, uint8 (H, W)."""
+    for name in (lists(root) / f"{split}.txt").read_text().split():
+        file = root / "SegmentationClass" / f"{name}.png"
+        save_mask(file, change(np.asarray(Image.open(file))))
+
+
+@pytest.fixture
+def no_disc(root: Path) -> Path:
+    """The data set, of which no training mask has a disc, the first class after the background."""
+    relabel(root, "train", lambda labels: np.where(labels == 1, 0, labels).astype(np.uint8))
+    return root
+
+
+def test_classes_that_no_training_mask_has_are_named_at_each_start(no_disc: Path) -> None:
+    for _ in range(2):
+        with pytest.warns(
+            UserWarning, match=r"train.txt: its masks have no pixel of 1 of the 5 classes.*: disc \(1\)\.$"
+        ):
+            prepared(no_disc, "fit")
+
+
+def test_class_is_missing_if_only_masks_that_are_left_out_have_it(no_disc: Path) -> None:
+    first = (lists(no_disc) / "train.txt").read_text().split()[0]
+    save_mask(no_disc / "SegmentationClass" / f"{first}.png", np.ones((5, 5), np.uint8))
+    with pytest.warns(UserWarning, match=r"no pixel of 1 of the 5 classes.*: disc \(1\)\.$"):
+        prepared(no_disc, "fit", invalid_samples="skip")
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_is_said_where_training_masks_have_all_classes(root: Path) -> None:
+    relabel(root, "val", lambda labels: np.where(labels == 1, 0, labels).astype(np.uint8))
+    for stage in ("fit", "validate", "test", "predict"):
+        prepared(root, stage)
+
+
+@pytest.mark.parametrize(("split", "stage"), [("train", "fit"), ("val", "fit"), ("val", "validate"), ("val", "test")])
+def test_masks_of_0_and_255_alone_are_refused_with_how_to_mend_them(root: Path, split: str, stage: str) -> None:
+    relabel(root, split, lambda labels: np.where((labels > 0) & (labels < 255), 255, 0).astype(np.uint8))
+    with pytest.raises(InputError, match=rf"{split}.txt: its masks have the labels 0 and 255 alone") as error:
+        prepared(root, stage)
+    prepared(root, "predict")  # which needs no masks
+    snippet = str(error.value).partition("in Python, by: ")[2]
+    for file in (root / "SegmentationClass").iterdir():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(root)
+            shutil.copy(file, root / "mask.png")
+            exec(snippet)
+            shutil.move(root / "mask.png", file)
+    (root / "classes.txt").write_text("background\nforeground\n" + "\n".join(f"more {k}" for k in range(3)))
+    (batch, *_) = prepared(root, "validate").val_dataloader()
+    assert {0, 1} <= set(batch["label"].unique().tolist())
+
+
+@pytest.mark.parametrize(("split", "stage"), [("train", "fit"), ("val", "fit"), ("val", "validate"), ("val", "test")])
+def test_split_without_a_pixel_that_counts_is_refused(root: Path, split: str, stage: str) -> None:
+    relabel(root, split, lambda labels: np.full_like(labels, 255))
+    with pytest.raises(InputError, match=rf"{split}.txt: no pixel of its masks counts"):
+        prepared(root, stage)
+
+
+def test_names_of_voc_are_not_taken_for_a_set_with_fewer_labels(root: Path) -> None:
+    (root / "classes.txt").unlink()
+    with pytest.raises(
+        InputError, match=r"train.txt: its masks have the labels 0 to 4 and no other.*VOC's 21"
+    ) as error:
+        prepared(root, "fit")
+    assert "classes.txt" in str(error.value)
+    assert "--model.num_classes=5" in str(error.value)
+
+
+def test_names_of_voc_may_lack_masks_in_a_part_of_voc(root: Path) -> None:
+    (root / "classes.txt").unlink()
+    relabel(root, "train", lambda labels: np.where(labels == 1, 15, labels).astype(np.uint8))
+    with pytest.warns(UserWarning, match=r"of 16 of the 21 classes, .*: aeroplane \(1\), .*, tvmonitor \(20\)\.$"):
+        prepared(root, "fit")
+
+
+def test_list_of_more_names_than_labels_is_doubted(root: Path) -> None:
+    with (root / "classes.txt").open("a") as file:
+        file.write("sun\nmoon\n")
+    with pytest.warns(
+        UserWarning, match=r"sun \(5\), moon \(6\)\. Does .*classes.txt name the classes of these masks"
+    ):
+        prepared(root, "fit")
 
 
 # Images to predict

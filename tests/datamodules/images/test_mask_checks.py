@@ -1,12 +1,13 @@
 """Whatever is wrong with an image and its mask is named before a run."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.images.mask_checks import cached_invalid, why_invalid
+from datamodules.images.mask_checks import Checked, cached_check, check_pairs
 from datamodules.images.segmentation import Pair, WholeImages, read_mask
 from sextant.errors import InputError
 from tests.datamodules.images.masks import save_mask
@@ -14,8 +15,25 @@ from tests.filesystem import cut_in_half
 from tests.noise_images import noise
 
 
-def test_good_pair_has_no_why_invalid(pair: Pair) -> None:
-    assert why_invalid(pair, 6) is None
+def why_invalid(pair: Pair, num_classes: int) -> str | None:
+    """What is wrong with an image and its mask."""
+    return check_pairs([pair], num_classes).invalid.get(pair.image)
+
+
+def test_good_pair_is_valid_and_its_labels_are_known(pair: Pair) -> None:
+    assert check_pairs([pair], 6) == Checked({}, [0, 1, 2, 3, 4, 5, 255])
+
+
+def test_labels_are_those_of_valid_masks(pair: Pair, tmp_path: Path) -> None:
+    shutil.copy(pair.image, tmp_path / "b.png")
+    shutil.copy(pair.image, tmp_path / "c.png")
+    save_mask(tmp_path / "b_mask.png", np.full((20, 30), 3, np.uint8))
+    save_mask(tmp_path / "c_mask.png", np.full((20, 30), 4, np.uint8))
+    others = [Pair(tmp_path / f"{name}.png", tmp_path / f"{name}_mask.png") for name in "bc"]
+    found = check_pairs([pair, *others], 5)
+    assert list(found.invalid) == [pair.image]
+    assert found.labels == [3, 4]
+    assert check_pairs([Pair(pair.image, None)], 0) == Checked({}, [])
 
 
 def test_label_that_is_no_class_is_named_with_its_position(pair: Pair) -> None:
@@ -62,13 +80,13 @@ def test_file_that_is_cut_short_is_named(tmp_path: Path, which: int) -> None:
 def test_pairs_are_checked_once_and_again_after_a_change(pair: Pair, tmp_path: Path) -> None:
     assert pair.mask is not None
     cache = tmp_path / "cache"
-    assert cached_invalid([pair], 6, tmp_path, cache, "checked") == {}
-    assert list(cached_invalid([pair], 5, tmp_path, cache, "checked")) == [pair.image]
-    (known,) = cache.glob("checked-*/invalid.json")
-    known.write_text('{"0": "why"}')
-    assert cached_invalid([pair], 5, tmp_path, cache, "checked") == {pair.image: "why"}
+    assert cached_check([pair], 6, tmp_path, cache, "checked") == Checked({}, [0, 1, 2, 3, 4, 5, 255])
+    assert list(cached_check([pair], 5, tmp_path, cache, "checked").invalid) == [pair.image]
+    (known,) = cache.glob("checked-*/checked.json")
+    known.write_text('{"invalid": {"0": "why"}, "labels": [2]}')
+    assert cached_check([pair], 5, tmp_path, cache, "checked") == Checked({pair.image: "why"}, [2])
     save_mask(pair.mask, np.zeros((20, 30), np.uint8))
-    assert cached_invalid([pair], 5, tmp_path, cache, "checked") == {}
+    assert cached_check([pair], 5, tmp_path, cache, "checked") == Checked({}, [0])
 
 
 def test_checks_are_found_again_however_the_path_of_the_folder_is_written(
@@ -77,8 +95,8 @@ def test_checks_are_found_again_however_the_path_of_the_folder_is_written(
     monkeypatch.chdir(tmp_path)
     assert pair.mask is not None
     near = Pair(pair.image.relative_to(tmp_path), pair.mask.relative_to(tmp_path))
-    assert list(cached_invalid([near], 5, Path(), Path("cache"), "checked")) == [near.image]
-    assert list(cached_invalid([pair], 5, tmp_path, Path("cache"), "checked")) == [pair.image]
+    assert list(cached_check([near], 5, Path(), Path("cache"), "checked").invalid) == [near.image]
+    assert list(cached_check([pair], 5, tmp_path, Path("cache"), "checked").invalid) == [pair.image]
 
 
 @pytest.mark.parametrize(("orientation", "fits"), [(1, True), (3, False), (6, False)])

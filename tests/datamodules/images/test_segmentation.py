@@ -23,6 +23,16 @@ def test_message_on_masks_in_colors_tells_how_to_get_the_labels_back(tmp_path: P
     assert np.array_equal(np.asarray(read_mask(tmp_path / "mask.png")), labels)
 
 
+def test_message_on_masks_in_black_and_white_tells_how_to_get_labels(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 255, 255]], np.uint8)).convert("1").save(tmp_path / "mask.png")
+    with pytest.raises(InvalidImageError, match="in Python, by: ") as error:
+        read_mask(tmp_path / "mask.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        exec(str(error.value).partition("in Python, by: ")[2])
+    assert np.asarray(read_mask(tmp_path / "mask.png")).tolist() == [[0, 1, 1]]
+
+
 def test_whole_image_is_a_batch_of_one_with_its_mask(pair: Pair) -> None:
     batch = WholeImages([pair, Pair(pair.image, None)])[np.array([0])]
     assert pair.mask is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datamodules.images.mask_checks import why_invalid
+from datamodules.images.mask_checks import check_pairs
 from datamodules.images.segmentation import Pair
 from datamodules.images.voc_palette import voc_palette
 from datamodules.synthetic.pascal_voc import SHAPES, make
@@ -18,7 +18,7 @@ def test_every_name_of_a_list_has_an_image_and_a_palette_mask(pascal_voc: Path) 
         assert len(names) == count
         for name in names:
             mask = pascal_voc / "SegmentationClass" / f"{name}.png"
-            assert why_invalid(Pair(pascal_voc / "JPEGImages" / f"{name}.jpg", mask), len(SHAPES) + 1) is None
+            assert not check_pairs([Pair(pascal_voc / "JPEGImages" / f"{name}.jpg", mask)], len(SHAPES) + 1).invalid
             with Image.open(mask) as opened:
                 assert opened.mode == "P"
                 palette = opened.getpalette()
