@@ -254,9 +254,7 @@ def test_names_of_voc_may_lack_masks_in_a_part_of_voc(root: Path) -> None:
 def test_list_of_more_names_than_labels_is_doubted(root: Path) -> None:
     with (root / "classes.txt").open("a") as file:
         file.write("sun\nmoon\n")
-    with pytest.warns(
-        UserWarning, match=r"sun \(5\), moon \(6\)\. Does .*classes.txt name the classes of these masks"
-    ):
+    with pytest.warns(UserWarning, match=r"sun \(5\), moon \(6\)\. Does .*classes.txt name the classes of these masks"):
         prepared(root, "fit")
 
 

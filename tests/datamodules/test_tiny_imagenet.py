@@ -191,6 +191,36 @@ def test_labels_belong_to_their_images_when_damaged_ones_are_left_out(root: Path
                 np.testing.assert_array_equal(image, np.asarray(opened.convert("RGB")).transpose(2, 0, 1))
 
 
+# Labels
+
+
+@pytest.fixture
+def shuffled(root: Path) -> Path:
+    """The data set with its classes in no order, as in the published ``wnids.txt``."""
+    wnids = (root / "wnids.txt").read_text().split()
+    mixed = [wnids[i] for i in (3, 0, 8, 5, 9, 1, 7, 2, 6, 4)]
+    (root / "wnids.txt").write_text("".join(f"{wnid}\n" for wnid in mixed))
+    return root
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_label_of_an_image_is_the_place_of_its_class_in_wnids_txt(shuffled: Path, split: str) -> None:
+    wnids = (shuffled / "wnids.txt").read_text().split()
+    of_val = dict(line.split("\t")[:2] for line in annotations(shuffled).read_text().splitlines())
+    data = prepared(shuffled, "fit")
+    names = dict(line.split("\t") for line in (shuffled / "words.txt").read_text().splitlines())
+    assert data.data_spec().label_ids == tuple(wnids)
+    assert data.data_spec().labels == tuple(names[wnid] for wnid in wnids)
+    loader = data.train_dataloader() if split == "train" else data.val_dataloader()
+    files, seen = images_of(loader).files, set()
+    for batch in loader:
+        for label, index in zip(batch["label"].tolist(), batch["index"].tolist(), strict=True):
+            file = files[index]
+            assert wnids[label] == (file.parts[-3] if split == "train" else of_val[file.name])
+            seen.add(label)
+    assert seen == set(range(10))
+
+
 # Stages
 
 

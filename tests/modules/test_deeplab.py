@@ -208,6 +208,18 @@ def test_checkpoint_of_other_classes_is_refused(trained: Path, run: Any, tmp_pat
         run("validate", "--ckpt_path=best", f"--data.classes={tmp_path / 'classes.txt'}", "--settings_from=command")
 
 
+def test_confusion_has_a_row_for_each_true_class() -> None:
+    torch.manual_seed(0)
+    model = SemanticSegmenter("mobilenet_v3_large", num_classes=3).eval()
+    label = torch.randint(0, 3, (2, 33, 33))
+    label[0] = 2
+    prediction = model.step({"image": torch.randn(2, 3, 33, 33), "label": label}, model.val_metrics)["prediction"]
+    model.epoch_values(model.val_metrics.compute(), "val")
+    counts = [[((label == true) & (prediction == taken)).sum().item() for taken in range(3)] for true in range(3)]
+    assert counts != np.transpose(counts).tolist()
+    assert model.confusion.tolist() == counts
+
+
 def test_pixels_that_do_not_count_change_nothing() -> None:
     torch.manual_seed(0)
     model = SemanticSegmenter("mobilenet_v3_large", num_classes=3, auxiliary=0.5)

@@ -11,6 +11,7 @@ from PIL import Image
 from datamodules.images.random_crop import RandomCrop
 from datamodules.images.segmentation import Pair, TrainingCrops, read_mask
 from sextant.errors import InputError
+from tests.datamodules.images.masks import save_mask
 from tests.noise_images import noise
 
 
@@ -54,6 +55,23 @@ def test_scaled_crops_of_image_and_mask_stay_together(pair: Pair) -> None:
         agreeing.append(near[inside].mean())
     assert min(agreeing) > 0.85
     assert np.mean(agreeing) > 0.95
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_scaled_crops_of_masks_have_labels_of_the_mask_alone(pair: Pair, mode: str) -> None:
+    """Pillow never mixes the indices of a palette, but the gray levels between two labels are other labels."""
+    assert pair.mask is not None
+    labels = np.where(np.indices((20, 30)).sum(0) % 12 < 6, 0, 200).astype(np.uint8)
+    labels[:3] = 255
+    if mode == "L":
+        Image.fromarray(labels).save(pair.mask)
+    else:
+        save_mask(pair.mask, labels)
+    assert read_mask(pair.mask).mode == mode
+    seen: set[int] = set()
+    for _, label in crops(pair, 30, scales=(0.5, 2.0)):
+        seen |= set(label.ravel().tolist())
+    assert seen == {0, 200, 255}
 
 
 def test_crop_is_the_same_part_of_the_whole_resized_image(tmp_path: Path) -> None:
