@@ -110,11 +110,13 @@ def _text_file(path: Path, first: bytes, columns: list[str] | None) -> ClickFile
     if columns:
         return ClickFile(path, columns[1:] if first.count(b"\t") + 2 == len(columns) else columns, delimiter)
     try:
+        if b"\r" in first.rstrip(b"\r\n"):
+            raise csv.Error("a carriage return stands in the line")
         (names,) = csv.reader([first.decode("utf-8-sig", "replace")], delimiter=delimiter, strict=True)
     except csv.Error as error:
         raise InputError(
-            f"{path}:1: the names of the columns cannot be read ({error}). Write them into one line, which ends by a "
-            "line feed, and double the quotes in quoted names."
+            f"{path}:1: the names of the columns cannot be read: {error}. Write them into one line that ends by a line "
+            "feed, and quotes in quoted names twice."
         ) from error
     return ClickFile(path, names, delimiter, has_header=True)
 
