@@ -104,7 +104,7 @@ def test_confusion_and_table_on_the_board_are_those_of_the_module(tmp_path: Path
     (image,) = events.Images("val/confusion")
     expected = io.BytesIO()
     draw_confusion(CONFUSION.numpy(), NAMES[:2]).savefig(expected, format="png")
-    found = [np.asarray(Image.open(data).convert("RGB")) for data in (io.BytesIO(image.encoded_image_string), expected)]
-    assert np.array_equal(*found)
+    found = Image.open(io.BytesIO(image.encoded_image_string)).convert("RGB")
+    assert np.array_equal(np.asarray(found), np.asarray(Image.open(expected).convert("RGB")))
     table = events.Tensors("val/iou/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert overlap_table(CONFUSION.numpy(), NAMES[:2]) in table
