@@ -23,7 +23,7 @@ from sextant.errors import InputError
 from sextant.lightning_internals import callbacks_of, datamodule_of
 from sextant.memory import PeakMemory
 from sextant.optimization import Optimization
-from sextant.resume.configuration_in_checkpoint import ConfigurationInCheckpoint
+from sextant.resume.run_configuration import RunConfiguration
 from sextant.samplers.largest_budget import largest_fitting, rounded
 
 
@@ -194,7 +194,5 @@ class Trial:
 def _is_resumed(trainer: Trainer) -> bool:
     """Whether a run goes on with a checkpoint."""
     # The Trainer itself says so only after setup, unless its ckpt_path was set by hand.
-    given = [
-        c.configuration.get("ckpt_path") for c in callbacks_of(trainer) if isinstance(c, ConfigurationInCheckpoint)
-    ]
+    given = [c.configuration.get("ckpt_path") for c in callbacks_of(trainer) if isinstance(c, RunConfiguration)]
     return bool(trainer.ckpt_path or any(given))

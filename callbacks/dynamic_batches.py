@@ -4,13 +4,12 @@ import math
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from sextant.contracts import require
+from sextant.contracts import Observer, require
 from sextant.lightning_internals import datamodule_of, is_fitting
 from sextant.samplers.dynamic import DynamicBatchSampler
 
@@ -25,7 +24,7 @@ class DynamicallyBatchedData(Protocol):
     max_batch_length: float
 
 
-class DynamicBatches(Callback):
+class DynamicBatches(Observer):
     """Report the batches of the training data on the terminal and in TensorBoard.
 
     TensorBoard gets the summary as text and, as an image, the histogram of the lengths with the edges of the batches.

@@ -1,14 +1,14 @@
 """An axis that counts epochs, for what is logged once an epoch."""
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
 from callbacks.tensorboard import validation_axis
+from sextant.contracts import Observer
 from sextant.lightning_internals import is_fitting
 
 
-class EpochAxis(Callback):
+class EpochAxis(Observer):
     """The epoch, counted from 1, as the step of epoch metrics in TensorBoard.
 
     Lightning takes a metric named ``step`` as the step of all metrics that are logged together with it. Metrics that

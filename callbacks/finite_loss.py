@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from typing_extensions import override
 
+from sextant.contracts import Observer
 from sextant.errors import InputError
 from sextant.lightning_internals import datamodule_of
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
@@ -22,7 +22,7 @@ class NamesSamples(Protocol):
         """The files, or other names by which a person finds them."""
 
 
-class FiniteLoss(Callback):
+class FiniteLoss(Observer):
     """A stop of the training when the loss is NaN or infinite, before it can reach a checkpoint.
 
     The error names the samples of the batch where the data is :class:`NamesSamples`. On a GPU, the loss of a step is

@@ -2,14 +2,14 @@
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from sextant.contracts import Observer
 from sextant.lightning_internals import log_every_n_steps
 
 
-class GradientNorm(Callback):
+class GradientNorm(Observer):
     """The 2-norm of all gradients before clipping, logged as ``gradient_norm`` every ``log_every_n_steps`` steps."""
 
     @override

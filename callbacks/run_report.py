@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from typing_extensions import override
 
+from sextant.contracts import Observer
 from sextant.lightning_internals import (
     batches_of_epoch,
     callbacks_of,
@@ -17,8 +18,8 @@ from sextant.lightning_internals import (
     is_fast_dev_run,
     is_last_batch,
 )
-from sextant.resume.configuration_in_checkpoint import ConfigurationInCheckpoint
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
+from sextant.resume.run_configuration import RunConfiguration
 from sextant.resume.settings import free_settings, learning_settings
 
 SYNTHETIC_NOTICE = (
@@ -33,7 +34,7 @@ class MaybeSynthetic(Protocol):
     synthetic: bool
 
 
-class RunReport(Callback):
+class RunReport(Observer):
     """The report of a run on the terminal and in TensorBoard.
 
     Runs on synthetic data are marked as such in both. The hyper-parameters are written to TensorBoard's HParams page
@@ -65,7 +66,7 @@ class RunReport(Callback):
             return
         name, value, _ = best
         for callback in callbacks_of(trainer):
-            if isinstance(callback, ConfigurationInCheckpoint):
+            if isinstance(callback, RunConfiguration):
                 settings = learning_settings(callback.configuration, free_settings(callback.configuration))
                 trainer.logger.log_hyperparams(_flat(settings), {f"best/{name}": value}, step=trainer.current_epoch)
 

@@ -3,12 +3,11 @@
 from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from typing_extensions import override
 
-from sextant.contracts import require
+from sextant.contracts import Observer, require
 
 
 @runtime_checkable
@@ -19,7 +18,7 @@ class HasTables(Protocol):
         """Parameters and bytes of each table, in lines."""
 
 
-class TableSummary(Callback):
+class TableSummary(Observer):
     """Report the sizes of a module's embedding tables at the start of training.
 
     Raises:

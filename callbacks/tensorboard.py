@@ -3,9 +3,10 @@
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
+
+from sextant.contracts import Observer
 
 
 def validation_writer(trainer: Trainer) -> Any | None:
@@ -28,7 +29,7 @@ def validation_axis(trainer: Trainer) -> int:
     return trainer.current_epoch + 1 if at_ends else trainer.global_step
 
 
-class FirstValidationBatch(Callback):
+class FirstValidationBatch(Observer):
     """A callback that shows something of the first batch of each validation in TensorBoard.
 
     It is called within the validation, while a callback that averages the weights has the average in the module.

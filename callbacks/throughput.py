@@ -6,10 +6,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
-from sextant.contracts import require
+from sextant.contracts import Observer, require
 from sextant.lightning_internals import datamodule_of, is_fitting, log_every_n_steps
 from sextant.loaders import TimedDataLoader
 
@@ -22,7 +21,7 @@ class CountsUnits(Protocol):
         """What the speed of training is counted in, such as ``samples``, and how much of it a batch holds."""
 
 
-class Throughput(Callback):
+class Throughput(Observer):
     """The speed of training over all processes and the wait for data, logged every ``log_every_n_steps`` steps.
 
     ``throughput/<unit>_per_second`` for each unit that the DataModule counts; the progress bar shows the first.

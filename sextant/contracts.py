@@ -1,12 +1,21 @@
 """What one part of a run needs of another, as a Protocol, checked before the run."""
 
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from typing_extensions import get_protocol_members
 
 from sextant.errors import InputError
 
 T = TypeVar("T")
+
+
+class Observer(Callback):
+    """A callback that only watches: it changes neither what is learned, nor what is measured or called best.
+
+    It may differ between a run and its continuation; any other callback has to be the same.
+    """
 
 
 def require(thing: object, protocol: type[T], user: object) -> T:
@@ -36,3 +45,33 @@ def require(thing: object, protocol: type[T], user: object) -> T:
         f"{name} cannot be used with {found}. It needs {needed[:1].lower()}{needed[1:]}. Take {name} out of "
         "trainer.callbacks; if it has settings of its own, set them to null."
     )
+
+
+@runtime_checkable
+class Pretrained(Protocol):
+    """A module that may need no checkpoint."""
+
+    #: Whether all its weights are published ones.
+    pretrained: bool
+
+
+def need_weights(model: LightningModule, ckpt_path: str | None, random_weights: bool) -> None:
+    """Require a checkpoint, a model that needs none, or somebody's word that random weights will do.
+
+    Args:
+        model: what is measured, asked or exported.
+        ckpt_path: of the command.
+        random_weights: whether the command says that they will do.
+
+    Raises:
+        InputError: there is neither, or there is more than one.
+    """
+    if random_weights:
+        if ckpt_path is not None:
+            raise InputError("--random_weights=true is for commands without a checkpoint: leave it or --ckpt_path out.")
+        rank_zero_warn("RANDOM WEIGHTS: what this model says means nothing.")
+    elif ckpt_path is None and not (isinstance(model, Pretrained) and model.pretrained):
+        raise InputError(
+            "This command needs trained weights: give --ckpt_path=best for those of the newest run, or a path. To try "
+            "things out with a model that knows nothing, say so with --random_weights=true."
+        )

@@ -71,11 +71,6 @@ def epochs_of_run(trainer: Trainer) -> Counts:
     return cast(Counts, counts)
 
 
-def accumulates_gradients(trainer: Trainer) -> bool:
-    """Whether the training batch under way only adds its gradients, and a later one makes the optimizer's step."""
-    return trainer.fit_loop.epoch_loop._should_accumulate()
-
-
 def batches_in_checkpoint(checkpoint: dict[str, Any]) -> dict[str, int]:
     """The training batches of the epoch that a checkpoint is of, by stage; a change of them holds for the resumed run.
 

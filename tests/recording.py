@@ -5,11 +5,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
 
+from sextant.contracts import Observer
 
-class RecordBatches(Callback):
+
+class RecordBatches(Observer):
     """Append the samples of each batch to ``<folder>/<rank>.jsonl``: split, epoch, and indices in order.
 
     Args:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
 from callbacks.images.image_data import ImageData
 from callbacks.tensorboard import validation_axis, validation_writer
-from sextant.contracts import require
+from sextant.contracts import Observer, require
 from sextant.lightning_internals import datamodule_of
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class AnswersQuestions(Protocol):
         """The answers, in the order of their ids."""
 
 
-class AnsweredQuestions(Callback):
+class AnsweredQuestions(Observer):
     """The questions with the lowest and those with the highest loss in TensorBoard after each validation.
 
     Of several processes, the first one's questions alone.

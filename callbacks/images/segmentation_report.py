@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from typing_extensions import override
@@ -14,7 +13,7 @@ from callbacks.images.image_data import ImageData
 from callbacks.images.masks import SegmentsImages, add_legend, overlay
 from callbacks.tensorboard import validation_axis, validation_writer
 from datamodules.images.voc_palette import voc_palette
-from sextant.contracts import require
+from sextant.contracts import Observer, require
 from sextant.lightning_internals import datamodule_of
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class MeasuresSegmentation(SegmentsImages, Protocol):
     confusion: Tensor
 
 
-class SegmentationReport(Callback):
+class SegmentationReport(Observer):
     """Images, IoU by class and the confusion matrix in TensorBoard after each validation.
 
     The images are the first ones of the first process.

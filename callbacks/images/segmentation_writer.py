@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from PIL import Image
 from torch import Tensor
@@ -14,14 +13,14 @@ from typing_extensions import override
 
 from callbacks.images.image_data import NamedImageData
 from callbacks.images.masks import SegmentsImages, add_legend, choose_colors, index_mask, overlay
-from sextant.contracts import require
+from sextant.contracts import Observer, require
 from sextant.errors import InputError
 from sextant.lightning_internals import datamodule_of
 
 KINDS = ("masks", "colored", "overlays")
 
 
-class SegmentationWriter(Callback):
+class SegmentationWriter(Observer):
     """Three PNG files for each image of ``predict``, of the image's own size and name.
 
     ``masks/`` holds palette images whose pixels are labels, as Pascal VOC's masks do; ``colored/`` the colors of the

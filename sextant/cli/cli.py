@@ -1,17 +1,16 @@
 """The command line: Lightning's, with the shared Trainer loaded first and strict rules for checkpoints."""
 
 import logging
-import re
 import sys
 import warnings
 from argparse import SUPPRESS
 from collections.abc import Mapping
 from inspect import cleandoc, signature
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import yaml
-from jsonargparse import ActionSubCommands, Namespace
+from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -21,57 +20,28 @@ from typing_extensions import override
 import sextant.strategies  # noqa: F401 makes their names known
 from sextant.checkpoint_files import main_file, restore_interrupted
 from sextant.cli.consolidate import consolidate
+from sextant.cli.parser import OneErrorParser
 from sextant.cli.prediction_writer import PredictionWriter
 from sextant.cli.trainer import SextantTrainer
+from sextant.contracts import need_weights
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
-from sextant.resume.agreement import check_agreement, check_classes, check_model_class, configuration_of
+from sextant.resume.agreement import (
+    check_agreement,
+    check_classes,
+    check_model_class,
+    check_partial_epoch,
+    configuration_of,
+)
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
-from sextant.resume.configuration_in_checkpoint import ConfigurationInCheckpoint
 from sextant.resume.continued_log import ContinuedLog, sizes_of_log
 from sextant.resume.no_imports import no_imports
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
-from sextant.resume.settings import free_settings, learning_settings, model_settings
+from sextant.resume.run_configuration import RunConfiguration
+from sextant.resume.settings import free_settings, learning_settings, model_settings, settings_to_take
 
-
-class OneErrorParser(LightningArgumentParser):
-    """A parser whose errors are one message instead of the whole usage.
-
-    Args:
-        shared_config: the file that is loaded first; those beside it are the workloads that a message names.
-        options: those of Lightning's parser.
-    """
-
-    def __init__(self, *args: Any, shared_config: Path | None = None, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.shared_config = shared_config
-
-    @override
-    def add_subcommands(self, *args: Any, **options: Any) -> ActionSubCommands:
-        self.commands = super().add_subcommands(*args, **options)
-        return self.commands
-
-    @override
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        message = shorten(message)
-        if re.match(r"the following arguments are required: .*\.(data|model)\b", message) and self.shared_config:
-            beside = self.shared_config.parent.glob("*.yaml")
-            workloads = sorted(file.stem for file in beside if file.name != self.shared_config.name)
-            message += f"\nName a workload with --config configs/NAME.yaml, where NAME is {' or '.join(workloads)}."
-        raise InputError(f"{message}\nSee: python {self.prog.replace(' [options]', '')} --help")
-
-
-def shorten(message: str) -> str:
-    """A parser's message without what does not explain the mistake: type names and repeated values."""
-    noise = re.compile(
-        r"\s*(Does not validate against|Subtypes:|Errors:|- Expected a <class 'NoneType'>|See:|Given value)"
-    )
-    kept = "\n".join(line for line in message.splitlines() if not noise.match(line))
-    nested = re.search(r"NestedArg\(key='([^']+)'", message)
-    key = re.match(r'Parser key "([^"]+)":', message)
-    if nested and key:
-        kept = kept.replace(key[0], f"--{key[1]}.{nested[1]}:", 1)
-    return kept
+#: Commands that say something with a trained model.
+EVALUATIONS = ("validate", "test", "predict")
 
 
 class SextantCLI(LightningCLI):
@@ -93,6 +63,7 @@ class SextantCLI(LightningCLI):
         callback_groups: Mapping[str, type[Callback]] | None = None,
     ) -> None:
         self.callback_groups = callback_groups or {}
+        self._log_is_continued = False
         self._log_sizes: dict[Path, int] = {}
         self._named = set(sys.argv[1:] if args is None else args) & set(self.subcommands()) or set(self.subcommands())
         shared = {"shared_config": shared_config}
@@ -104,7 +75,7 @@ class SextantCLI(LightningCLI):
             trainer_class=SextantTrainer,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=None,  # RunConfiguration does it
             parser_class=OneErrorParser,
             parser_kwargs={"allow_abbrev": False, **shared, **{command: dict(first) for command in self.subcommands()}},
             args=args,
@@ -132,7 +103,15 @@ class SextantCLI(LightningCLI):
         # The settings of a command take long to add, and only those of the one that is named are asked for.
         if subcommand not in self._named:
             return OneErrorParser(description=options["description"])
-        return super()._prepare_subcommand_parser(klass, subcommand, **options)
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **options)
+        if subcommand in EVALUATIONS:
+            parser.add_argument(
+                "--random_weights",
+                type=bool,
+                default=False,
+                help="Run without trained weights, to try things out. Without it, --ckpt_path is required.",
+            )
+        return parser
 
     @override
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -194,17 +173,19 @@ class SextantCLI(LightningCLI):
         fits = command == "fit"
         # What a checkpoint answers is decided by the model alone; its data may be gone.
         old = configuration_of(path, checkpoint, ("model", "data") if fits else ("model",))
-        if settings_from == "command":
-            return
         new = self._plain_config()
-        check_model_class(path, old["model"]["class_path"], new["model"]["class_path"])
         part, free = learning_settings if fits else model_settings, free_settings(new)
         old_part, new_part = part(old, free), part(new, free)
+        if settings_from == "command":
+            if fits:
+                check_partial_epoch(path, checkpoint, old_part, new_part)
+            return
+        check_model_class(path, old["model"]["class_path"], new["model"]["class_path"])
         if settings_from is None:
             check_agreement(path, old_part, new_part)
         else:
             check_classes(path, old_part, new_part)
-            self._take(path, old_part)
+            self._take(path, settings_to_take(old_part, new))
             check_classes(path, part(self._plain_config(), free), new_part)  # what was a text may have been parsed
 
     def _take(self, path: Path, settings: dict[str, Any]) -> None:
@@ -227,6 +208,7 @@ class SextantCLI(LightningCLI):
         if folder is None or run.parent != folder.resolve():
             return
         config.trainer.logger.init_args.version = run.name
+        self._log_is_continued = True
         if self.config.subcommand == "fit":
             self._log_sizes = sizes_of_log(run, checkpoint)
             config.trainer.logger.init_args.purge_step = checkpoint["global_step"] + 1  # for a TensorBoard at work
@@ -262,12 +244,19 @@ class SextantCLI(LightningCLI):
         if command == "plan":  # what is planned for is said by the command; the Trainer is of the machine at hand
             here = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "logger": False}
             self.config.plan.trainer.update(Namespace(here))
-        self.save_config_kwargs["config_filename"] = "config.yaml" if command == "fit" else f"config_{command}.yaml"
         self.config_dump = self._plain_config()  # Lightning makes it only where it is not there yet
+        self._leave_out_the_past(self.config_dump)
         self.trainer_defaults["callbacks"] = [
-            ConfigurationInCheckpoint(self.config_dump),
+            RunConfiguration(self.config_dump, "config.yaml" if command == "fit" else f"config_{command}.yaml"),
             ContinuedLog(self._log_sizes),
         ]
+
+    def _leave_out_the_past(self, config: dict[str, Any]) -> None:
+        """Leave out of a configuration what says which run is gone on with: whoever uses it starts a new one."""
+        for key in {"ckpt_path", "settings_from"} & config.keys():
+            config[key] = None
+        if self._log_is_continued:
+            config["trainer"]["logger"]["init_args"] |= {"version": None, "purge_step": None}
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -292,6 +281,9 @@ class SextantCLI(LightningCLI):
         if subcommand == "consolidate":
             consolidate(self.config.consolidate.checkpoint, self.config.consolidate.output)
             return
+        if subcommand in EVALUATIONS:
+            config = self.config[subcommand]
+            need_weights(self.model, config.ckpt_path, config.random_weights)
         try:
             super()._run_subcommand(subcommand)
         except RuntimeError as error:

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from sextant.contracts import need_weights
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.export.comparison import Comparison, compare, eager, require_agreement
@@ -21,7 +22,7 @@ from sextant.export.images import with_images
 from sextant.export.quantization import LIBRARIES, calibration_inputs, quantize
 from sextant.export.real_inputs import real_inputs
 from sextant.export.stand_in import stand_in
-from sextant.export.writing import need_libraries, need_weights, write_and_load
+from sextant.export.writing import need_libraries, write_and_load
 from sextant.lightning_internals import callbacks_of
 
 AGREEMENT = 0.999  # of decisions: rounding alone does not lead below

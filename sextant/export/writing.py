@@ -2,23 +2,12 @@
 
 import importlib.util
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from sextant.errors import InputError
 from sextant.export.formats.format import Format, Runner
 from sextant.export.graph import ExportGraph
-
-
-@runtime_checkable
-class Pretrained(Protocol):
-    """A module that may need no checkpoint."""
-
-    #: Whether all its weights are published ones.
-    pretrained: bool
 
 
 def need_libraries(*names: str) -> None:
@@ -32,23 +21,6 @@ def need_libraries(*names: str) -> None:
         raise InputError(
             f"This export needs {', '.join(missing)}, of the libraries for exports. Run it with them: uv run --extra "
             "export train.py export ..., or pip install executorch onnx onnxruntime onnxscript torchao."
-        )
-
-
-def need_weights(model: LightningModule, ckpt_path: str | None, random_weights: bool) -> None:
-    """Require a checkpoint, a model that needs none, or somebody's word that random weights will do.
-
-    Raises:
-        InputError: there is neither, or there is more than one.
-    """
-    if random_weights:
-        if ckpt_path is not None:
-            raise InputError("--random_weights=true exports without a checkpoint: leave it or --ckpt_path out.")
-        rank_zero_warn("RANDOM WEIGHTS: what this file says means nothing.")
-    elif ckpt_path is None and not (isinstance(model, Pretrained) and model.pretrained):
-        raise InputError(
-            "An export needs trained weights: give --ckpt_path=best for those of the newest run, or a path. To try "
-            "things out with a model that knows nothing, say so with --random_weights=true."
         )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sextant.errors import InputError
-from sextant.resume.configuration_in_checkpoint import KEY
+from sextant.resume.run_configuration import KEY
 from sextant.resume.settings import differences, other_classes
 
 OWN_CLASSES = "Nothing that only a checkpoint names is imported"
@@ -90,4 +90,34 @@ def check_classes(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
         raise InputError(
             f"{path}: --settings_from=checkpoint cannot take these classes from it:{options}\n{OWN_CLASSES}. Give "
             "those that you trust to this command, or let its own hold with --settings_from=command."
+        )
+
+
+def check_partial_epoch(
+    path: Path, checkpoint: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]
+) -> None:
+    """Require that the data of a run that is gone on with within an epoch is as it was.
+
+    What is done of the epoch is counted in steps, which are others with other batches, or in another order.
+
+    Args:
+        path: the checkpoint, for the message.
+        checkpoint: what it holds.
+        old: the checkpoint's configuration.
+        new: the command's.
+
+    Raises:
+        InputError: the checkpoint is of within an epoch, and the data or the seed differs.
+    """
+    position = checkpoint.get(str(old["data"]["class_path"]).rpartition(".")[2])
+    if not isinstance(position, Mapping) or not position.get("done"):
+        return
+    ordering = ("seed_everything", "data")
+    parts = [{key: configuration.get(key) for key in ordering} for configuration in (old, new)]
+    if found := list(differences(*parts)):
+        lines = "".join(f"\n  {key}: checkpoint {a!r}, command {b!r}" for key, a, b in found)
+        raise InputError(
+            f"{path}: the checkpoint is of within an epoch, whose data cannot change:{lines}\nGive these as the "
+            "checkpoint has them until the epoch is over, or go on from a checkpoint of the end of an epoch "
+            "(--recovery_checkpoint.keep_epochs keeps some)."
         )

@@ -7,6 +7,7 @@ from lightning.pytorch import Callback
 
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from sextant.resume.epoch_metrics import EpochMetrics
+from sextant.resume.optimizer_settings import OptimizerSettings
 from sextant.resume.partial_epoch import PartialEpoch
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
 
@@ -33,6 +34,7 @@ def exact_resume(
             *callbacks,
             EpochMetrics(),
             PartialEpoch(),
+            OptimizerSettings(),
             RecoveryCheckpoint(every_n_steps, every_n_minutes, keep_epochs),
         ],
         "plugins": [AtomicCheckpointIO()],

@@ -18,7 +18,7 @@ from sextant.lightning_internals import (
     validation_due,
     write_point_to_resume,
 )
-from sextant.resume.configuration_in_checkpoint import KEY
+from sextant.resume.run_configuration import KEY
 
 
 class PartialEpoch(Callback):

@@ -4,17 +4,39 @@ import sys
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
-# Settings of the Trainer that change what is learned; the others say where it runs and what is written of it.
-TRAINER_KEYS = (
-    "max_epochs",
-    "max_steps",
-    "limit_train_batches",
-    "overfit_batches",
-    "accumulate_grad_batches",
-    "gradient_clip_val",
-    "gradient_clip_algorithm",
-    "precision",
+from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment
+from lightning.pytorch.callbacks import DeviceStatsMonitor, LearningRateMonitor, ModelSummary, ProgressBar, Timer
+
+from sextant.contracts import Observer
+
+#: Settings of the Trainer that say where a run runs, what is written of it, and how far one command goes. All others
+#: change what is learned, what is measured, or what is called best.
+FREE_TRAINER_SETTINGS = frozenset(
+    {
+        *("accelerator", "devices", "num_nodes", "strategy", "default_root_dir", "max_time"),
+        *("logger", "log_every_n_steps", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"),
+        *("enable_autolog_hparams", "model_registry", "profiler", "detect_anomaly", "inference_mode", "barebones"),
+        *("num_sanity_val_steps", "limit_test_batches", "limit_predict_batches"),
+    }
 )
+#: The same of the checkpoint that is called best: where it is, and what it is called.
+FREE_BEST_CHECKPOINT_SETTINGS = frozenset(
+    {
+        *("dirpath", "filename", "verbose", "save_last", "save_weights_only", "save_on_exception"),
+        *("auto_insert_metric_name", "enable_version_counter"),
+    }
+)
+#: Groups of settings that belong to one command alone.
+FREE_GROUPS = frozenset(
+    {"config", "ckpt_path", "settings_from", "random_weights", "recovery_checkpoint", "predictions"}
+)
+#: Lightning's callbacks that only watch, and plugins that only say how files are written and processes are found.
+FREE_CLASSES = (
+    *(ModelSummary, ProgressBar, LearningRateMonitor, DeviceStatsMonitor, Timer, Observer),
+    *(CheckpointIO, ClusterEnvironment),
+)
+
+CLASSES_OF_TRAINER = ("callbacks", "plugins")
 
 FreeSettings = Mapping[str, frozenset[str]]
 
@@ -22,17 +44,19 @@ FreeSettings = Mapping[str, frozenset[str]]
 def free_settings(configuration: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     """The settings that may differ between a run and its continuation, for ``model`` and ``data``.
 
-    They are what the classes declare as ``free_settings``. The classes are looked up among what is imported already, so
-    that no configuration can name code to run.
+    They are what the classes declare as ``free_settings``.
 
     Args:
         configuration: of a command that was parsed, as plain values.
     """
-    found: dict[str, frozenset[str]] = {}
-    for part in ("model", "data"):
-        module, _, name = configuration[part]["class_path"].rpartition(".")
-        found[part] = getattr(getattr(sys.modules.get(module), name, None), "free_settings", frozenset())
-    return found
+    parts = ("model", "data")
+    return {part: getattr(_known(configuration[part]["class_path"]), "free_settings", frozenset()) for part in parts}
+
+
+def _known(class_path: str) -> Any:
+    """A class, looked up among what is imported already, so that no configuration can name code to run; None if not."""
+    module, _, name = class_path.rpartition(".")
+    return getattr(sys.modules.get(module), name, None)
 
 
 def model_settings(configuration: Mapping[str, Any], free: FreeSettings) -> dict[str, Any]:
@@ -46,18 +70,61 @@ def model_settings(configuration: Mapping[str, Any], free: FreeSettings) -> dict
 
 
 def learning_settings(configuration: Mapping[str, Any], free: FreeSettings) -> dict[str, Any]:
-    """The part of a configuration that decides what is learned.
+    """The part of a configuration that decides what is learned, what is measured and what is called best.
 
     Args:
         configuration: plain values, as ``config.yaml`` of a run has them.
         free: what :func:`free_settings` gives, which is left out.
+
+    Returns:
+        The same without what is free, and with the callbacks and plugins of the Trainer by the names of their classes.
     """
-    return {
-        "seed_everything": configuration.get("seed_everything"),
-        "trainer": {k: configuration["trainer"][k] for k in TRAINER_KEYS if k in configuration["trainer"]},
+    kept = {key: value for key, value in configuration.items() if key not in FREE_GROUPS and not _watches(value)}
+    trainer = {key: v for key, v in configuration["trainer"].items() if key not in FREE_TRAINER_SETTINGS}
+    best = configuration.get("best_checkpoint") or {}
+    return kept | {
+        "trainer": trainer | {key: _by_class(trainer.get(key)) for key in CLASSES_OF_TRAINER},
         "model": _without_free(configuration["model"], free["model"]),
         "data": _without_free(configuration["data"], free["data"]),
+        "best_checkpoint": {key: value for key, value in best.items() if key not in FREE_BEST_CHECKPOINT_SETTINGS},
     }
+
+
+def settings_to_take(learned: Mapping[str, Any], configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a checkpoint in the form in which a command is given them.
+
+    Args:
+        learned: what :func:`learning_settings`, or :func:`model_settings`, gives of the checkpoint.
+        configuration: of the command, whose callbacks and plugins stay where they are free.
+    """
+    if "trainer" not in learned:
+        return dict(learned)
+    trainer = dict(learned["trainer"])
+    for key in CLASSES_OF_TRAINER:
+        own = [each for each in _listed(configuration["trainer"].get(key)) if _watches(each)]
+        trainer[key] = [*own, *trainer[key].values()] or None
+    return {**learned, "trainer": trainer}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _by_class(value: Any) -> dict[str, Any]:
+    """Callbacks or plugins that are not free, by the names of their classes."""
+    found: dict[str, Any] = {}
+    for each in _listed(value):
+        if not _watches(each):
+            name = (each["class_path"] if isinstance(each, Mapping) else str(each)).rpartition(".")[2]
+            again = sum(known.partition("#")[0] == name for known in found)
+            found[f"{name}#{again + 1}" if again else name] = each
+    return found
+
+
+def _watches(value: Any) -> bool:
+    """Whether a value is an object of a class that changes nothing that is learned."""
+    known = _known(str(value["class_path"])) if isinstance(value, Mapping) and "class_path" in value else None
+    return isinstance(known, type) and issubclass(known, FREE_CLASSES)
 
 
 def _without_free(part: Mapping[str, Any], free: Set[str]) -> dict[str, Any]:

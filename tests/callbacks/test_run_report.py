@@ -42,6 +42,15 @@ def test_end_of_a_run_says_what_was_done_and_where_it_is(tmp_path: Path, caplog:
     run = trainer(tmp_path, *callbacks, plugins=[AtomicCheckpointIO()], enable_checkpointing=True, max_epochs=2)
     with caplog.at_level(logging.INFO, logger="lightning.pytorch"):
         run.fit(Plain(), loader())
-    assert "Epochs done: 2, steps: 4" in caplog.text
+    assert "Steps done: 4, epochs: 2\n" in caplog.text
     assert f"Last checkpoint: {run.log_dir}/checkpoints/last.ckpt" in caplog.text
     assert f"tensorboard --logdir {run.log_dir}" in caplog.text
+
+
+def test_end_of_a_run_within_an_epoch_says_how_much_of_it_was_done(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = trainer(tmp_path, RunReport(), RecoveryCheckpoint(), max_epochs=None, max_steps=3)
+    with caplog.at_level(logging.INFO, logger="lightning.pytorch"):
+        run.fit(Plain(), loader())
+    assert "Steps done: 3, epochs: 1 and 1 of 2 batches of the next\n" in caplog.text

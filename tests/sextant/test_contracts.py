@@ -3,8 +3,9 @@
 from typing import Protocol, runtime_checkable
 
 import pytest
+from lightning.pytorch import LightningModule
 
-from sextant.contracts import require
+from sextant.contracts import need_weights, require
 from sextant.errors import InputError
 
 
@@ -54,3 +55,25 @@ def test_what_is_missing_is_named_with_what_is_needed_and_what_to_do() -> None:
 def test_run_without_a_datamodule_is_called_so() -> None:
     with pytest.raises(InputError, match=r"Concert cannot be used with a run without a DataModule\. It needs a Bird"):
         require(None, Sings, Concert())
+
+
+class Network(LightningModule):
+    """Without published weights."""
+
+
+class Published(Network):
+    pretrained = True
+
+
+def test_trained_weights_are_needed_unless_somebody_says_that_random_ones_will_do(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    need_weights(Network(), "best.ckpt", random_weights=False)
+    need_weights(Published(), None, random_weights=False)
+    assert not recwarn.list
+    need_weights(Network(), None, random_weights=True)
+    assert "RANDOM WEIGHTS" in str(recwarn.pop().message)
+    with pytest.raises(InputError, match="needs trained weights: give --ckpt_path=best"):
+        need_weights(Network(), None, random_weights=False)
+    with pytest.raises(InputError, match="leave it or --ckpt_path out"):
+        need_weights(Network(), "best.ckpt", random_weights=True)

@@ -1,11 +1,17 @@
 """The installed Lightning and torchmetrics still have what the library leans on, and mean the same by it."""
 
+import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 from torch import Tensor
@@ -90,9 +96,96 @@ def test_last_batch_of_an_epoch_is_known_as_such(tmp_path: Path) -> None:
     assert answers(tmp_path, internals.is_last_batch) == [False, False, True] * 2
 
 
-def test_gradients_accumulate_until_the_step(tmp_path: Path) -> None:
-    found = answers(tmp_path, internals.accumulates_gradients, accumulate_grad_batches=2)
-    assert found == [True, False, False] * 2  # the last batch of an epoch makes the step alone
+class Validated(Module):
+    """With a validation that measures nothing."""
+
+    @override
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        self.answers.append("validation")
+
+
+class ValidatedData(Data):
+    """Three batches of each."""
+
+    @override
+    def val_dataloader(self) -> DataLoader:
+        return self.train_dataloader()
+
+
+def test_validation_is_due_by_the_intervals_alone(tmp_path: Path) -> None:
+    module = Validated(internals.validation_due)
+    trainer = bare_trainer(
+        tmp_path, max_epochs=2, val_check_interval=2, check_val_every_n_epoch=2, num_sanity_val_steps=0, max_steps=6
+    )
+    trainer.fit(module, datamodule=ValidatedData())
+    assert module.answers == [False, False, False, False, True, *["validation"] * 3, False]
+
+
+def test_run_stops_after_the_step_that_reaches_a_limit_or_was_asked_to(tmp_path: Path) -> None:
+    assert answers(tmp_path, internals.stops_after_step, max_steps=2) == [False, True]
+
+    def asked(trainer: Trainer) -> bool:
+        trainer.should_stop = trainer.global_step >= 3
+        return internals.stops_after_step(trainer)
+
+    assert answers(tmp_path, asked) == [False, False, True]
+    assert answers(tmp_path, asked, min_steps=5) == [False, False, False, False, True]
+
+
+def test_run_that_stops_validates_first_if_it_is_told_to(tmp_path: Path) -> None:
+    def ask(trainer: Trainer) -> int:
+        if trainer.global_step == 2:
+            internals.validate_before_stop(trainer)
+        return trainer.global_step
+
+    module = Validated(ask)
+    trainer = bare_trainer(tmp_path, max_epochs=4, check_val_every_n_epoch=3, num_sanity_val_steps=0)
+    trainer.fit(module, datamodule=ValidatedData())
+    assert module.answers == [1, 2, *["validation"] * 3]
+
+
+def test_batches_of_the_run_are_counted_over_its_epochs(tmp_path: Path) -> None:
+    assert answers(tmp_path, internals.total_batches) == [1, 2, 3, 4, 5, 6]
+
+
+def test_boundaries_come_after_whole_steps_around_the_validation_and_after_epochs(tmp_path: Path) -> None:
+    module = Validated()
+    trainer = bare_trainer(tmp_path, max_epochs=1, accumulate_grad_batches=2, num_sanity_val_steps=0)
+    internals.call_at_boundaries(
+        trainer,
+        before_validation=lambda: module.answers.append(f"before {trainer.global_step}"),
+        after_step=lambda: module.answers.append(f"after {trainer.global_step}"),
+        after_epoch=lambda: module.answers.append("epoch"),
+    )
+    trainer.fit(module, datamodule=ValidatedData())
+    steps = [answer for answer in module.answers if answer is not None]
+    assert steps == ["before 1", "after 1", "before 2", *["validation"] * 3, "after 2", "epoch"]
+
+
+def test_signals_are_left_alone(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def ask(trainer: Trainer) -> bool:
+        return signal.getsignal(signal.SIGTERM) == before
+
+    trainer, module = bare_trainer(tmp_path, max_epochs=1), Module(ask)
+    internals.leave_signals_alone(trainer)
+    trainer.fit(module, datamodule=Data())
+    assert module.answers == [True] * 3
+    assert not all(answers(tmp_path, ask))
+
+
+def test_process_may_end_while_others_end_with_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    observer = _ChildProcessObserver(os.getpid(), [subprocess.Popen([sys.executable, "-c", "raise SystemExit(143)"])])
+    killed: list[Any] = []
+    monkeypatch.setattr(observer, "_kill", lambda: killed.append(True), raising=False)
+    monkeypatch.setattr(os, "kill", lambda *args: killed.append(args))
+    monkeypatch.setattr(threading, "enumerate", lambda: [observer])
+    observer._child_processes[0].wait()
+    internals.let_processes_end()
+    observer._sleep_period = 0
+    observer.run()
+    assert not killed
 
 
 class Saves(Callback):

@@ -32,7 +32,11 @@ class Notes(Callback):
 
 def note(tmp_path: Path, *arguments: str) -> str | None:
     """What a validation writes."""
-    SextantCLI(SHARED_CONFIG, ["validate", *ARGUMENTS, "--trainer.logger=false", *arguments], {"notes": Notes})
+    SextantCLI(
+        SHARED_CONFIG,
+        ["validate", *ARGUMENTS, "--random_weights=true", "--trainer.logger=false", *arguments],
+        {"notes": Notes},
+    )
     file = tmp_path / "note"
     return file.read_text() if file.exists() else None
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sextant.cli.cli import SextantCLI
+from sextant.contracts import Observer
 from sextant.signals import Stopped
 from tests.sextant.tiny import ARGUMENTS
 from train import main
@@ -20,7 +21,7 @@ class Killed(BaseException):
     """The end of a process that nothing can catch, as far as a test can have it."""
 
 
-class Ends(Callback):
+class Ends(Observer):
     """Ends the run at a moment: as a kill does, or by sending a signal.
 
     Args:

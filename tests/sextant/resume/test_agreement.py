@@ -7,7 +7,7 @@ import pytest
 
 from sextant.errors import InputError
 from sextant.resume.agreement import check_agreement, check_classes, check_model_class, configuration_of
-from sextant.resume.configuration_in_checkpoint import KEY
+from sextant.resume.run_configuration import KEY
 
 PATH = Path("a.ckpt")
 MODEL = {"class_path": "modules.Model", "init_args": {"optimizer": {"class_path": "torch.optim.SGD"}, "width": 1}}

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.pytorch import Callback
 from typing_extensions import override
 
+from sextant.contracts import Observer
 from tests.sextant.resume.interrupted import Folder, assert_same
 
 PLATEAU = [
@@ -106,7 +106,7 @@ def test_run_may_be_gone_on_with_from_the_best_checkpoint_of_an_epoch_or_within_
         assert_same(whole, run)
 
 
-class Sleeps(Callback):
+class Sleeps(Observer):
     """Makes a step take longer than all others."""
 
     def __init__(self) -> None:

@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from sextant.resume.configuration_in_checkpoint import ConfigurationInCheckpoint
 from sextant.resume.partial_epoch import PartialEpoch
+from sextant.resume.run_configuration import RunConfiguration
 from tests.datamodules.recorder import Recorder, bare_trainer
 from tests.sextant.tiny import PointsData
 
@@ -48,7 +48,7 @@ def test_resumed_run_trains_on_what_is_left_and_each_epoch_ends_once(
     tmp_path: Path, data: type[PointsData], limit: dict[str, int]
 ) -> None:
     whole = Recorder()
-    configured = ConfigurationInCheckpoint({"data": {"class_path": "tests.sextant.tiny.PointsData"}})
+    configured = RunConfiguration({"data": {"class_path": "tests.sextant.tiny.PointsData"}})
     bare_trainer(tmp_path, callbacks=[Saves(tmp_path / "a.ckpt", 3), configured], **limit).fit(
         whole, datamodule=PointsData(batch_size=2)
     )

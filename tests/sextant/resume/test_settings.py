@@ -4,8 +4,19 @@ import sys
 from typing import Any, ClassVar
 
 import pytest
+from lightning.pytorch import Callback
 
-from sextant.resume.settings import differences, free_settings, learning_settings, model_settings, other_classes
+from sextant.contracts import Observer
+from sextant.resume.checkpoint_io import AtomicCheckpointIO
+from sextant.resume.settings import (
+    FREE_TRAINER_SETTINGS,
+    differences,
+    free_settings,
+    learning_settings,
+    model_settings,
+    other_classes,
+    settings_to_take,
+)
 
 
 class Model:
@@ -35,13 +46,13 @@ def test_free_settings_are_left_out_also_of_a_group_and_nothing_else_is() -> Non
         "mirrors": {"root": "c"},
     }
     whole = configuration({"note": "x", "width": 2}, settings)
-    learned = learning_settings(whole, free_settings(whole))
-    assert learned["data"]["init_args"] == {"files": {"train": ["a"]}, "predict": 1, "mirrors": {"root": "c"}}
+    kept = learning_settings(whole, free_settings(whole))
+    assert kept["data"]["init_args"] == {"files": {"train": ["a"]}, "predict": 1, "mirrors": {"root": "c"}}
     assert settings["files"] == {"train": ["a"], "predict": "b"}
-    assert learned["model"]["init_args"] == {"width": 2}
-    assert learned["trainer"] == {"max_epochs": 2}
-    assert learned["seed_everything"] == 3
-    assert model_settings(whole, free_settings(whole)) == {"model": learned["model"]}
+    assert kept["model"]["init_args"] == {"width": 2}
+    assert kept["trainer"] == {"max_epochs": 2, "callbacks": {}, "plugins": {}}
+    assert kept["seed_everything"] == 3
+    assert model_settings(whole, free_settings(whole)) == {"model": kept["model"]}
 
 
 def test_group_that_is_not_given_stays_as_it_is() -> None:
@@ -91,3 +102,95 @@ def test_classes_that_only_one_configuration_names_are_found(
     old: dict[str, Any], new: dict[str, Any], found: list[tuple[str, str]]
 ) -> None:
     assert list(other_classes(old, new)) == found
+
+
+class Watches(Observer):
+    """Changes nothing."""
+
+
+class Changes(Callback):
+    """May change something."""
+
+
+def callback(kind: type, **settings: Any) -> dict[str, Any]:
+    return {"class_path": f"{__name__}.{kind.__name__}", "init_args": settings}
+
+
+def with_trainer(**trainer: Any) -> dict[str, Any]:
+    whole = configuration({}, {})
+    return whole | {"trainer": trainer}
+
+
+def learned(whole: dict[str, Any]) -> dict[str, Any]:
+    return learning_settings(whole, free_settings(whole))
+
+
+@pytest.mark.parametrize(
+    ("setting", "old", "new"),
+    [
+        ("val_check_interval", 1.0, 0.5),
+        ("limit_val_batches", 1.0, 2),
+        ("check_val_every_n_epoch", 1, 2),
+        ("sync_batchnorm", False, True),
+        ("a_setting_of_the_next_lightning", None, 1),
+    ],
+)
+def test_setting_of_the_trainer_counts_unless_it_is_known_to_be_free(setting: str, old: Any, new: Any) -> None:
+    found = differences(learned(with_trainer(**{setting: old})), learned(with_trainer(**{setting: new})))
+    assert list(found) == [(f"trainer.{setting}", old, new)]
+
+
+def test_free_settings_of_the_trainer_do_not_count() -> None:
+    old, new = (dict.fromkeys(FREE_TRAINER_SETTINGS, value) for value in (1, 2))
+    assert learned(with_trainer(**old)) == learned(with_trainer(**new))
+
+
+def test_setting_that_only_one_side_has_counts() -> None:
+    old, new = learned(with_trainer(max_steps=3)), learned(with_trainer())
+    assert list(differences(old, new)) == [("trainer.max_steps", 3, None)]
+    assert list(differences(new, old)) == [("trainer.max_steps", None, 3)]
+
+
+def test_callbacks_are_compared_by_their_classes_but_those_that_only_watch() -> None:
+    old = learned(with_trainer(callbacks=[callback(Watches, count=1), callback(Changes, decay=0.9)]))
+    new = learned(with_trainer(callbacks=[callback(Changes, decay=0.8), callback(Watches, count=2)]))
+    assert list(differences(old, new)) == [("trainer.callbacks.Changes.decay", 0.9, 0.8)]
+    without = learned(with_trainer(callbacks=None))
+    assert list(differences(old, without)) == [
+        ("trainer.callbacks.Changes", callback(Changes, decay=0.9), None),
+    ]
+
+
+def test_second_callback_of_a_class_is_compared_with_the_second_one() -> None:
+    old = learned(with_trainer(callbacks=[callback(Changes, decay=0.9), callback(Changes, decay=0.8)]))
+    new = learned(with_trainer(callbacks=[callback(Changes, decay=0.9), callback(Changes, decay=0.7)]))
+    assert list(differences(old, new)) == [("trainer.callbacks.Changes#2.decay", 0.8, 0.7)]
+
+
+def test_plugin_counts_unless_it_only_writes_files() -> None:
+    files = {"class_path": f"{AtomicCheckpointIO.__module__}.{AtomicCheckpointIO.__qualname__}"}
+    precision = {"class_path": "lightning.pytorch.plugins.MixedPrecision", "init_args": {"device": "cuda"}}
+    other = {**precision, "init_args": {"device": "cpu"}}
+    old = learned(with_trainer(plugins=[files, precision]))
+    assert old == learned(with_trainer(plugins=precision))
+    found = list(differences(old, learned(with_trainer(plugins=[other]))))
+    assert found == [("trainer.plugins.MixedPrecision.device", "cuda", "cpu")]
+
+
+def test_group_of_a_callback_counts_unless_it_only_watches() -> None:
+    old = configuration({}, {}) | {"watching": callback(Watches, count=1), "changing": callback(Changes, decay=1)}
+    new = configuration({}, {}) | {"watching": None, "changing": None}
+    assert list(differences(learned(old), learned(new))) == [("changing", callback(Changes, decay=1), None)]
+
+
+def test_what_is_called_best_counts_and_where_it_is_does_not() -> None:
+    old, new = ({"best_checkpoint": {"monitor": name, "dirpath": name}} for name in ("val/loss", "val/accuracy"))
+    found = differences(learned(configuration({}, {}) | old), learned(configuration({}, {}) | new))
+    assert list(found) == [("best_checkpoint.monitor", "val/loss", "val/accuracy")]
+
+
+def test_taken_settings_leave_the_callbacks_that_watch_as_the_command_has_them() -> None:
+    old = learned(with_trainer(callbacks=[callback(Watches, count=1), callback(Changes, decay=0.9)], plugins=None))
+    command = with_trainer(callbacks=[callback(Changes, decay=0.8), callback(Watches, count=2)], plugins=None)
+    taken = settings_to_take(old, command)["trainer"]
+    assert taken == {"callbacks": [callback(Watches, count=2), callback(Changes, decay=0.9)], "plugins": None}
