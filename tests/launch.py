@@ -29,9 +29,10 @@ def _command(args: list[str], environment: dict[str, str], folder: str, log: str
                 if type(handler) is logging.StreamHandler:
                     handler.setStream(sys.stderr)
     sys.argv = ["train.py"]
+    from sextant.cli.command import run_command
     from train import main
 
-    main(args)
+    run_command(lambda: main(args), "what was finished is whole")
 
 
 def start(

@@ -16,7 +16,7 @@ class RecordBatches(Observer):
 
     Args:
         folder: where to.
-        hold_at: optimizer step before which the run waits to be killed; -1 does not.
+        hold_at: optimizer step before which the run waits to be killed, or for the file ``<folder>/go``; -1 does not.
     """
 
     def __init__(self, folder: str, hold_at: int = -1) -> None:
@@ -31,7 +31,8 @@ class RecordBatches(Observer):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._record(trainer, "train", batch)
         if trainer.global_step == self.hold_at:
-            time.sleep(600)
+            while not (self.folder / "go").exists():
+                time.sleep(0.02)
 
     @override
     def on_validation_batch_start(

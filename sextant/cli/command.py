@@ -1,6 +1,7 @@
 """How a command ends: well, or with one message that says why not."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -23,9 +24,10 @@ def run_command(main: Callable[[], object], interrupted: str) -> None:
         main()
     except InputError as error:
         sys.exit(f"\nerror: {error}")
-    except Stopped as stopped:
+    except (Stopped, KeyboardInterrupt) as error:  # the latter from where others handle Ctrl-C
+        stopped = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
         if stopped.message is not None:
-            print(f"\n{stopped.message or f'Interrupted: {interrupted}.'}", file=sys.stderr)
+            print(f"\n{stopped.message or f'Interrupted: {interrupted}.'}")
         sys.exit(stopped.exit_code)
     finally:
         give_back()

@@ -53,7 +53,7 @@ def parts(small: Callable[[str], list[str]], folder: Path) -> Callable[[str], Pa
     @cache
     def make(kind: str) -> Parts:
         quiet = ["--data.num_workers=0", "--trainer.enable_progress_bar=false", "--trainer.limit_val_batches=0"]
-        cli = main(["validate", *small(WORKLOADS[kind]), *quiet])
+        cli = main(["validate", *small(WORKLOADS[kind]), "--random_weights=true", *quiet])
         return cli.model, cli.datamodule
 
     return make

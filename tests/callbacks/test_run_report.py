@@ -50,7 +50,8 @@ def test_end_of_a_run_says_what_was_done_and_where_it_is(tmp_path: Path, caplog:
 def test_end_of_a_run_within_an_epoch_says_how_much_of_it_was_done(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = trainer(tmp_path, RunReport(), RecoveryCheckpoint(), max_epochs=None, max_steps=3)
+    callbacks = (RunReport(), RecoveryCheckpoint())
+    run = trainer(tmp_path, *callbacks, enable_checkpointing=True, max_epochs=None, max_steps=3)
     with caplog.at_level(logging.INFO, logger="lightning.pytorch"):
         run.fit(Plain(), loader())
     assert "Steps done: 3, epochs: 1 and 1 of 2 batches of the next\n" in caplog.text

@@ -1,5 +1,7 @@
 """Runs of a workload made small: undisturbed ones, and ones that are killed in their second epoch and resumed."""
 
+import os
+import signal
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -14,6 +16,9 @@ from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from tests.launch import finish, start, start_ranks
 from tests.recording import read_batches
 from tests.workloads.workload import Workload
+
+
+SAVES = "--recovery_checkpoint.every_n_steps"
 
 
 class Run:
@@ -106,22 +111,41 @@ class Runner:
         """A run that was killed before the last step of its second epoch, and whose last checkpoint is a step older."""
         steps = len(self.whole(ranks, strategy).steps("train", 0))
         assert steps >= 3, f"{self.workload.name} needs three steps an epoch or more, to be killed within one"
-        run = Run(self.workload, self._new_folder("killed"), ranks, self.epochs)
-        saved = f"--recovery_checkpoint.every_n_steps={2 * steps - 2}"
-        processes = self._start(
-            run, strategy, f"--data.num_workers={num_workers}", saved, f"--trainer.callbacks.hold_at={2 * steps - 1}"
-        )
-        deadline = time.monotonic() + 240
-        while not all(self._holds(run, rank, 2 * steps) for rank in range(ranks)):
-            assert time.monotonic() < deadline, run.log
-            assert all(process.is_alive() for process in processes), run.log
-            time.sleep(0.02)
+        run, processes = self._held("killed", ranks, strategy, num_workers, steps, f"{SAVES}={2 * steps - 2}")
         for process in processes:
             process.kill()
             process.join()
         data = self.workload.data.rpartition(".")[2]
         assert run.last[data] == {"epoch": 1, "done": [[steps - 2, ranks]]}
         return run
+
+    def stopped(self, number: int, ranks: int = 1, strategy: str = "ddp", num_workers: int = 0) -> Run:
+        """A run that a signal has ended in its second epoch, sent to its last process and to all loader workers."""
+        steps = len(self.whole(ranks, strategy).steps("train", 0))
+        run, processes = self._held("stopped", ranks, strategy, num_workers, steps)
+        for pid in [processes[-1].pid, *(pid for process in processes for pid in _children(process))]:
+            assert pid is not None
+            os.kill(pid, number)
+        (run.record / "go").touch()
+        for process in processes:
+            process.join(240)
+        assert [process.exitcode for process in processes] == [128 + number] * ranks, run.log
+        assert run.log.count(f"Stopped by {signal.Signals(number).name} after ") == 1
+        return run
+
+    def _held(
+        self, name: str, ranks: int, strategy: str, num_workers: int, steps: int, *more: str
+    ) -> tuple[Run, list[ForkProcess]]:
+        """A run whose processes wait before the last step of its second epoch."""
+        run = Run(self.workload, self._new_folder(name), ranks, self.epochs)
+        hold = f"--trainer.callbacks.hold_at={2 * steps - 1}"
+        processes = self._start(run, strategy, f"--data.num_workers={num_workers}", *more, hold)
+        deadline = time.monotonic() + 240
+        while not all(self._holds(run, rank, 2 * steps) for rank in range(ranks)):
+            assert time.monotonic() < deadline, run.log
+            assert all(process.is_alive() for process in processes), run.log
+            time.sleep(0.02)
+        return run, processes
 
     @staticmethod
     def _holds(run: Run, rank: int, steps: int) -> bool:
@@ -145,6 +169,11 @@ class Runner:
         folder = self.folder / f"{name}{len([*self.folder.iterdir()])}"
         folder.mkdir()
         return folder
+
+
+def _children(process: ForkProcess) -> list[int]:
+    """The processes that a process has started."""
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
 def assert_same_training(a: Run, b: Run) -> None:

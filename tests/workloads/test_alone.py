@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,12 @@ def test_killed_run_ends_as_if_it_had_not_been_killed(runner: Runner, whole: Run
 @pytest.mark.slow
 def test_killed_run_with_workers_ends_as_if_it_had_not_been_killed(longer: Runner) -> None:
     assert_same_training(longer.whole(), longer.resumed(longer.killed(num_workers=2), num_workers=2))
+
+
+@pytest.mark.slow
+def test_run_with_workers_that_got_a_signal_ends_as_if_it_had_not(longer: Runner) -> None:
+    stopped = longer.stopped(signal.SIGHUP, num_workers=2)
+    assert_same_training(longer.whole(), longer.resumed(stopped, num_workers=2))
 
 
 @pytest.mark.slow

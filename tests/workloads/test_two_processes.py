@@ -1,5 +1,7 @@
 """What every workload does in two processes: by DDP, or with sharded tables where it has tables."""
 
+import signal
+
 import pytest
 
 from tests.workloads.runs import Run, Runner, assert_same_training
@@ -40,3 +42,8 @@ def test_what_two_processes_left_of_an_epoch_is_done_by_one(longer: Runner, alon
     assert resumed.samples("train", 2) == alone.samples("train", 2)
     for epoch in (1, 2):
         assert resumed.samples("val", epoch) == alone.samples("val", epoch)
+
+
+def test_run_that_got_a_signal_ends_as_if_it_had_not(longer: Runner, strategy: str) -> None:
+    stopped = longer.stopped(signal.SIGTERM, 2, strategy)
+    assert_same_training(longer.whole(2, strategy), longer.resumed(stopped, 2, strategy))

@@ -24,8 +24,15 @@ def test_signal_ends_a_command_as_a_shell_expects(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as end:
         run_command(lambda: os.kill(os.getpid(), number), "what was finished is whole")
     assert end.value.code == 128 + number
-    assert capsys.readouterr().err == "\nInterrupted: what was finished is whole.\n"
+    assert capsys.readouterr().out == "\nInterrupted: what was finished is whole.\n"
     assert signal.getsignal(number) == before
+
+
+def test_ctrl_c_that_somebody_else_handles_ends_a_command_in_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        run_command(lambda: raising(KeyboardInterrupt()), "what was finished is whole")
+    assert end.value.code == 130
+    assert capsys.readouterr().out == "\nInterrupted: what was finished is whole.\n"
 
 
 def test_signal_that_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
