@@ -38,8 +38,8 @@ def _seconds(per_second: float, utterance: ShardedUtterance) -> float:
 class LibriSpeech(BaseDataModule):
     """LibriSpeech (Panayotov et al. 2015, https://www.openslr.org/12), Mini LibriSpeech, or recordings in their layout.
 
-    A subset is a folder with ``<speaker>/<chapter>/<id>.flac`` (or ``.wav``) and ``*.trans.txt``. The recordings are
-    never written to; what is known of them is listed in ``cache``.
+    A subset is a folder with ``<speaker>/<chapter>/<id>.flac`` (or of another format) and ``*.trans.txt``. The
+    recordings are never written to; what is known of them is listed in ``cache``.
 
     Batches are dynamic (:class:`~sextant.samplers.dynamic.DynamicBatchSampler`): utterances of like length, as many
     as ``batching.max_batch_length`` allows, each process its own batch.
@@ -52,8 +52,8 @@ class LibriSpeech(BaseDataModule):
         cache: folder for manifests, subwords and the synthetic set.
         subsets: the subsets for training, validation and tests.
         prediction: the audio that ``predict`` recognizes.
-        invalid_samples: what to do about recordings that are damaged, too short or of another format: stop
-            (``error``), or leave them out with a warning (``skip``).
+        invalid_samples: what to do about recordings, also those to recognize, that are damaged, too short or of
+            another format: stop (``error``), or leave them out with a warning (``skip``).
         features: what is computed of recordings.
         tokenizer: the labels that transcripts are made of.
         batching: the size of batches, and how alike the lengths in one are.
@@ -131,7 +131,7 @@ class LibriSpeech(BaseDataModule):
         """
         sample_rate = self.features.sample_rate
         if stage == "predict":
-            parts = self.prediction.segments(self._log_mel.window / sample_rate)
+            parts = self.prediction.segments(self._log_mel.window / sample_rate, self.invalid_samples)
             self._sets["predict"] = Segments(parts, sample_rate)
             return
         train: list[tuple[Path, Utterance]] = []

@@ -105,6 +105,20 @@ def test_file_that_cannot_be_recognized_is_named(prepared: Callable[..., LibriSp
     assert str(tmp_path / "click.wav") in str(error.value)
 
 
+def test_file_that_cannot_be_recognized_is_left_out_where_that_is_allowed(
+    prepared: Callable[..., LibriSpeech], tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "talk.au", np.zeros(9000), RATE)
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    (tmp_path / "talk.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
+    with pytest.raises(InputError, match=r"2 of 3 files(?s:.*)--data\.invalid_samples=skip"):
+        prepared("predict", audio=str(tmp_path))
+    with pytest.warns(UserWarning, match="2 of 3 files"):
+        data = prepared("predict", audio=str(tmp_path), invalid_samples="skip")
+    data.trainer = during("predicting")
+    assert [data.sample_names(batch) for batch in data.predict_dataloader()] == [[str(tmp_path / "talk.au")]]
+
+
 def test_synthetic_data_is_made_in_the_cache_once_and_only_if_it_is_asked_for(
     make: Callable[..., LibriSpeech],
     prepared: Callable[..., LibriSpeech],

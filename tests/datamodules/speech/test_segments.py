@@ -1,5 +1,6 @@
 """Recordings of any kind and length are cut where they are quiet, and nothing of them is lost or heard twice."""
 
+import errno
 import itertools
 import math
 import os
@@ -46,7 +47,7 @@ def cut(*files: Path, longest: float, shortest: float = SHORTEST) -> list[Segmen
 
 def assert_tiles(parts: list[Segment], file: Path, longest: float, shortest: float = SHORTEST) -> None:
     """Segments cover a file from its start to its end, without gap or overlap, and have allowed lengths."""
-    info = soundfile.info(file)
+    info = soundfile.info(os.fsencode(file))
     assert {(part.file, part.rate) for part in parts} == {(file, info.samplerate)}
     edges = [0, *(part.stop for part in parts)]
     assert [(part.start, part.stop) for part in parts] == list(itertools.pairwise(edges))
@@ -59,7 +60,8 @@ def assert_tiles(parts: list[Segment], file: Path, longest: float, shortest: flo
 
 
 def test_file_is_taken_whatever_its_name_and_folders_are_searched_for_audio(tmp_path: Path) -> None:
-    names = ["b/2.flac", "a.WAV", "b/1.mp3", "c/d/3.ogg", "c/4.Opus", "5.aiff"]
+    names = ["b/2.flac", "a.WAV", "b/1.mp3", "c/d/3.ogg", "c/4.Opus", "5.aiff", "6.au", "7.caf", "8.W64", "d/9.snd"]
+    names += ["c/10.m4a", "c/11.webm", "12.aac", "13.WMA", "14.mp4", "15.oga", "16.sph"]  # read or not
     for name in [*names, "b/notes.txt", "b/1.trans.txt", "wav", "c/README"]:
         file = tmp_path / "talks" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +79,32 @@ def test_missing_place_and_folder_without_audio_are_named_with_the_setting(tmp_p
             list_audio(tmp_path / name)
         assert str(error.value).startswith(f"{tmp_path / name}: ")
         assert "data.prediction.audio" in str(error.value)
+
+
+def test_link_that_leads_back_is_named(tmp_path: Path) -> None:
+    write(tmp_path, tone(1))
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "loop").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="links to a folder that it lies in") as error:
+        list_audio(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path}/more/loop: ")
+
+
+def test_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, tone(1))
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    scan = os.scandir
+
+    def refuse(path: Any) -> Any:  # as for a user who is not root
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(closed))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"the folder cannot be read \(Permission denied\)") as error:
+        list_audio(tmp_path)
+    assert str(error.value).startswith(f"{closed}: ")
 
 
 # Where files are cut
@@ -182,6 +210,43 @@ def test_files_that_cannot_be_used_are_all_named_with_their_reasons(tmp_path: Pa
     assert str(error.value).count(str(tmp_path)) == 5
 
 
+@pytest.mark.parametrize("suffix", ["m4a", "webm", "AAC", "wma", "mp4", "amr"])
+def test_file_of_a_format_that_is_not_read_is_to_be_converted(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"talk.{suffix}"
+    file.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(1000))
+    with pytest.raises(
+        InputError, match=f"1 of 1 files(?s:.*): {suffix.lower()} is no format .* convert it to FLAC or WAV"
+    ):
+        cut(file, longest=2)
+
+
+def test_format_that_is_read_is_read_under_any_name(tmp_path: Path) -> None:
+    for name in ("talk.m4a", "talk.mp3", "talk"):
+        file = write(tmp_path, tone(1), name=name, format="WAV")
+        assert cut(file, longest=2) == [Segment(file, 0, RATE, RATE)]
+
+
+def test_files_that_cannot_be_used_are_left_out_and_named_where_that_is_allowed(tmp_path: Path) -> None:
+    whole = write(tmp_path, speech(0, 1), name="whole.wav")
+    damaged = write(tmp_path, speech(0, 9), name="damaged.flac")
+    cut_in_half(damaged)
+    foreign = tmp_path / "talk.m4a"
+    foreign.write_bytes(bytes(100))
+    with pytest.warns(UserWarning, match="2 of 3 files cannot be used") as warned:
+        parts = segments([damaged, whole, foreign], 2, SHORTEST, "skip")
+    assert parts == [Segment(whole, 0, RATE, RATE)]
+    assert str(damaged) in str(warned[0].message)
+    assert str(foreign) in str(warned[0].message)
+    with pytest.warns(UserWarning, match="2 of 2"), pytest.raises(InputError, match="None of the files"):
+        segments([damaged, foreign], 2, SHORTEST, "skip")
+
+
+def test_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "talk.wav")
+    with pytest.raises(InputError, match=r"talk\.wav: it is no file"):
+        cut(tmp_path / "talk.wav", longest=2)
+
+
 @pytest.mark.parametrize("longest", [2, 100])
 @pytest.mark.parametrize("fraction", [0.4, 0.8, 0.99])
 def test_flac_that_breaks_off_is_named_wherever_its_cuts_are(tmp_path: Path, longest: float, fraction: float) -> None:
@@ -224,6 +289,15 @@ def test_tone_stays_at_its_pitch_and_length_at_any_rate(
     spectrum = torch.fft.rfft(audio * torch.hann_window(len(audio))).abs()
     assert float(spectrum.argmax()) / 2 == pytest.approx(440, abs=0.5)
     assert audio[4000:-4000].abs().max() == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("rate", [7999, 16001, 22254, 44099, 767_999])
+def test_rate_that_has_no_divisor_in_common_is_converted_too(tmp_path: Path, rate: int) -> None:
+    file = write(tmp_path, tone(2, rate), rate)
+    audio = Segments(cut(file, longest=30), RATE)[[0]]["audio"].data[0]
+    assert len(audio) == pytest.approx(2 * RATE, abs=5)
+    spectrum = torch.fft.rfft(audio[: 2 * RATE - 5] * torch.hann_window(2 * RATE - 5)).abs()
+    assert float(spectrum.argmax()) / 2 == pytest.approx(440, abs=0.5)
 
 
 def test_channels_are_mixed_into_one(tmp_path: Path) -> None:
@@ -278,6 +352,27 @@ def test_segments_of_a_compressed_file_are_its_sound_in_time(
     joined = np.concatenate([data[[k]]["audio"].data[0] for k in range(len(data))])
     whole = read_audio(file)[0][:, 0]
     assert np.corrcoef(joined, whole)[0, 1] > 0.95, "decoders are a little off where they begin to read, no more"
+
+
+def test_segments_of_streams_one_after_the_other_cover_them_all(tmp_path: Path) -> None:
+    for name in ("talk.mp3", "talk.ogg"):
+        files = [write(tmp_path, speech(k, 3 + k), name=f"{k}{name}") for k in range(3)]
+        chain = tmp_path / name
+        chain.write_bytes(b"".join(file.read_bytes() for file in files))
+        parts = cut(chain, longest=5)
+        data = Segments(parts, RATE)
+        assert data.seconds().sum() == 12
+        joined = np.concatenate([data[[k]]["audio"].data[0] for k in range(len(data))])
+        apart = np.concatenate([read_audio(file)[0][:, 0] for file in files])
+        np.testing.assert_allclose(joined, apart, atol=0.01)
+
+
+def test_file_whose_name_is_not_utf8_is_read_like_any_other(tmp_path: Path) -> None:
+    file = write(tmp_path, speech(0, 3))
+    odd = file.rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
+    (found,) = list_audio(tmp_path)
+    assert found == odd
+    assert_tiles(cut(found, longest=2), odd, 2)
 
 
 def shorten(file: Path) -> None:
