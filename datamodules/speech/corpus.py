@@ -14,11 +14,13 @@ from tqdm import tqdm
 
 from datamodules.sources.invalid_samples import report_invalid_samples
 from datamodules.speech.audio_file import InvalidAudioError, read_audio
+from datamodules.speech.folder import files_under
+from datamodules.speech.formats.suffixes import is_audio
 from datamodules.text.sources import utf8_lines
 from sextant.atomic_folder import fingerprint, make_current
 from sextant.errors import InputError
 
-FORMAT = 2  # of the manifest; another number makes it anew
+FORMAT = 3  # of the manifest; another number makes it anew
 TEXT: Any = {"encoding": "utf-8", "errors": "surrogateescape"}  # paths need not be UTF-8
 
 
@@ -46,9 +48,10 @@ def read_subset(
 ) -> list[Utterance]:
     """List the utterances of a subset such as ``train-clean-5``.
 
-    The layout is ``<speaker>/<chapter>/<id>.flac`` (or ``.wav``) with a file ``*.trans.txt`` in each chapter's folder,
-    one ``<id> <transcript>`` a line. Each recording is decoded once, in parallel, so that a damaged one is found before
-    training and not in its middle. The list is kept as ``manifest.jsonl`` in ``cache`` until the subset changes.
+    The layout is ``<speaker>/<chapter>/<id>.flac`` (or of another format) with a file ``*.trans.txt`` in each chapter's
+    folder, one ``<id> <transcript>`` a line. Each recording is decoded once, in parallel, so that its length is known
+    whatever its header says, and a damaged one is found before training and not in its middle. The list is kept as
+    ``manifest.jsonl`` in ``cache`` until the subset changes.
 
     Args:
         folder: of the subset.
@@ -98,21 +101,17 @@ def list_files(folder: Path) -> tuple[dict[str, Path], list[Path]]:
     """The audio files of a subset by id, and its transcript files, both in the order of their paths.
 
     Raises:
-        InputError: two audio files have the same id.
+        InputError: two audio files have the same id, or a folder cannot be read.
     """
     audio: dict[str, Path] = {}
     tables = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
-        for name in sorted(names):
-            stem, suffix = os.path.splitext(name)
-            path = Path(parent, name)
-            if name.endswith(".trans.txt"):
-                tables.append(path)
-            elif suffix.lower() in (".flac", ".wav"):
-                if stem in audio:
-                    raise InputError(f"{path}: another recording has the same id: {audio[stem]}. Remove one of them.")
-                audio[stem] = path
+    for path in files_under(folder):
+        if path.name.endswith(".trans.txt"):
+            tables.append(path)
+        elif is_audio(path):
+            if path.stem in audio:
+                raise InputError(f"{path}: another recording has the same id: {audio[path.stem]}. Remove one of them.")
+            audio[path.stem] = path
     return audio, tables
 
 
@@ -151,7 +150,8 @@ def _write_manifest(
     for where, name, transcript in read_transcripts(tables):
         if name not in audio:
             raise InputError(
-                f"{where}: there is no recording {name}.flac or {name}.wav under {folder}. Add it, or remove the line."
+                f"{where}: there is no recording {name}.flac, or of another suffix, under {folder}. Add it, or remove "
+                "the line."
             )
         transcripts[name] = transcript
     for name, path in audio.items():

@@ -36,6 +36,16 @@ def make_short(file: Path) -> None:
     soundfile.write(file, np.zeros(511), RATE)
 
 
+def make_header_too_short(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[25] ^= 1
+    file.write_bytes(content)
+
+
+def put_aac(file: Path) -> None:
+    file.rename(file.with_suffix(".m4a")).write_bytes(b"\0\0\0\x20ftypM4A ")
+
+
 def link_to_nowhere(file: Path) -> None:
     file.unlink()
     file.symlink_to("moved-away.flac")
@@ -49,6 +59,7 @@ def link_to_nowhere(file: Path) -> None:
         (cut_in_half, ""),
         (damage_the_middle, ""),
         (link_to_nowhere, ""),
+        (make_header_too_short, "samples, where its header says"),
         (make_stereo, "2 channels"),
         (make_telephone, "8,000 samples a second, not 16,000.*data.features.sample_rate"),
         (make_compact_disc, "44,100 samples a second, not 16,000.*data.features.sample_rate"),
@@ -72,6 +83,17 @@ def test_recording_that_cannot_be_used_is_named_with_the_reason_and_can_be_left_
             found = read(subset, cache, skip=True)
         assert str(spoilt) in str(warned[0].message)
         assert found == [*whole[:2], *whole[3:]]
+
+
+def test_recording_of_a_format_that_is_not_read_is_named_and_can_be_left_out(subset: Path, cache: Path) -> None:
+    whole = expected(subset)
+    put_aac(recordings(subset)[2])
+    with pytest.raises(
+        InputError, match=r"1 of 6 recordings(?s:.*)\.m4a: m4a is no format that is read here: convert it"
+    ):
+        read(subset, cache)
+    with pytest.warns(UserWarning, match="1 of 6 recordings"):
+        assert read(subset, cache, skip=True) == [*whole[:2], *whole[3:]]
 
 
 def test_recording_of_the_fewest_samples_is_listed(subset: Path, cache: Path) -> None:

@@ -44,6 +44,25 @@ def test_wav_files_and_upper_case_suffixes_are_recordings_too(subset: Path, cach
     assert len(found) == COUNT
 
 
+@pytest.mark.parametrize("suffix", ["mp3", "ogg", "aiff", "caf", "au", "w64"])
+def test_recordings_of_other_formats_are_listed_with_their_true_lengths(subset: Path, cache: Path, suffix: str) -> None:
+    first, second, *_ = recordings(subset)
+    lengths = []
+    for file in (first, second):
+        samples, rate = soundfile.read(file)
+        file.unlink()
+        soundfile.write(file.with_suffix(f".{suffix}"), samples, rate)
+        lengths.append(len(samples))
+    first.with_suffix(f".{suffix}").write_bytes(first.with_suffix(f".{suffix}").read_bytes())
+    if suffix in ("mp3", "ogg"):  # two streams one after the other
+        chain = first.with_suffix(f".{suffix}")
+        chain.write_bytes(chain.read_bytes() + second.with_suffix(f".{suffix}").read_bytes())
+        lengths[0] = sum(lengths)
+    found = read(subset, cache)
+    assert [utterance.samples for utterance in found[:2]] == lengths
+    assert [Path(utterance.path).suffix for utterance in found[:2]] == [f".{suffix}"] * 2
+
+
 def test_other_files_beside_the_recordings_are_no_recordings(subset: Path, cache: Path) -> None:
     (subset / "README.TXT").write_text("\xe9", encoding="latin1")
     (recordings(subset)[0].parent / "notes.txt").write_text("no transcript")
