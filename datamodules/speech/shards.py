@@ -4,7 +4,6 @@ import glob
 import itertools
 import json
 import re
-import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,15 +13,15 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import numpy as np
-import soundfile
 from braceexpand import braceexpand
 from tqdm import tqdm
 from webdataset.tariterators import group_by_keys
 
-from datamodules.speech.audio_file import InvalidAudioError, reason, refuse_truncated
+from datamodules.speech.audio_file import InvalidAudioError, describe, read_audio
 from sextant.errors import InputError
 
 COMMAND = "python -m datamodules.speech.write_shards"
+WITH_LENGTH = {"FLAC", "WAV", "WAVEX"}  # formats whose headers say how long a recording is
 NUMBERS = 10**9  # of examples in a shard, more than there can be
 Part = tuple[tarfile.TarInfo, IO[bytes]]  # a file of an example: where it is, and its content
 METADATA = re.compile(r"__[^/]*__($|/)")  # members that WebDataset leaves out
@@ -67,14 +66,12 @@ class ShardedUtterance:
         try:
             with self.shard.open("rb") as file:
                 file.seek(self.start)
-                audio, _ = soundfile.read(BytesIO(file.read(self.size)), dtype="float32")
-            if audio.shape != (self.samples,):
-                raise ValueError(f"the shard has changed: {len(audio):,} samples instead of {self.samples:,}")
-            if not np.isfinite(audio).all():
-                raise ValueError("it has samples that are not finite")
-        except (soundfile.SoundFileError, OSError, MemoryError, ValueError) as error:
-            raise InputError(f"{self}: it cannot be decoded ({reason(error)}). Leave it out, or replace it.") from error
-        return audio
+                audio, _ = read_audio(BytesIO(file.read(self.size)))
+            if audio.shape != (self.samples, 1):
+                raise InvalidAudioError(f"the shard has changed: {len(audio):,} samples instead of {self.samples:,}")
+        except (InvalidAudioError, OSError) as error:
+            raise InputError(f"{self}: it cannot be decoded ({error}). Leave it out, or replace it.") from error
+        return audio[:, 0]
 
 
 class SpeechShards:
@@ -144,28 +141,27 @@ class SpeechShards:
             raise InputError(f"{shard}: it holds no examples. Remove it, or write it again with {COMMAND}.")
 
     def _samples(self, where: str, content: IO[bytes]) -> int:
-        """The length of a recording, from its header."""
+        """The length of a recording, from its header; decoding it shows whether that is right."""
         try:
-            header = soundfile.info(content)
-            refuse_truncated(header.extra_info)
-        except soundfile.SoundFileError as error:
-            raise InputError(f"{where}: it is no recording ({reason(error)}). Leave it out, or replace it.") from error
+            audio = describe(content)
         except InvalidAudioError as error:
-            raise InputError(f"{where}: {error}. Replace it.") from error
-        if header.samplerate != self.sample_rate:
+            raise InputError(f"{where}: {error}. Leave it out, or replace it.") from error
+        if audio.format not in WITH_LENGTH:
+            raise InputError(f"{where}: only decoding shows the length of {audio.format}. Convert it to FLAC or WAV.")
+        if audio.rate != self.sample_rate:
             raise InputError(
-                f"{where}: it has {header.samplerate:,} samples a second, not {self.sample_rate:,}. Convert it, or set "
+                f"{where}: it has {audio.rate:,} samples a second, not {self.sample_rate:,}. Convert it, or set "
                 "data.features.sample_rate."
             )
-        if header.channels != 1:
-            raise InputError(f"{where}: it has {header.channels} channels, not one. Convert it.")
-        if header.frames < self.shortest:
-            raise InputError(
-                f"{where}: it has {header.frames:,} samples, and must have {self.shortest:,} at least. Leave it out."
-            )
-        if header.frames == sys.maxsize:  # as libsndfile has it where the encoder wrote to a pipe
+        if audio.channels != 1:
+            raise InputError(f"{where}: it has {audio.channels} channels, not one. Convert it.")
+        if audio.samples is None:
             raise InputError(f"{where}: its header does not say how long it is. Encode it again, into a file.")
-        return header.frames
+        if audio.samples < self.shortest:
+            raise InputError(
+                f"{where}: it has {audio.samples:,} samples, and must have {self.shortest:,} at least. Leave it out."
+            )
+        return audio.samples
 
 
 def _refuse(shard: Path, error: Exception) -> NoReturn:

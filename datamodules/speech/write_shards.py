@@ -39,8 +39,9 @@ def write_shards(
             (``error``), or leave them out with a warning (``skip``).
 
     Raises:
-        InputError: ``output`` exists, there are fewer utterances than shards, an id has a dot, the disk is full, or the
-            subset is as :func:`~datamodules.speech.corpus.read_subset` refuses it.
+        InputError: ``output`` exists, there are fewer utterances than shards, an id has a dot, a recording is neither
+            FLAC nor WAV, the disk is full, or the subset is as :func:`~datamodules.speech.corpus.read_subset` refuses
+            it.
     """
 
     def fill(part: Path) -> Path:
@@ -80,8 +81,10 @@ def _written(folder: Path, utterance: Utterance) -> dict[str, Any]:
             f"{file}: its name has a dot, after which WebDataset takes everything for the suffix. Rename it, and "
             f"{utterance.id} in the *.trans.txt beside it."
         )
-    about = {"transcript": utterance.transcript, "speaker": utterance.speaker, "samples": utterance.samples}
     suffix = file.suffix[1:].lower()
+    if suffix not in ("flac", "wav"):
+        raise InputError(f"{file}: shards hold FLAC and WAV, whose headers say how long they are. Convert it.")
+    about = {"transcript": utterance.transcript, "speaker": utterance.speaker, "samples": utterance.samples}
     return {"__key__": utterance.id, suffix: file.read_bytes(), "json": json.dumps(about, ensure_ascii=False).encode()}
 
 

@@ -41,7 +41,7 @@ def read(place: Path | str, shortest: int = 1024, epoch: int = 0, seed: int = 0)
 def recording(seconds: float = 0.2, rate: int = RATE, channels: int = 1, kind: str = "FLAC") -> bytes:
     file = io.BytesIO()
     audio = np.random.default_rng(0).normal(0, 0.1, (round(seconds * rate), channels))
-    soundfile.write(file, audio, rate, format=kind, subtype="PCM_16")
+    soundfile.write(file, audio, rate, format=kind, subtype=None if kind == "OGG" else "PCM_16")
     return file.getvalue()
 
 

@@ -31,6 +31,9 @@ from tests.datamodules.speech.shard_files import (
     said,
 )
 
+#: Its header says a few samples less than there are.
+SHORT_FLAC = FLAC[:25] + bytes([FLAC[25] - 3]) + FLAC[26:]
+
 
 def test_utterances_are_read_as_they_are_in_the_subset(shards: Path, librispeech: Path) -> None:
     utterances = read(pattern(shards))
@@ -181,6 +184,14 @@ def test_folder_in_the_place_of_a_shard_is_named(tmp_path: Path) -> None:
         ({"b.flac": recording(0.06), "b.txt": b"YES"}, r"b\.flac: it has 960 samples, and must have 1,024 at least"),
         ({"b.flac": STREAMED_FLAC, "b.txt": b"YES"}, r"b\.flac: its header does not say how long it is"),
         ({"b.wav": recording(kind="WAV")[:3000], "b.txt": b"YES"}, r"b\.wav: it is truncated: 2,956 of 6,400 bytes"),
+        (
+            {"b.wav": recording(kind="WAV") + FLAC, "b.txt": b"YES"},
+            r"b\.wav: what begins at byte 6,444 does not belong",
+        ),
+        (
+            {"b.wav": recording(kind="OGG"), "b.txt": b"YES"},
+            r"b\.wav: only decoding shows the length of OGG\. Convert it",
+        ),
         ({"b.flac": FLAC, "b.FLAC": FLAC, "b.txt": b"YES"}, r"there are two files b\.FLAC"),
     ],
 )
@@ -193,7 +204,7 @@ def test_example_that_lacks_something_is_named_with_its_shard(
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("content", [FLAC[:3000], FLAC[:2000] + bytes(2000) + FLAC[4000:]])
+@pytest.mark.parametrize("content", [FLAC[:3000], FLAC + FLAC, SHORT_FLAC, FLAC[:2000] + bytes(2000) + FLAC[4000:]])
 def test_damage_behind_the_header_is_found_where_the_recording_is_decoded(tmp_path: Path, content: bytes) -> None:
     (utterance,) = read(pack(tmp_path / "x.tar", [("a.flac", content), ("a.txt", b"YES")]))
     with pytest.raises(InputError, match=rf"^{tmp_path}/x\.tar: a\.flac: it cannot be decoded \("):
