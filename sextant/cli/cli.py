@@ -4,7 +4,7 @@ import logging
 import sys
 import warnings
 from argparse import SUPPRESS
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import cleandoc, signature
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +44,22 @@ from sextant.resume.settings import free_settings, learning_settings, model_sett
 EVALUATIONS = ("validate", "test", "predict")
 
 
+def refuse_other_encodings(arguments: Sequence[str]) -> None:
+    """Refuse arguments that no configuration can hold.
+
+    Raises:
+        InputError: an argument, such as the name of a file, is not UTF-8.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{argument}: this is not UTF-8, so no configuration can hold it. Rename the file, or give the folder "
+                "that it is in."
+            ) from None
+
+
 class SextantCLI(LightningCLI):
     """A command: parsed, checked against the checkpoint that it uses, and run.
 
@@ -65,7 +81,9 @@ class SextantCLI(LightningCLI):
         self.callback_groups = callback_groups or {}
         self._log_is_continued = False
         self._log_sizes: dict[Path, int] = {}
-        self._named = set(sys.argv[1:] if args is None else args) & set(self.subcommands()) or set(self.subcommands())
+        arguments = sys.argv[1:] if args is None else args
+        refuse_other_encodings(arguments)
+        self._named = set(arguments) & set(self.subcommands()) or set(self.subcommands())
         shared = {"shared_config": shared_config}
         first = shared | {"default_config_files": [str(shared_config)]}
         super().__init__(

@@ -16,6 +16,9 @@ from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.lightning_internals import datamodule_of
 
+#: A name of a file that is not UTF-8 has its bytes as ``\\udcXX``, which JSON reads back as the same name.
+TEXT: Any = {"encoding": "utf-8", "errors": "backslashreplace"}
+
 
 class PredictionWriter(Callback):
     """A file of predictions: the rows that ``predict_step`` returns, in the order of the data.
@@ -50,7 +53,7 @@ class PredictionWriter(Callback):
                     f"{self.output}: cannot write there ({error}). Choose another --predictions.output."
                 ) from error
         trainer.strategy.barrier("prediction parts")
-        self._rows = (self._parts / f"{trainer.global_rank}.jsonl").open("w", encoding="utf-8")
+        self._rows = (self._parts / f"{trainer.global_rank}.jsonl").open("w", **TEXT)
 
     @override
     def on_predict_batch_end(
@@ -103,12 +106,12 @@ class PredictionWriter(Callback):
 
 
 def _write_json_lines(file: Path, rows: list[dict[str, Any]]) -> None:
-    with file.open("w", encoding="utf-8") as lines:
+    with file.open("w", **TEXT) as lines:
         lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as table:
+    with file.open("w", newline="", **TEXT) as table:
         writer = csv.writer(table)
         writer.writerow(rows[0] if rows else [])
         for row in rows:

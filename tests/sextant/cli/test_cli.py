@@ -1,6 +1,7 @@
 """The command line, end to end on a small data set."""
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -190,6 +191,12 @@ def test_wrong_setting_is_named(folder: Path, words: list[str], word: str, named
         run("fit", *words, word)
     assert named in str(error.value)
     assert len(str(error.value).splitlines()) <= 5
+
+
+def test_argument_that_is_not_utf8_is_named(folder: Path, words: list[str]) -> None:
+    with pytest.raises(InputError, match=r"this is not UTF-8.* give the folder") as error:
+        run("predict", *words, f"--data.images={os.fsdecode(b'caf%c' % 0xE9)}")
+    assert str(error.value).startswith("--data.images=caf\udce9: ")
 
 
 def test_unknown_key_in_a_file_is_named(folder: Path, words: list[str], tmp_path: Path) -> None:

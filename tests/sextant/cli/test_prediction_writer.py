@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,25 @@ def test_json_lines_keep_lists(tmp_path: Path) -> None:
     predict(tmp_path / "out.jsonl", Rows())
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert rows[1] == {"file": "1", "square": 1, "parts": [1, "é"]}
+
+
+class OddlyNamedPoints(PointsData):
+    """Samples whose files' names are Latin-1."""
+
+    @override
+    def sample_names(self, batch: dict[str, Any]) -> list[str]:
+        return [os.fsdecode(b"caf\xe9 %d" % index) for index in batch["index"].tolist()]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_name_that_is_not_utf8_is_written_as_utf8_and_json_reads_it_back(tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / f"out.{suffix}"
+    trainer = bare_trainer(tmp_path, callbacks=[PredictionWriter(str(output))])
+    trainer.predict(Rows(), datamodule=OddlyNamedPoints(batch_size=3))
+    lines = output.read_text(encoding="utf-8").splitlines()
+    assert "caf\\udce9 1" in lines[1 if suffix == "jsonl" else 2]
+    if suffix == "jsonl":
+        assert os.fsencode(json.loads(lines[1])["file"]) == b"caf\xe9 1"
 
 
 def test_file_is_as_it_was_where_a_run_is_interrupted(tmp_path: Path) -> None:
