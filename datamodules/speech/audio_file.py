@@ -23,6 +23,7 @@ __all__ = ["Audio", "InvalidAudioError", "audio_blocks", "describe", "read_audio
 BLOCK = 1 << 18  # samples of all channels that are decoded at once
 LEAD = 0.2  # seconds that decoders of compressed sound need before what they give is right
 SLOWEST, FASTEST = 1000, 768_000  # samples per second that are no mistake
+LOUDEST = 1e9  # some programs write samples of 16 bits as floating-point numbers
 #: Bytes of a sample.
 PLAIN = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
 WITH_LEAD = {"VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"}
@@ -230,6 +231,8 @@ def _length(opened: _Forward, stream: Stream) -> int | None:
 def _finite(samples: np.ndarray) -> np.ndarray:
     if not np.isfinite(samples).all():
         raise InvalidAudioError("it has samples that are not finite")
+    if (loudest := np.abs(samples).max(initial=0)) > LOUDEST:
+        raise InvalidAudioError(f"it has samples of {loudest:.0e}, which are no sound")
     return samples
 
 

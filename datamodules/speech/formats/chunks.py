@@ -11,7 +11,7 @@ UNKNOWN = (1 << 31, 1 << 32, 1 << 63, 1 << 64)
 HEADERS, AU_HEADER = 4096, 24  # bytes
 PLAIN, IN_BLOCKS = {1, 3, 6, 7}, {2, 0x11, 0x31}  # formats of WAV: with samples of a fixed size, or with blocks of such
 UNCOMPRESSED_AIFF = {b"", b"NONE", b"sowt", b"twos", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64"}
-ROUNDED = 0.001  # of the bytes per second of blocks, which are no whole number
+ROUNDED = 0.05  # of the bytes per second of blocks, which programs state in different ways
 EXTENSIBLE = 0xFFFE  # the format is in the extension
 
 
@@ -68,7 +68,7 @@ def chunk_stream(file: IO[bytes], size: int, mark: bytes) -> Stream:
                 raise InvalidAudioError("it has two chunks of samples: convert it to FLAC or WAV")
             length = long if long and length == 0xFFFFFFFF else length
             length = _within(start, length, size)
-            payload = length - form.before_samples
+            payload = max(0, length - form.before_samples)
         elif start + length > size:
             break
         elif name == b"ds64":

@@ -208,7 +208,7 @@ def test_mp3_that_is_truncated_is_invalid(tmp_path: Path, fraction: float) -> No
         read_audio(file)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e12])
 def test_samples_that_are_not_finite_are_invalid(tmp_path: Path, value: float) -> None:
     samples = speech()
     samples[1000] = value
