@@ -4,7 +4,7 @@ import logging
 import sys
 import warnings
 from argparse import SUPPRESS
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from inspect import cleandoc, signature
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from typing_extensions import override
 import sextant.strategies  # noqa: F401 makes their names known
 from sextant.checkpoint_files import main_file, restore_interrupted
 from sextant.cli.consolidate import consolidate
-from sextant.cli.parser import OneErrorParser
+from sextant.cli.parser import OneErrorParser, refuse_other_encodings
 from sextant.cli.prediction_writer import PredictionWriter
 from sextant.cli.trainer import SextantTrainer
 from sextant.contracts import need_weights
@@ -42,22 +42,6 @@ from sextant.resume.settings import free_settings, learning_settings, model_sett
 
 #: Commands that say something with a trained model.
 EVALUATIONS = ("validate", "test", "predict")
-
-
-def refuse_other_encodings(arguments: Sequence[str]) -> None:
-    """Refuse arguments that no configuration can hold.
-
-    Raises:
-        InputError: an argument, such as the name of a file, is not UTF-8.
-    """
-    for argument in arguments:
-        try:
-            argument.encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                f"{argument}: this is not UTF-8, so no configuration can hold it. Rename the file, or give the folder "
-                "that it is in."
-            ) from None
 
 
 class SextantCLI(LightningCLI):

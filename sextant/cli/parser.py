@@ -1,6 +1,7 @@
 """A parser of commands whose errors are one message."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -49,3 +50,19 @@ def shorten(message: str) -> str:
     if nested and key:
         kept = kept.replace(key[0], f"--{key[1]}.{nested[1]}:", 1)
     return kept
+
+
+def refuse_other_encodings(arguments: Sequence[str]) -> None:
+    """Refuse arguments that no configuration can hold.
+
+    Raises:
+        InputError: an argument, such as the name of a file, is not UTF-8.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{argument}: this is not UTF-8, so no configuration can hold it. Rename the file, or give the folder "
+                "that it is in."
+            ) from None

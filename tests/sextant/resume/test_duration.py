@@ -16,5 +16,5 @@ def test_duration_is_the_sum_of_its_parts(duration: str, expected: float) -> Non
 
 @pytest.mark.parametrize("duration", ["", "3", "3:50", "h", "3h50", "-3h", "3 hours", "h3"])
 def test_text_that_is_no_duration_is_refused(duration: str) -> None:
-    with pytest.raises(InputError, match="is no duration. Write it with d, h, m and s, such as 3h50m"):
+    with pytest.raises(InputError, match=r"is no duration\. Write it with d, h, m and s, such as 3h50m"):
         seconds(duration)
