@@ -13,6 +13,7 @@ from torch import Tensor
 from modules.networks.ctc import BLANK, Hypothesis
 from modules.transcript import BOUNDARY
 from sextant.errors import InputError
+from sextant.files.text_file import sized_lines
 
 
 @dataclass
@@ -129,14 +130,13 @@ class BeamSearch:
 def _words_of(language_model: Path, labels: set[str]) -> list[str]:
     """The words of an ARPA file whose characters are all labels."""
     words, in_unigrams = [], False
-    with language_model.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if line.startswith("\\"):
-                if in_unigrams:
-                    break
-                in_unigrams = line.strip() == "\\1-grams:"
-            elif in_unigrams and len(fields := line.split()) >= 2 and set(fields[1]) <= labels:
-                words.append(fields[1])
+    for line, _ in sized_lines(language_model):
+        if line.startswith("\\"):
+            if in_unigrams:
+                break
+            in_unigrams = line.strip() == "\\1-grams:"
+        elif in_unigrams and len(fields := line.split()) >= 2 and set(fields[1]) <= labels:
+            words.append(fields[1])
     if not words:
         raise InputError(
             f"{language_model}: it has no words of this model's characters (model.decoding.language_model). It must "

@@ -5,37 +5,33 @@ from pathlib import Path
 
 from datamodules.images.image_file import list_images
 from sextant.errors import InputError
+from sextant.files.text_file import entries, sized_lines
 
 
-def _read_lines(file: Path) -> list[str]:
-    """The lines of a text file of the data set.
-
-    Raises:
-        InputError: the file is missing or not UTF-8.
-    """
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, NotADirectoryError) as error:
+def _require(file: Path) -> Path:
+    """A text file of the data set, which must be there."""
+    if not file.is_file():
         raise InputError(
             f"{file}: there is no such file, so {file.parent} is not a whole Tiny-ImageNet folder (data.root). "
             "Delete the folder and run again with --data.download=true, or give another one."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not UTF-8 at byte {error.start}. The file may be damaged; get it anew.") from error
+        )
+    return file
 
 
 def read_classes(root: Path) -> dict[str, str]:
     """The classes, WordNet id -> name, in the order of ``wnids.txt``, which is that of the labels."""
+    file = _require(root / "wnids.txt")
     wnids: list[str] = []
-    for number, line in enumerate(_read_lines(root / "wnids.txt"), 1):
+    for number, (line, _) in enumerate(sized_lines(file), 1):
         wnid = line.strip()
         if wnid in wnids:
-            raise InputError(f"{root / 'wnids.txt'}:{number}: class {wnid!r} is listed twice. Remove one of the lines.")
+            raise InputError(f"{file}:{number}: class {wnid!r} is listed twice. Remove one of the lines.")
         if wnid:
             wnids.append(wnid)
     if not wnids:
-        raise InputError(f"{root / 'wnids.txt'}: the file is empty; it should list one class a line. Get it anew.")
-    names = dict(line.split("\t", 1) for line in _read_lines(root / "words.txt") if "\t" in line)
+        raise InputError(f"{file}: the file is empty; it should list one class a line. Get it anew.")
+    words = (line.rstrip("\r\n") for line, _ in sized_lines(_require(root / "words.txt")))
+    names = dict(line.split("\t", 1) for line in words if "\t" in line)
     return {wnid: names.get(wnid, wnid) for wnid in wnids}
 
 
@@ -52,14 +48,14 @@ def read_train(root: Path, wnids: list[str]) -> tuple[list[Path], list[int]]:
 
 def read_val(root: Path, wnids: list[str]) -> tuple[list[Path], list[int]]:
     """The validation images with their labels, in the order of ``val_annotations.txt``."""
-    annotations = root / "val" / "val_annotations.txt"
+    annotations = _require(root / "val" / "val_annotations.txt")
     images = root / "val" / "images"
     present = set(os.listdir(images)) if images.is_dir() else set()
     label_of = {wnid: label for label, wnid in enumerate(wnids)}
     advice = "The file may be damaged; delete the folder and run again with --data.download=true."
     files: list[Path] = []
     labels: list[int] = []
-    for number, line in enumerate(_read_lines(annotations), 1):
+    for number, line in entries(annotations, "an image with its class"):
         fields = line.split("\t")
         where = f"{annotations}:{number}"
         if len(fields) != 6:

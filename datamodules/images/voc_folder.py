@@ -8,6 +8,7 @@ from datamodules.images.segmentation import Pair
 from datamodules.images.voc_palette import IGNORED
 from datamodules.sources.invalid_samples import NAMED
 from sextant.errors import InputError
+from sextant.files.text_file import entries
 
 
 def read_classes(file: Path) -> list[str]:
@@ -19,7 +20,7 @@ def read_classes(file: Path) -> list[str]:
     """
     if not file.is_file():
         raise InputError(f"{file}: there is no such file (data.classes). It names the classes, one a line.")
-    names = [line.strip() for line in _lines(file) if line.strip()]
+    names = [line.strip() for _, line in entries(file, "the name of a class")]
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise InputError(f"{file}: class {twice!r} is named twice. Every label needs a name of its own.")
@@ -47,9 +48,7 @@ def read_list(file: Path, root: Path, masks: str | None) -> list[Pair]:
     images = _by_stem(root / "JPEGImages", SUFFIXES)
     labels = None if masks is None else _by_stem(root / masks, {".png"})
     pairs, missing, line_of = [], [], dict[str, int]()
-    for number, line in enumerate(_lines(file), 1):
-        if not line.strip():
-            continue
+    for number, line in entries(file, "an image"):
         name = _named(line.strip(), images)
         if name in line_of:
             raise InputError(
@@ -72,13 +71,6 @@ def read_list(file: Path, root: Path, masks: str | None) -> list[Pair]:
     if not pairs:
         raise InputError(f"{file}: the list is empty. It should have a name a line.")
     return pairs
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not UTF-8 at byte {error.start}. Convert the file.") from error
 
 
 def _named(line: str, images: Mapping[str, Path]) -> str:

@@ -16,9 +16,9 @@ from datamodules.sources.invalid_samples import report_invalid_samples
 from datamodules.speech.audio_file import InvalidAudioError, read_audio
 from datamodules.speech.folder import files_under
 from datamodules.speech.formats.suffixes import is_audio
-from datamodules.text.sources import utf8_lines
 from sextant.atomic_folder import fingerprint, make_current
 from sextant.errors import InputError
+from sextant.files.text_file import sized_lines
 
 FORMAT = 3  # of the manifest; another number makes it anew
 TEXT: Any = {"encoding": "utf-8", "errors": "surrogateescape"}  # paths need not be UTF-8
@@ -126,7 +126,7 @@ def read_transcripts(tables: list[Path]) -> Iterator[tuple[str, str, str]]:
     """
     seen: dict[str, str] = {}
     for table in tables:
-        for number, (line, _) in enumerate(utf8_lines(table), 1):
+        for number, (line, _) in enumerate(sized_lines(table), 1):
             where = f"{table}:{number}"
             words = line.split()
             if not words:

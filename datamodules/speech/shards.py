@@ -2,7 +2,6 @@
 
 import glob
 import itertools
-import json
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,8 @@ from webdataset.tariterators import group_by_keys
 
 from datamodules.speech.audio_file import InvalidAudioError, describe, read_audio
 from sextant.errors import InputError
+from sextant.files.json_file import parse_json
+from sextant.files.text_file import decode_text
 
 COMMAND = "python -m datamodules.speech.write_shards"
 WITH_LENGTH = {"FLAC", "WAV", "WAVEX"}  # formats whose headers say how long a recording is
@@ -219,12 +220,14 @@ def _transcript(where: str, parts: Mapping[str, Part]) -> str:
     suffix = "json" if "json" in parts else "txt"
     if suffix not in parts:
         raise InputError(f"{where}: it has no transcript: there is neither a .json nor a .txt of that name beside it.")
-    try:
-        text = parts[suffix][1].read().decode()
-        words = json.loads(text)["transcript"].split() if suffix == "json" else text.split()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        wanted = 'JSON with a text "transcript"' if suffix == "json" else "UTF-8 text"
-        raise InputError(f"{where}: its .{suffix} is no {wanted} ({type(error).__name__}: {error}).") from error
+    file = f"{where}.{suffix}"
+    text = decode_text(parts[suffix][1].read(), file, Path(file).name)
+    if suffix == "json":
+        fields = parse_json(text, file)
+        if not (isinstance(fields, dict) and isinstance(fields.get("transcript"), str)):
+            raise InputError(f'{file}: it is no JSON object with a text "transcript". It begins with {text[:200]!r}.')
+        text = fields["transcript"]
+    words = text.split()
     if not words:
         raise InputError(f"{where}: its transcript is empty. Add the words that are said, or leave the example out.")
     return " ".join(words)

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from datamodules.text.sources import utf8_lines
 from sextant.errors import InputError
+from sextant.files.text_file import entries
 
 
 class Prompts(Dataset):
@@ -56,13 +56,12 @@ def read_prompts(prompt: str | None, file: Path | None) -> Prompts:
 def _read_file(file: Path) -> Prompts:
     if not file.is_file():
         raise InputError(f"{file}: there is no such file (data.prompts). It holds one prompt a line.")
-    lines = [line for line, _ in utf8_lines(file)]
-    if not lines:
+    prompts = {f"{file}:{number}": line.strip() for number, line in entries(file, "a prompt")}
+    if not prompts:
         raise InputError(f"{file}: the file is empty (data.prompts). It holds one prompt a line.")
-    names = [f"{file}:{number}" for number in range(1, len(lines) + 1)]
-    for line, name in zip(lines, names, strict=True):
-        if not line.split():
+    for name, prompt in prompts.items():
+        if not prompt:
             raise InputError(
                 f"{name}: the prompt is empty. Remove the line, or give at least one word; <eos> begins a new line."
             )
-    return Prompts([line.strip() for line in lines], names)
+    return Prompts([*prompts.values()], [*prompts])

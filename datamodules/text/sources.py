@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from typing_extensions import override
 
 from datamodules.sources.hub import load_splits
 from sextant.errors import InputError
+from sextant.files.text_file import byte_lines, sized_lines
 
 SPLITS = ("train", "val", "test")
 #: The names that a split's file may have: plain, and those of the published WikiText archives.
@@ -26,39 +26,6 @@ SET_NAMES = {"train": ("train",), "val": ("validation", "valid", "val", "dev"), 
 #: Fractions of the lines of a single file that become the splits, in order.
 FRACTIONS = {"train": 0.9, "val": 0.05, "test": 0.05}
 ROWS = 1000  # of a set that are read at a time
-
-
-def utf8_lines(file: Path, start: int = 0, stop: int | None = None) -> Iterator[tuple[str, int]]:
-    """The lines of a text file, each with its size in bytes.
-
-    Args:
-        file: in UTF-8, with or without a byte order mark; lines end at line feeds.
-        start: byte at which to begin, at the start of a line.
-        stop: byte at which to end; without it, the end of the file.
-
-    Raises:
-        InputError: the file cannot be read, or a line is not UTF-8; the message has the offset of the first wrong byte.
-    """
-    try:
-        opened = file.open("rb")
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}).") from error
-    position = start
-    with opened as lines:
-        lines.seek(position)
-        for line in lines:
-            if stop is not None and position >= stop:
-                return
-            try:
-                text = line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                at = position + error.start
-                raise InputError(
-                    f"{file}: not UTF-8 at byte {at} (0x{line[error.start]:02x}). Convert the file, for instance "
-                    f"with: iconv -f LATIN1 -t UTF-8 {file.name}"
-                ) from error
-            yield text.removeprefix("\ufeff") if position == 0 else text, len(line)  # a byte order mark
-            position += len(line)
 
 
 class TextSource(ABC):
@@ -103,7 +70,7 @@ class TextFiles(TextSource):
 
     def __init__(self, root: Path) -> None:
         super().__init__(str(root))
-        self._ranges: dict[str, tuple[Path, int, int]] = {}  # file, first byte, byte after the last
+        self._ranges: dict[str, tuple[Path, int, int, int]] = {}  # file, first byte, byte after the last, first line
         if root.is_file():
             self._divide(root)
             return
@@ -117,39 +84,37 @@ class TextFiles(TextSource):
         for split, names in FILE_NAMES.items():
             found = [root / name for name in names if (root / name).is_file()]
             if found:
-                self._ranges[split] = (found[0], 0, found[0].stat().st_size)
+                self._ranges[split] = (found[0], 0, found[0].stat().st_size, 1)
 
     def _divide(self, file: Path) -> None:
-        with file.open("rb") as lines:
-            count = sum(1 for _ in lines)
+        count = sum(1 for _ in byte_lines(file))
         last_lines = [round(fraction * count) for fraction in itertools.accumulate(FRACTIONS.values())]
-        start = 0
-        with file.open("rb") as lines:
-            for split, size in zip(FRACTIONS, np.diff(last_lines, prepend=0), strict=True):
-                stop = start + sum(len(line) for line in itertools.islice(lines, int(size)))
-                self._ranges[split] = (file, start, stop)
-                start = stop
+        start, first, lines = 0, 1, byte_lines(file)
+        for split, last in zip(FRACTIONS, last_lines, strict=True):
+            stop = start + sum(len(line) for line in itertools.islice(lines, last - first + 1))
+            self._ranges[split] = (file, start, stop, first)
+            start, first = stop, last + 1
 
     @property
     @override
     def splits(self) -> Mapping[str, str]:
-        return {split: str(file) for split, (file, _, _) in self._ranges.items()}
+        return {split: str(file) for split, (file, *_) in self._ranges.items()}
 
     @override
     def size(self, split: str) -> int:
-        _, start, stop = self._ranges[split]
+        _, start, stop, _ = self._ranges[split]
         return stop - start
 
     @override
     def lines(self, split: str) -> Iterator[tuple[str, int]]:
-        return utf8_lines(*self._ranges[split])
+        return sized_lines(*self._ranges[split])
 
     @property
     @override
     def fingerprint(self) -> str:
         parts = [
             [split, str(file.resolve()), start, stop, file.stat().st_mtime_ns]
-            for split, (file, start, stop) in self._ranges.items()
+            for split, (file, start, stop, _) in self._ranges.items()
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

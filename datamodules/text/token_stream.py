@@ -17,7 +17,7 @@ from sextant.errors import InputError
 
 EOS = "<eos>"  # ends every line
 UNK = "<unk>"  # stands for every word that is not in the vocabulary
-FORMAT = 2  # of the folder; another number builds it anew
+FORMAT = 3  # of the folder; another number builds it anew
 
 
 class TokenStreams:

@@ -1,17 +1,17 @@
 """Questions about images from files: TextVQA's annotations as they were published, JSON lines, CSV."""
 
 import csv
-import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from datamodules.sources.hub import load_splits
 from datamodules.vqa.questions import ImageColumn, ImageFiles, Images, QuestionSet
 from sextant.errors import InputError
+from sextant.files.json_file import parse_json, read_json
+from sextant.files.text_file import entries, sized_lines
 
 #: The folder of the images of each split, as TextVQA was published.
 FOLDERS = {"train": "train_images", "val": "train_images", "test": "test_images"}
@@ -75,16 +75,14 @@ def _version(file: Path) -> list[int]:
 
 
 def _published_rows(file: Path) -> list[dict[str, Any]]:
-    try:
-        rows = json.loads(file.read_text(encoding="utf-8"))["data"]
-        if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
-            return rows
-        raise KeyError("data")
-    except (ValueError, KeyError, TypeError) as error:
+    content = read_json(file)
+    rows = content.get("data") if isinstance(content, dict) else None
+    if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
         raise InputError(
-            f"{file}: not as TextVQA was published, JSON with a list 'data' ({type(error).__name__}: {error}). The "
-            "file may be damaged; get it anew from https://textvqa.org."
-        ) from error
+            f"{file}: not as TextVQA was published, JSON with a list 'data' of objects. The file may be damaged; get "
+            "it anew from https://textvqa.org."
+        )
+    return rows
 
 
 def read_rows(file: Path, labeled: bool) -> QuestionSet:
@@ -100,49 +98,45 @@ def read_rows(file: Path, labeled: bool) -> QuestionSet:
     Raises:
         InputError: the file is missing or malformed, or a row has no image or question.
     """
-    try:
-        text = file.read_bytes().decode().removeprefix("\ufeff")
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: not UTF-8 at byte {error.start}. Convert the file.") from error
-    lines = StringIO(text, newline="")
-    rows = _csv_rows(file, lines) if file.suffix.lower() == ".csv" else _json_rows(file, lines)
+    rows = _csv_rows(file) if file.suffix.lower() == ".csv" else _json_rows(file)
     return _collect(str(file), rows, file.parent, labeled)
 
 
-def _csv_rows(file: Path, lines: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    table = csv.DictReader(lines, strict=True)
-    begin = 1
+def _csv_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    lines = (line for line, _ in sized_lines(file))
+    table = csv.reader(lines, strict=True)
+    begin, blank = 1, None
+    names: list[str] | None = None
     try:
-        count = len(table.fieldnames or ())
-        begin = table.line_num + 1
         for row in table:
             where = f"{file}:{table.line_num}"
             begin = table.line_num + 1
-            if None in row or None in row.values():
-                raise InputError(f"{where}: it has other than the {count} fields of the first line.")
-            for key in {"answers", "ocr_tokens"} & row.keys():
-                row[key] = _listed(where, row[key])
-            yield where, row
+            if not row:
+                blank = blank or table.line_num
+            elif blank is not None:
+                raise InputError(f"{file}:{blank}: the line is blank, but each row is a question. Remove it.")
+            elif names is None:
+                names = row
+                if len(set(names)) < len(names):
+                    raise InputError(f"{where}: two columns have the same name: {', '.join(names)}. Rename one.")
+            elif len(row) != len(names):
+                raise InputError(f"{where}: it has other than the {len(names)} fields of the first line.")
+            else:
+                yield where, {name: _listed(where, name, value) for name, value in zip(names, row, strict=True)}
     except csv.Error as error:
         raise InputError(f"{file}:{begin}: no CSV ({error}). A quotation mark may lack its partner.") from error
 
 
-def _listed(where: str, value: str) -> Any:
-    try:
-        return json.loads(value) if value.lstrip().startswith("[") else value
-    except ValueError as error:
-        raise InputError(f"{where}: {value!r} is no JSON list ({error}).") from error
+def _listed(where: str, name: str, value: str) -> Any:
+    """A field of CSV, which may be a list as JSON in the columns that can have one."""
+    is_list = name in ("answers", "ocr_tokens") and value.lstrip().startswith("[")
+    return parse_json(value, f"{where}, {name}") if is_list else value
 
 
-def _json_rows(file: Path, lines: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(lines, 1):
+def _json_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in entries(file, "a question in JSON"):
         where = f"{file}:{number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{where}: no JSON ({error}). The line reads: {line[:200].rstrip()!r}") from error
+        row = parse_json(line, where)
         if not isinstance(row, dict):
             raise InputError(f"{where}: no JSON object. The line reads: {line[:200].rstrip()!r}")
         yield where, row

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from datamodules.vqa.scoring import normalize, scores
 from sextant.errors import InputError
+from sextant.files.text_file import entries
 
 UNKNOWN = "<unk>"
 SETTING = "data.preprocessing.answers"  # names the file
@@ -38,16 +39,12 @@ class AnswerVocabulary:
         Raises:
             InputError: the file is missing or not UTF-8, ``<unk>`` is not first, or an answer is empty or there twice.
         """
-        try:
-            lines = file.read_bytes().decode().removeprefix("\ufeff").removesuffix("\n").split("\n")
-        except OSError as error:
+        if not file.is_file():
             raise InputError(
-                f"{file}: cannot be read ({error.strerror}; {SETTING}). Give a file with one answer a line, "
+                f"{file}: cannot be read (there is no such file; {SETTING}). Give a file with one answer a line, "
                 f"{UNKNOWN} first, or leave it out to take the training answers."
-            ) from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"{file}: not UTF-8 at byte {error.start} ({SETTING}). Convert the file.") from error
-        answers = [line.strip() for line in lines]
+            )
+        answers = [line.strip() for _, line in entries(file, f"an answer ({SETTING})")]
         if UNKNOWN not in answers[:1]:
             found = f"its first line is {answers[0]!r}" if any(answers) else "it is empty"
             raise InputError(
@@ -55,8 +52,6 @@ class AnswerVocabulary:
             )
         line_of: dict[str, int] = {}
         for number, answer in enumerate(answers, 1):
-            if not answer:
-                raise InputError(f"{file}:{number}: the answer is empty ({SETTING}). Remove the line.")
             if answer in line_of:
                 raise InputError(
                     f"{file}:{number}: {answer!r} is there already, in line {line_of[answer]} ({SETTING}). Remove "

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sextant.errors import InputError
+from sextant.files.text_file import entries
 
 
 class QuestionTokenizer:
@@ -57,14 +58,26 @@ def _load(source: str) -> Any:
         "Give a vocab.txt, a folder with a tokenizer, or the name of a model on the Hugging Face hub (it needs the "
         "network the first time) with --data.preprocessing.tokenizer=..."
     )
+    if file.is_file():
+        return BertTokenizer(vocab=_read_vocabulary(file, advice))
     try:
-        if not file.is_file():
-            return AutoTokenizer.from_pretrained(source)
-        listed = file.read_text(encoding="utf-8").split("\n")
+        return AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError, KeyError) as error:
         first_line = str(error).strip().split("\n")[0]
         raise InputError(f"{source}: no tokenizer can be loaded from there: {first_line} {advice}") from error
-    missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if token not in listed]
+
+
+def _read_vocabulary(file: Path, advice: str) -> dict[str, int]:
+    """The ids of the subwords of a ``vocab.txt``, which are the numbers of its lines from 0 on."""
+    ids: dict[str, int] = {}
+    for number, token in entries(file, "a subword"):
+        if token in ids:
+            raise InputError(
+                f"{file}:{number}: {token!r} is there already, in line {ids[token] + 1}, and a subword has one id. The "
+                "file may be damaged; get it anew."
+            )
+        ids[token] = number - 1
+    missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if token not in ids]
     if missing:
         raise InputError(f"{file}: it is no vocabulary of BERT's: {', '.join(missing)} is missing. {advice}")
-    return BertTokenizer(vocab=str(file))
+    return ids

@@ -8,6 +8,7 @@ from torch import nn
 from torchrec.distributed.planner.utils import placement
 
 from sextant.errors import InputError
+from sextant.files.text_file import read_text
 from sextant.strategies.embedding_tables import find_collections
 from sextant.strategies.table_constraints import Devices
 from sextant.strategies.table_plan import Plan, Shard, TablePlan
@@ -19,11 +20,12 @@ def read_plan(file: Path, model: nn.Module, devices: Devices) -> Plan:
     Raises:
         InputError: there is no such file, it is no plan, or it is for something else.
     """
+    if not file.is_file():
+        raise InputError(f"{file}: the plan cannot be read: there is no such file. Correct TorchRecStrategy.plan.")
+    text = read_text(file)
     try:
-        plan = Plan.from_json(file.read_text())
-    except OSError as error:
-        raise InputError(f"{file}: the plan cannot be read ({error}). Correct TorchRecStrategy.plan.") from error
-    except (ValueError, KeyError, TypeError) as error:
+        plan = Plan.from_json(text)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{file}: it is no plan ({type(error).__name__}: {error}). A run writes its plan to table_plan.json in its "
             "log folder; train.py plan writes one too."

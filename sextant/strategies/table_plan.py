@@ -109,11 +109,13 @@ class Plan:
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            ValueError, KeyError, TypeError: it is something else.
+            ValueError, KeyError, TypeError, RecursionError: it is something else.
         """
         plan = json.loads(text)
         tables = [TablePlan(**{**t, "shards": [Shard(**s) for s in t["shards"]]}) for t in plan["tables"]]
         for table in tables:
+            if not all(isinstance(name, str) for name in (table.module, table.name)):
+                raise ValueError(f"{table.module!r}, {table.name!r} is the name of no table")
             if table.sharding_type not in get_args(ShardingType):
                 raise ValueError(f"{table.sharding_type!r} is no sharding type")
             if table.compute_kernel not in (*get_args(ComputeKernel), "dense"):

@@ -148,7 +148,6 @@ def test_training_images_have_the_label_of_their_folder(root: Path) -> None:
         (lambda line: line.replace("\t", " "), "1 fields instead of 6"),
         (lambda line: line.rpartition("\t")[0], "5 fields instead of 6"),
         (lambda line: line + "\t0", "7 fields instead of 6"),
-        (lambda line: "", "1 fields instead of 6"),
     ],
 )
 @pytest.mark.parametrize("number", [1, 17, 40])
@@ -163,6 +162,26 @@ def test_malformed_annotation_is_named_with_file_and_line(
     assert complaint in message
     assert repr(line) in message
     assert "--data.download=true" in message
+
+
+@pytest.mark.parametrize("number", [1, 17])
+def test_blank_line_among_the_annotations_is_named(root: Path, number: int) -> None:
+    edit_line(annotations(root), number, lambda line: "")
+    with pytest.raises(InputError, match="the line is blank, but each line is an image") as error:
+        val_of(root)
+    assert str(error.value).startswith(f"{annotations(root)}:{number}: ")
+
+
+@pytest.mark.parametrize("name", ["wnids.txt", "words.txt", "val/val_annotations.txt"])
+@pytest.mark.parametrize(
+    "written", [lambda t: b"\xef\xbb\xbf" + t, lambda t: t.replace(b"\n", b"\r"), lambda t: t + b"\n\n"]
+)
+def test_byte_order_mark_other_line_ends_and_blank_last_lines_make_no_difference(
+    root: Path, name: str, written: Callable[[bytes], bytes]
+) -> None:
+    before = read_classes(root), val_of(root)
+    (root / name).write_bytes(written((root / name).read_bytes()))
+    assert (read_classes(root), val_of(root)) == before
 
 
 def test_annotation_of_unknown_class_is_named_with_file_and_line(root: Path) -> None:

@@ -247,8 +247,8 @@ HEADING = "image,question,answers\n"
 @pytest.mark.parametrize(
     ("name", "content", "place", "complaint"),
     [
-        ("a.jsonl", GOOD * 2 + GOOD[:35] + "\n" + GOOD, ":3: ", "no JSON (Invalid control character"),
-        ("a.jsonl", GOOD + "\n" + GOOD, ":2: ", "no JSON"),
+        ("a.jsonl", GOOD * 2 + GOOD[:35] + "\n" + GOOD, ":3: ", "no JSON (Unterminated string"),
+        ("a.jsonl", GOOD + "\n" + GOOD, ":2: ", "the line is blank, but each line is a question in JSON"),
         ("a.jsonl", GOOD + "[1, 2]\n", ":2: ", "no JSON object. The line reads: '[1, 2]'"),
         ("a.jsonl", GOOD + '{"image": "a.png", "answer": "x"}\n', ":2: ", "there is no 'question' but image, answer"),
         ("a.jsonl", GOOD + '{"question": "q", "answer": "x"}\n', ":2: ", "there is no 'image' but question, answer"),
@@ -259,7 +259,7 @@ HEADING = "image,question,answers\n"
         ("a.csv", "a.png,What?,x\nb.png,Who?,y\n", ":2: ", "there is no 'image' but a.png, What?, x"),
         ("a.csv", HEADING + "a.png,What?,x\na.png,What?\n", ":3: ", "it has other than the 3 fields"),
         ("a.csv", HEADING + "a.png,What, really?,x\n", ":2: ", "it has other than the 3 fields"),
-        ("a.csv", HEADING + 'a.png,"two\nlines",x\na.png,q,"[""x"","\n', ":4: ", "is no JSON list"),
+        ("a.csv", HEADING + 'a.png,"two\nlines",x\na.png,q,"[""x"","\n', ":4, answers: ", "no JSON (Expecting"),
         ("a.csv", HEADING + 'a.png,q,x\n"a.png,q,x\n' + "a.png,q,x\n" * 9, ":3: ", "no CSV (unexpected end of data)"),
         ("a.csv", HEADING + 'a.png,q,"x\na.png,q,x\n', ":2: ", "no CSV (unexpected end of data)"),
         ("a.jsonl", GOOD + GOOD.replace('"x"', "true"), ":2: ", "True is no text"),
@@ -286,9 +286,9 @@ def test_list_of_answers_after_a_space_is_a_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
 def test_byte_that_is_not_utf8_is_named_by_its_place_in_the_file(tmp_path: Path, name: str, before: int) -> None:
     (tmp_path / name).write_bytes(GOOD.encode() * before + b"caf\xe9\n")
-    with pytest.raises(InputError, match=f"not UTF-8 at byte {before * len(GOOD) + 3}\\.") as error:
+    with pytest.raises(InputError, match=f"not UTF-8 at byte {before * len(GOOD) + 3} ") as error:
         read_rows(tmp_path / name, labeled=True)
-    assert str(tmp_path / name) in str(error.value)
+    assert str(error.value).startswith(f"{tmp_path / name}:{before + 1}: ")
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "missing.jsonl", "."])
@@ -304,7 +304,7 @@ def test_damaged_annotations_are_named(tmp_path: Path, content: str, ocr: bool) 
     published(tmp_path)
     file = tmp_path / ("TextVQA_Rosetta_OCR_v0.2_val.json" if ocr else "TextVQA_0.5.1_val.json")
     file.write_text(content)
-    with pytest.raises(InputError, match="not as TextVQA was published") as error:
+    with pytest.raises(InputError, match=r"not as TextVQA was published|no JSON") as error:
         read_split(tmp_path, "val", labeled=True)
     assert str(error.value).startswith(f"{file}: ")
 

@@ -1,5 +1,6 @@
 """Questions become the tokens of a tokenizer from local files, and without one it is said what to do."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +124,32 @@ def test_damaged_tokenizer_is_named(folder: Path, name: str) -> None:
 
 def test_vocabulary_that_is_not_utf8_is_named(folder: Path) -> None:
     (folder / "vocab.txt").write_bytes(b"[PAD]\n[UNK]\n\xe9\n")
-    with pytest.raises(InputError, match="byte 0xe9") as error:
+    with pytest.raises(InputError, match=r"not UTF-8 at byte 12 \(0xe9\)") as error:
         QuestionTokenizer(str(folder), 8)
-    assert str(folder) in str(error.value)
+    assert str(error.value).startswith(f"{folder / 'vocab.txt'}:3: ")
+
+
+@pytest.mark.parametrize("mark", SPECIAL_TOKENS)
+def test_subword_that_is_listed_twice_is_named_with_its_lines(folder: Path, mark: str) -> None:
+    """Its id would be that of the last line, beyond the number of subwords."""
+    (folder / "vocab.txt").write_text("\n".join([*TOKENS, mark]))
+    with pytest.raises(
+        InputError, match=f"{re.escape(repr(mark))} is there already, in line {TOKENS.index(mark) + 1}"
+    ) as error:
+        QuestionTokenizer(str(folder), 8)
+    assert str(error.value).startswith(f"{folder / 'vocab.txt'}:{len(TOKENS) + 1}: ")
+
+
+@pytest.mark.parametrize("written", ["\ufeff{}", "{}\n\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_a_byte_order_mark_and_blank_last_lines_of_a_vocabulary_do_not_count(
+    folder: Path, written: str, end: str
+) -> None:
+    expected = QuestionTokenizer(str(folder), 8)
+    text = written.format("\n".join(TOKENS)).replace("\n", end)
+    (folder / "vocab.txt").write_bytes(text.encode())
+    found = QuestionTokenizer(str(folder), 8)
+    assert len(found) == len(expected) == len(TOKENS)
+    (before,), _ = expected.encode([" ".join(TOKENS)])
+    (after,), _ = found.encode([" ".join(TOKENS)])
+    assert before.tolist() == after.tolist()

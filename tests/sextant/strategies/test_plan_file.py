@@ -52,6 +52,7 @@ def change(written: Path, act: Callable[[dict[str, Any]], Any]) -> None:
         lambda p: p["tables"][0].update(sharding_type="by_color"),
         lambda p: p["tables"][0].update(compute_kernel="popcorn"),
         lambda p: p["tables"][0].pop("shards"),
+        lambda p: p["tables"][0].update(module=[]),
         lambda p: p["tables"][0]["shards"][0].update(rank="0"),
         lambda p: p["tables"][0]["shards"][0].update(rank=2),
         lambda p: p["tables"][0]["shards"][0].update(rank=-1),
@@ -67,7 +68,7 @@ def test_broken_plan_is_named(written: Path, act: Callable[[dict[str, Any]], Any
         read_plan(written, model(), TWO)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe", b"null"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"null", b"[" * 5000])
 def test_file_that_is_no_plan_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "plan.json").write_bytes(content)
     with pytest.raises(InputError, match=r"plan\.json: it is no plan"):

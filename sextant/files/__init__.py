@@ -1,0 +1,1 @@
+"""Reading the files that users give: what is wrong with one is an error that names it."""
