@@ -72,7 +72,7 @@ def fingerprint(files: Iterable[Path], folder: str, settings: str) -> str:
         try:
             stat = file.stat()
             state = f"{stat.st_size}\0{stat.st_mtime_ns}"
-        except OSError:  # a link that leads nowhere: reading it will say so
+        except (OSError, ValueError):  # a link that leads nowhere, or no name of a file: reading it will say so
             state = "unreadable"
         digest.update(os.fsencode(f"{str(file)[len(folder) :]}\0{state}\0"))
     return digest.hexdigest()[:16]

@@ -22,7 +22,7 @@ from sextant.atomic_folder import fingerprint, make_current
 from sextant.errors import InputError
 
 CHUNK = 1024  # images decoded between two writes: 12 MB at 64x64
-FORMAT = 2  # of the folder; another number makes it anew
+FORMAT = 3  # of the folder; another number makes it anew
 
 
 class ImageCache(Dataset):
@@ -33,8 +33,8 @@ class ImageCache(Dataset):
     modification times. If the files change, they are decoded anew and the outdated array is deleted. A folder that
     exists is complete, since it gets its name last.
 
-    Images of any mode become RGB and are turned as their EXIF orientation says; those of another size are
-    resized (bicubic, antialiased) until the shorter side fits, and cropped to the center.
+    Images are read by :func:`~datamodules.images.image_file.read_image`; those of another size are resized (bicubic,
+    antialiased) until the shorter side fits, and cropped to the center.
 
     Args:
         files: the images.

@@ -8,7 +8,7 @@ from datamodules.images.segmentation import Pair
 from datamodules.images.voc_palette import IGNORED
 from datamodules.sources.invalid_samples import NAMED
 from sextant.errors import InputError
-from sextant.files.text_file import entries
+from sextant.files.text_file import entries, sized_lines
 
 
 def read_classes(file: Path) -> list[str]:
@@ -20,7 +20,7 @@ def read_classes(file: Path) -> list[str]:
     """
     if not file.is_file():
         raise InputError(f"{file}: there is no such file (data.classes). It names the classes, one a line.")
-    names = [line.strip() for _, line in entries(file, "the name of a class")]
+    names = [line.strip() for line, _ in sized_lines(file) if line.strip()]
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise InputError(f"{file}: class {twice!r} is named twice. Every label needs a name of its own.")
@@ -77,7 +77,7 @@ def _named(line: str, images: Mapping[str, Path]) -> str:
     """The name of the image in a line: its name, which may have dots and spaces, or the paths of image and mask."""
     names = [Path(path).name for path in (line, line.split()[0])]
     stems = [Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name for name in names]
-    return next((stem for stem in stems if stem in images), stems[-1])
+    return next((name for name in (*names, *stems) if name in images), stems[-1])
 
 
 def _by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:

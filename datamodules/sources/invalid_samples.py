@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from sextant.atomic_folder import make_current
 from sextant.errors import InputError
 
+FORMAT = 2  # of the rules by which samples are read; another number checks them anew
 NAMED = 10  # samples that a message names
 
 
@@ -44,11 +45,21 @@ def cached_reasons(stem: Path, fingerprint: str, find: Callable[[], Mapping[int,
         stem: path of the cached answer without the fingerprint; no other data set has it.
         fingerprint: changes when the files do.
         find: gives, for the number of each invalid sample, why it is invalid.
+
+    Raises:
+        InputError: the answer cannot be written.
     """
 
     def check(folder: Path) -> Path:
         (folder / "invalid.json").write_text(json.dumps(find()))
         return folder
 
-    found: dict[str, str] = json.loads((make_current(stem, fingerprint, check) / "invalid.json").read_text())
+    try:
+        folder = make_current(stem, f"{FORMAT}-{fingerprint}", check)
+    except OSError as error:
+        raise InputError(
+            f"{stem.parent}: what is known of the samples could not be written ({error}). Nothing was kept; free some "
+            "space or choose another place with --data.cache."
+        ) from error
+    found: dict[str, str] = json.loads((folder / "invalid.json").read_text())
     return {int(number): reason for number, reason in found.items()}

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -181,8 +182,9 @@ def cached_invalid_images(name: str, images: Images, cache: Path) -> dict[int, s
 
 def _why_invalid(images: Images, row: int) -> str | None:
     image = images[row]
-    if isinstance(image, Path) and not image.is_file():
-        return f"there is no image {image}"
+    with suppress(OSError):  # of a name that is too long, as reading it will say
+        if isinstance(image, Path) and not image.is_file():
+            return f"there is no image {image}"
     if image == b"":
         return "there is no image"
     try:
