@@ -95,8 +95,9 @@ class BeamSearch:
                     word_score=decoding.word_score,
                     **options,
                 )
-            except RuntimeError as error:  # KenLM's
-                reason = str(error).strip().splitlines()[-1]
+            except (RuntimeError, UnicodeDecodeError) as error:  # KenLM's, which may cite a byte that is not UTF-8
+                said = error.object.decode(errors="replace") if isinstance(error, UnicodeDecodeError) else str(error)
+                reason = said.strip().splitlines()[-1]
                 raise InputError(
                     f"{decoding.language_model}: no complete n-gram model in ARPA format ({reason}). Get the file "
                     "again, or decode without it."

@@ -1,5 +1,6 @@
 """The beam search, with and without a language model."""
 
+import gzip
 import itertools
 import math
 from pathlib import Path
@@ -12,6 +13,7 @@ from modules.beam_search import BeamSearch, Decoding
 from modules.networks.ctc import BLANK
 from modules.transcript import BOUNDARY
 from sextant.errors import InputError
+from tests.mutations import require_only_input_errors
 
 VOCABULARY = ["<blank>", BOUNDARY, *"ABCDE"]
 ARPA = """\\data\\
@@ -138,3 +140,29 @@ def test_file_that_is_no_language_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.arpa").write_text("not an n-gram model\n")
     with pytest.raises(InputError, match=r"bad\.arpa: it has no words of this model's characters"):
         BeamSearch(VOCABULARY, Decoding(beam_size=5, language_model=str(tmp_path / "bad.arpa")))
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (ARPA.replace("BAD", "B\u00c9D").encode("latin-1"), ":9: not UTF-8 at byte"),
+        (gzip.compress(ARPA.encode()), ": it is a gzip file, not text in UTF-8. Unpack it, for instance with: gunzip"),
+        (
+            b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(90),
+            ": it is a binary language model of KenLM's",
+        ),
+        (b"\n<!DOCTYPE html>\n<html>", ": it is an HTML page"),
+    ],
+)
+def test_file_of_another_format_is_no_language_model(arpa: str, content: bytes, complaint: str) -> None:
+    Path(arpa).write_bytes(content)
+    with pytest.raises(InputError) as error:
+        BeamSearch(VOCABULARY, Decoding(beam_size=20, language_model=arpa))
+    assert str(error.value).startswith(f"{arpa}{complaint}")
+
+
+def test_language_model_with_any_damage_is_used_or_refused(arpa: str) -> None:
+    def search() -> None:
+        BeamSearch(VOCABULARY, Decoding(beam_size=5, language_model=arpa))(emissions("BB.A.DD_"), torch.tensor([8]))
+
+    require_only_input_errors(Path(arpa), search)

@@ -1,6 +1,7 @@
 """Lists and classes of a folder like Pascal VOC's are understood in every usual form, and what is wrong is named."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,39 @@ def test_only_images_and_png_masks_count_and_two_of_a_name_are_refused(root: Pat
     (root / "JPEGImages" / f"{first}.png").write_text("something else")
     with pytest.raises(InputError, match=f"{first}.png: {first}.jpg has the same name"):
         read_list(file, root, "SegmentationClass")
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "webp", "heic"])
+def test_image_of_any_suffix_is_found(root: Path, suffix: str) -> None:
+    """Whether it can be read is checked with all others."""
+    first = (lists(root) / "val.txt").read_text().split()[0]
+    file = root / "JPEGImages" / f"{first}.jpg"
+    file.rename(file.with_suffix(f".{suffix}"))
+    assert read_list(lists(root) / "val.txt", root, "SegmentationClass")[0].image == file.with_suffix(f".{suffix}")
+
+
+@pytest.mark.parametrize("written", [lambda t: "\ufeff" + t, lambda t: t.replace("\n", "\r"), lambda t: t + "\n \n"])
+def test_byte_order_mark_other_line_ends_and_blank_last_lines_of_a_list_make_no_difference(
+    root: Path, written: Callable[[str], str]
+) -> None:
+    file = lists(root) / "train.txt"
+    before = read_list(file, root, None)
+    file.write_bytes(written(file.read_text()).encode())
+    assert read_list(file, root, None) == before
+
+
+def test_blank_line_among_the_images_of_a_list_is_named(root: Path) -> None:
+    file = lists(root) / "train.txt"
+    file.write_text(file.read_text().replace("\n", "\n\n", 1))
+    with pytest.raises(InputError, match=r"train\.txt:2: the line is blank, but each line is an image"):
+        read_list(file, root, None)
+
+
+def test_name_with_a_dot_that_looks_like_a_suffix_is_understood(root: Path) -> None:
+    first = (lists(root) / "val.txt").read_text().split()[0]
+    rename(root, first, "scan.raw")
+    (lists(root) / "val.txt").write_text("scan.raw\n")
+    assert [pair.image.name for pair in read_list(lists(root) / "val.txt", root, None)] == ["scan.raw.jpg"]
 
 
 def test_empty_list_is_named(root: Path) -> None:

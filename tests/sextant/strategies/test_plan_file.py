@@ -10,6 +10,7 @@ import pytest
 from sextant.errors import InputError
 from sextant.strategies.plan_file import read_plan
 from sextant.strategies.table_constraints import GB, Devices
+from tests.mutations import require_only_input_errors
 from tests.sextant.strategies.planned_models import TUTORIAL, TWO, model, plan
 
 
@@ -103,3 +104,7 @@ def test_plan_that_torchrec_would_take_for_another_one_is_refused(tmp_path: Path
     file.write_text(json.dumps(made))
     with pytest.raises(InputError, match="must be on all ranks, in order"):
         read_plan(file, model(), TWO)
+
+
+def test_plan_with_any_damage_is_read_or_refused(written: Path) -> None:
+    require_only_input_errors(written, lambda: read_plan(written, model(), TWO))
