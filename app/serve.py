@@ -3,11 +3,13 @@
 import argparse
 import functools
 import sys
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 APP = Path(__file__).resolve().parent
+LOCAL = "127.0.0.1"
 # That of index.html, which alone would not hold for the worker.
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
@@ -24,6 +26,34 @@ class AppHandler(SimpleHTTPRequestHandler):
         ".wasm": "application/wasm",
         ".onnx": "application/octet-stream",
     }
+
+    def parse_request(self) -> bool:
+        """Refuse a request that is for another host: a page elsewhere had its name lead to this computer."""
+        if not super().parse_request():
+            return False
+        hosts = self.headers.get_all("Host", [])
+        port = self.server.server_address[1]
+        own = {f"{name}:{port}" for name in ("localhost", LOCAL)} | ({"localhost", LOCAL} if port == 80 else set())
+        if len(hosts) > 1 or not (hosts or self.request_version == "HTTP/1.0"):
+            self.send_error(HTTPStatus.BAD_REQUEST, "A request has one Host")
+            return False
+        if hosts and hosts[0].strip().lower() not in own:
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, f"The app is at http://{LOCAL}:{port}/")
+            return False
+        return True
+
+    def send_head(self) -> Any:
+        """Answer with a file of the folder, or with 404: a link that leads out of the folder is none."""
+        folder = Path(self.directory).resolve()
+        path = Path(self.translate_path(self.path))
+        try:
+            inside = all((path / page).resolve().is_relative_to(folder) for page in ("", "index.html", "index.htm"))
+        except (ValueError, OSError, RuntimeError):  # no name of a file, or links in a circle
+            inside = False
+        if not inside:
+            self.send_error(HTTPStatus.NOT_FOUND, "File not found")
+            return None
+        return super().send_head()
 
     def end_headers(self) -> None:
         """Add what every answer has."""
@@ -48,7 +78,7 @@ class AppServer(ThreadingHTTPServer):
 
 def make_server(folder: Path, port: int) -> ThreadingHTTPServer:
     """A server of a folder, for this computer alone; port 0 takes a free one."""
-    return AppServer(("127.0.0.1", port), functools.partial(AppHandler, directory=str(folder)))
+    return AppServer((LOCAL, port), functools.partial(AppHandler, directory=str(folder)))
 
 
 def main() -> None:
@@ -65,7 +95,7 @@ def main() -> None:
     except (OSError, OverflowError) as error:
         sys.exit(f"Port {port} cannot be used ({error}). Choose another one: python app/serve.py --port 8001")
     with server:
-        print(f"The app is at http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)", flush=True)
+        print(f"The app is at http://{LOCAL}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -105,14 +105,16 @@ def site(assets: None, sites: Path, address: str) -> Site:
     Its arguments: the variant's name, the folder of its model, and texts that replace files of the app.
     """
 
+    # The server follows no link out of the folder that it serves.
+    files = shutil.copytree(ROOT / "app", sites / "files", ignore=shutil.ignore_patterns("models", "node_modules"))
+
     def make(name: str, models: Path, **replaced: str) -> str:
         folder = sites / name
         if not folder.exists():
             folder.mkdir()
-            for path in (ROOT / "app").iterdir():
-                if path.name not in ("models", "node_modules"):
-                    (folder / path.name).symlink_to(path)
-            (folder / "models").symlink_to(models)
+            for path in files.iterdir():
+                (folder / path.name).symlink_to(path)
+            shutil.copytree(models, folder / "models")
             for stem, text in replaced.items():
                 (folder / f"{stem}.js").unlink()
                 (folder / f"{stem}.js").write_text(text)

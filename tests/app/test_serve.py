@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,84 @@ def test_download_that_the_browser_breaks_off_is_no_error(copy: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)
     assert errors == ""
+
+
+@pytest.fixture
+def place(copy: Path) -> Iterator[urllib.parse.SplitResult]:
+    """The address of a server that runs, and complains of nothing but requests."""
+    process = serve(copy, 0)
+    yield urllib.parse.urlsplit(address_of(process))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert "Traceback" not in errors
+
+
+def status(place: urllib.parse.SplitResult, path: str, *lines: str, version: str = "1.1") -> int:
+    """The status of the answer to a request with these lines."""
+    request = "\r\n".join([f"GET {path} HTTP/{version}", *lines, "", ""])
+    with socket.create_connection((place.hostname, place.port), timeout=10) as connection:
+        connection.sendall(request.encode("latin-1"))
+        return int(connection.makefile("rb").readline().split()[1])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/%00",
+        "/vendor/%00.mjs",
+        "/%ed%a0%80",
+        "/%ff",
+        "/" + "a" * 5000,
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/../../etc/passwd",
+    ],
+)
+def test_path_that_no_file_has_is_not_found(place: urllib.parse.SplitResult, path: str) -> None:
+    assert status(place, path, f"Host: {place.netloc}") == 404
+    assert status(place, "/vendor/runtime.mjs", f"Host: {place.netloc}") == 200
+
+
+@pytest.mark.parametrize("name", ["secret.txt", "folder/secret.txt", "circle", "pages/"])
+def test_link_that_leads_out_of_the_folder_is_not_found(
+    copy: Path, tmp_path_factory: pytest.TempPathFactory, place: urllib.parse.SplitResult, name: str
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "secret.txt").write_text("secret")
+    (copy / "secret.txt").symlink_to(outside / "secret.txt")
+    (copy / "folder").symlink_to(outside)
+    (copy / "circle").symlink_to(copy / "circle")
+    (copy / "pages").mkdir()
+    (copy / "pages" / "index.html").symlink_to(outside / "secret.txt")
+    assert status(place, f"/{name}", f"Host: {place.netloc}") == 404
+
+
+def test_link_that_stays_in_the_folder_is_followed(copy: Path, place: urllib.parse.SplitResult) -> None:
+    (copy / "models" / "again.mjs").symlink_to(copy / "vendor" / "runtime.mjs")
+    assert status(place, "/models/again.mjs", f"Host: {place.netloc}") == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1:{port}", 200),
+        ("localhost:{port}", 200),
+        ("LocalHost:{port}", 200),
+        ("attacker.example", 421),
+        ("attacker.example:{port}", 421),
+        ("localhost.attacker.example:{port}", 421),
+        ("localhost:1", 421),
+        ("", 421),
+    ],
+)
+def test_page_of_another_host_cannot_ask(place: urllib.parse.SplitResult, host: str, expected: int) -> None:
+    """Its name may have come to mean this computer, which the browser does not see."""
+    assert status(place, "/vendor/runtime.mjs", f"Host: {host.format(port=place.port)}") == expected
+
+
+def test_request_names_one_host(place: urllib.parse.SplitResult) -> None:
+    assert status(place, "/vendor/runtime.mjs") == 400
+    assert status(place, "/vendor/runtime.mjs", f"Host: {place.netloc}", "Host: attacker.example") == 400
+    assert status(place, "/vendor/runtime.mjs", version="1.0") == 200  # which knows no hosts
 
 
 @pytest.mark.parametrize(("missing", "command"), [("vendor", "make app-assets"), ("models", "make app")])
