@@ -75,7 +75,7 @@ def read_list(file: Path, root: Path, masks: str | None) -> list[Pair]:
 
 def _named(line: str, images: Mapping[str, Path]) -> str:
     """The name of the image in a line: its name, which may have dots and spaces, or the paths of image and mask."""
-    names = [Path(path).name for path in (line, line.split()[0])]
+    names = [Path(path).name for path in (line, *line.split()[:1])]
     stems = [Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name for name in names]
     return next((name for name in (*names, *stems) if name in images), stems[-1])
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torchmetrics.functional.classification import binary_auroc
 
-from sextant.atomic_folder import make_folder
+from datamodules.synthetic.writing import write_set
 
 FOLDER = "synthetic-criteo-clicks"
 FILE = "train.txt"
@@ -49,7 +49,7 @@ def make(destination: Path, rows: int = 100_000, seed: int = 0) -> None:
         np.save(folder / PROBABILITIES, probabilities)
         return folder
 
-    make_folder(destination, fill)
+    write_set(destination, fill)
 
 
 def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from sextant.atomic_folder import make_folder
+from datamodules.synthetic.writing import write_set
 
 FOLDER = "synthetic-librispeech"
 RATE = 16000
@@ -81,4 +81,4 @@ def make(destination: Path, train: int = 600, dev: int = 60, test: int = 60) -> 
             write_subset(folder / f"{subset}-tones", lengths, generator)
         return folder
 
-    make_folder(destination, fill)
+    write_set(destination, fill)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from datamodules.images.voc_palette import IGNORED, voc_palette
-from sextant.atomic_folder import make_folder
+from datamodules.synthetic.writing import write_set
 
 FOLDER = "synthetic-pascal-voc"
 BORDER = 5  # ignored pixels around a shape
@@ -51,7 +51,7 @@ def make(
         sides: shortest and longest side of an image, in pixels.
         seed: seed of everything that is drawn.
     """
-    make_folder(destination, partial(_write, np.random.default_rng(seed), {"train": train, "val": val}, sides))
+    write_set(destination, partial(_write, np.random.default_rng(seed), {"train": train, "val": val}, sides))
 
 
 def _write(random: np.random.Generator, counts: dict[str, int], sides: tuple[int, int], folder: Path) -> Path:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from datamodules.synthetic.writing import write_set
 from datamodules.vqa.scoring import ANNOTATORS
-from sextant.atomic_folder import make_folder
 
 FOLDER = "synthetic-text-vqa"
 SIZE = 64
@@ -54,7 +54,7 @@ def make(destination: Path, train: int = 240, val: int = 36, test: int = 12, see
         test: test questions of each wording, too.
         seed: seed of everything that is drawn.
     """
-    make_folder(
+    write_set(
         destination, partial(_write, np.random.default_rng(seed), {"train": train, "validation": val, "test": test})
     )
 

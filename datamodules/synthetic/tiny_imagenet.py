@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from sextant.atomic_folder import make_folder
+from datamodules.synthetic.writing import write_set
 
 FOLDER = "synthetic-tiny-imagenet"
 SIZE = 64
@@ -58,7 +58,7 @@ def make(destination: Path, train: int = 100, val: int = 20, test: int = 5, seed
         test: unlabeled images per class.
         seed: seed of everything that is drawn.
     """
-    make_folder(destination, partial(_write, np.random.default_rng(seed), train, val, test))
+    write_set(destination, partial(_write, np.random.default_rng(seed), train, val, test))
 
 
 def _write(random: np.random.Generator, train: int, val: int, test: int, folder: Path) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sextant.atomic_folder import make_folder
+from datamodules.synthetic.writing import write_set
 
 FOLDER = "synthetic-wikitext-2"
 CLASSES = 12  # the first one is <eos> alone
@@ -93,4 +93,4 @@ def make(destination: Path, train: int = 200_000, val: int = 20_000, test: int =
             (folder / f"{name}.txt").write_text(text(tokens, seed), encoding="ascii")
         return folder
 
-    make_folder(destination, fill)
+    write_set(destination, fill)

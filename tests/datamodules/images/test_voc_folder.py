@@ -97,6 +97,13 @@ def test_blank_line_among_the_images_of_a_list_is_named(root: Path) -> None:
         read_list(file, root, None)
 
 
+def test_line_of_a_separator_alone_is_a_missing_image(root: Path) -> None:
+    file = lists(root) / "train.txt"
+    file.write_text(file.read_text() + "\u2028\n")
+    with pytest.raises(InputError, match="line 21: "):
+        read_list(file, root, None)
+
+
 def test_name_with_a_dot_that_looks_like_a_suffix_is_understood(root: Path) -> None:
     first = (lists(root) / "val.txt").read_text().split()[0]
     rename(root, first, "scan.raw")
