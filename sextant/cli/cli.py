@@ -1,6 +1,7 @@
 """The command line: Lightning's, with the shared Trainer loaded first and strict rules for checkpoints."""
 
 import logging
+import os
 import sys
 import warnings
 from argparse import SUPPRESS
@@ -26,6 +27,7 @@ from sextant.cli.trainer import SextantTrainer
 from sextant.contracts import need_weights
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
+from sextant.files.text_file import read_text
 from sextant.resume.agreement import (
     check_agreement,
     check_classes,
@@ -82,6 +84,18 @@ class SextantCLI(LightningCLI):
             parser_kwargs={"allow_abbrev": False, **shared, **{command: dict(first) for command in self.subcommands()}},
             args=args,
         )
+
+    @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        # The parser does not say which file is wrong where it is that of a part, as in --data=FILE.
+        for word in sys.argv[1:] if args is None else args:
+            file = Path(str(word).rpartition("=")[2])
+            if file.suffix in (".yaml", ".yml", ".json") and file.is_file():
+                read_text(file)
+        try:
+            super().parse_arguments(parser, args)
+        except RecursionError as error:
+            raise InputError("A configuration is nested too deep to be read.") from error
 
     @staticmethod
     @override
@@ -283,6 +297,7 @@ class SextantCLI(LightningCLI):
         if subcommand == "consolidate":
             consolidate(self.config.consolidate.checkpoint, self.config.consolidate.output)
             return
+        require_writable(log_folder(self.config[subcommand]))
         if subcommand in EVALUATIONS:
             config = self.config[subcommand]
             need_weights(self.model, config.ckpt_path, config.random_weights)
@@ -300,3 +315,20 @@ def log_folder(config: Namespace) -> Path | None:
     logger = config.trainer.logger
     init_args = logger.get("init_args") if isinstance(logger, Namespace) else None
     return Path(init_args.save_dir) / init_args.name if init_args and init_args.get("save_dir") else None
+
+
+def require_writable(folder: Path | None) -> None:
+    """Require that a run can be logged in a folder, which need not be there yet.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if folder is None:
+        return
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        why = "you may not write there" if there.is_dir() else "it is no folder"
+        raise InputError(
+            f"{there}: the run cannot be logged in {folder}, since {why}. Make it writable, or choose another folder "
+            "with --trainer.logger.init_args.save_dir."
+        )

@@ -1,11 +1,12 @@
 """A parser of commands whose errors are one message."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ActionSubCommands
+from jsonargparse import ActionSubCommands, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
@@ -28,6 +29,14 @@ class OneErrorParser(LightningArgumentParser):
     def add_subcommands(self, *args: Any, **options: Any) -> ActionSubCommands:
         self.commands = super().add_subcommands(*args, **options)
         return self.commands
+
+    @override
+    def parse_path(self, path: str | os.PathLike[str], *args: Any, **options: Any) -> Namespace:
+        try:
+            config: Namespace = super().parse_path(path, *args, **options)
+            return config
+        except (InputError, UnicodeDecodeError, RecursionError) as error:
+            raise InputError(f"{path}: {error}") from error
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

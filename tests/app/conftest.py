@@ -104,7 +104,6 @@ def site(assets: None, sites: Path, address: str) -> Site:
 
     Its arguments: the variant's name, the folder of its model, and texts that replace files of the app.
     """
-
     # The server follows no link out of the folder that it serves.
     files = shutil.copytree(ROOT / "app", sites / "files", ignore=shutil.ignore_patterns("models", "node_modules"))
 

@@ -1,9 +1,11 @@
 """The command line, end to end on a small data set."""
 
 import csv
+import gzip
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from sextant.cli.cli import SextantCLI
 from sextant.errors import InputError
+from tests.filesystem import listing
 from train import main
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -203,6 +206,78 @@ def test_unknown_key_in_a_file_is_named(folder: Path, words: list[str], tmp_path
     (tmp_path / "bad.yaml").write_text("data:\n  init_args:\n    batch_sise: 3\n")
     with pytest.raises(InputError, match="batch_sise"):
         run("fit", *words, f"--config={tmp_path / 'bad.yaml'}")
+
+
+CONFIGURATION = (ROOT / "configs" / "resnet_tiny_imagenet.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("data:\n  # caf\u00e9\n".encode("latin-1"), ":2: not UTF-8 at byte 13 (0xe9)"),
+        (CONFIGURATION.encode("utf-16"), ": it is text in UTF-16"),
+        (gzip.compress(CONFIGURATION.encode()), ": it is a gzip file"),
+        (b"a: b\0c\n", ":1: a NUL at byte 4"),
+        (b"a: [", ": Problems parsing config"),
+        (b"- 1\n", ": Unexpected config"),
+        (b"[" * 3000, ": Problems parsing config"),
+    ],
+    ids=range(7),
+)
+@pytest.mark.parametrize("suffix", ["yaml", "conf"])
+def test_configuration_that_is_none_is_named(
+    folder: Path, tmp_path: Path, content: bytes, complaint: str, suffix: str
+) -> None:
+    file = tmp_path / f"bad.{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        run("fit", f"--config={file}")
+    assert str(error.value).startswith(f"{file}{complaint if suffix == 'yaml' else ': '}")
+
+
+@pytest.mark.parametrize("option", ["--data", "--trainer", "--trainer.logger"])
+def test_configuration_of_a_part_that_is_not_utf_8_is_named(
+    folder: Path, words: list[str], tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "bad.yaml").write_bytes(b"# caf\xe9\n")
+    with pytest.raises(InputError, match=r"bad\.yaml:1: not UTF-8 at byte 5 \(0xe9\)"):
+        run("fit", *words, f"{option}={tmp_path / 'bad.yaml'}")
+
+
+def test_configuration_that_is_nested_too_deep_is_an_input_error(
+    folder: Path, words: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "deep.yaml").write_text("[" * 3000 + "]" * 3000)
+    for option in ("--config", "--data", "--trainer.logger"):
+        with pytest.raises(InputError):
+            run("fit", *words, f"{option}={tmp_path / 'deep.yaml'}")
+
+
+@pytest.mark.parametrize("change", [lambda t: "\ufeff" + t, lambda t: t.replace("\n", "\r"), lambda t: t + "\n\n"])
+def test_byte_order_mark_and_other_line_ends_of_a_configuration_do_not_count(
+    folder: Path, words: list[str], tmp_path: Path, change: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "same.yaml").write_bytes(change(CONFIGURATION).encode())
+    printed = []
+    for file in (ROOT / "configs" / "resnet_tiny_imagenet.yaml", tmp_path / "same.yaml"):
+        with pytest.raises(SystemExit):
+            run("fit", f"--config={file}", "--print_config")
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+
+
+def test_logs_that_cannot_be_written_are_named_before_the_run(
+    folder: Path, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logs").write_text("")
+    (tmp_path / "kept").mkdir()
+    real, kept = os.access, tmp_path / "kept"
+    monkeypatch.setattr(os, "access", lambda path, *more: Path(path) != kept and real(path, *more))  # root may all
+    for place in ("logs", "logs/more", "kept", "kept/more"):
+        with pytest.raises(InputError, match=r"the run cannot be logged .*save_dir") as error:
+            run("fit", *words, "--model.num_classes=10", f"--trainer.logger.save_dir={tmp_path / place}")
+        assert str(error.value).startswith(str(tmp_path / place.split("/")[0]))
+    assert listing(tmp_path) == ["kept", "logs"]
 
 
 def test_command_without_a_workload_names_those_there_are(folder: Path) -> None:
