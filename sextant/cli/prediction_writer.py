@@ -45,6 +45,8 @@ class PredictionWriter(Callback):
     @override
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
+            if self.output.is_dir():
+                raise InputError(f"{self.output}: it is a folder. Name a file with --predictions.output.")
             try:
                 shutil.rmtree(self._parts, ignore_errors=True)  # of a run that was killed
                 self._parts.mkdir(parents=True)

@@ -122,6 +122,12 @@ def test_missing_folder_of_a_class_is_named(root: Path) -> None:
     assert "--data.root" in str(error.value)
 
 
+def test_class_whose_name_no_folder_can_have_is_named(root: Path) -> None:
+    (root / "wnids.txt").write_text("n" * 5000)
+    with pytest.raises(InputError, match=r"there is no such folder .*File name too long"):
+        train_of(root)
+
+
 def test_empty_folder_of_a_class_is_named(root: Path) -> None:
     images = root / "train" / "n90000003" / "images"
     shutil.rmtree(images)

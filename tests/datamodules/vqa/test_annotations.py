@@ -282,6 +282,49 @@ def test_list_of_answers_after_a_space_is_a_list(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "A.CSV", labeled=True).answers == [["x", "y"]]
 
 
+@pytest.mark.parametrize("image", ["a\0b.png", "a" * 300 + ".png", "a/" * 3000 + "b.png"])
+def test_image_of_a_name_that_no_file_can_have_is_named(tmp_path: Path, image: str) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text(json.dumps({"image": image, "question": "What?", "answer": "x"}))
+    rows = read_rows(file, labeled=True)
+    with pytest.raises(InputError, match=r"1 of 1 questions of .* cannot be used") as error:
+        rows.valid(tmp_path / "cache", labeled=True, invalid_samples="error")
+    assert f"{file}:1: " in str(error.value)
+
+
+@pytest.mark.parametrize("begin", ["[" * 3000, '{"a": ' * 3000])
+def test_json_that_is_nested_too_deep_is_named(tmp_path: Path, begin: str) -> None:
+    (tmp_path / "a.jsonl").write_text(GOOD + begin)
+    (tmp_path / "a.csv").write_text(HEADING + f"a.png,q,{begin.replace(chr(34), chr(34) * 2)}\n")
+    (tmp_path / "TextVQA_0.5.1_val.json").write_text(begin)
+    with pytest.raises(InputError, match=r"a\.jsonl:2: the JSON is nested too deep"):
+        read_rows(tmp_path / "a.jsonl", labeled=True)
+    if begin.startswith("["):
+        with pytest.raises(InputError, match=r"a\.csv:2, answers: the JSON is nested too deep"):
+            read_rows(tmp_path / "a.csv", labeled=True)
+    with pytest.raises(InputError, match=r"val\.json: the JSON is nested too deep"):
+        read_split(tmp_path, "val", labeled=True)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+@pytest.mark.parametrize("change", [lambda t: t.replace("\n", "\r"), lambda t: t + "\n\n", lambda t: "\ufeff" + t])
+def test_mark_line_ends_and_blank_last_lines_do_not_count(
+    tmp_path: Path, name: str, change: Callable[[str], str]
+) -> None:
+    text = GOOD * 2 if name == "a.jsonl" else HEADING + "a.png,What?,x\n" * 2
+    (tmp_path / name).write_bytes(change(text).encode())
+    assert read_rows(tmp_path / name, labeled=True).questions == ["What?"] * 2
+
+
+def test_blank_row_and_columns_of_one_name_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(HEADING + "a.png,What?,x\n\nb.png,What?,x\n")
+    with pytest.raises(InputError, match=r"a\.csv:3: the line is blank, but each row is a question"):
+        read_rows(tmp_path / "a.csv", labeled=True)
+    (tmp_path / "a.csv").write_text("image,question,answer,answer\na.png,What?,x,y\n")
+    with pytest.raises(InputError, match=r"a\.csv:1: two columns have the same name"):
+        read_rows(tmp_path / "a.csv", labeled=True)
+
+
 @pytest.mark.parametrize("before", [0, 1, 400])
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
 def test_byte_that_is_not_utf8_is_named_by_its_place_in_the_file(tmp_path: Path, name: str, before: int) -> None:

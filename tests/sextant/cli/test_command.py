@@ -1,5 +1,6 @@
 """How a command ends."""
 
+import errno
 import os
 import signal
 
@@ -16,6 +17,13 @@ def raising(error: BaseException) -> None:
 def test_bad_input_ends_a_command_with_its_message_alone() -> None:
     with pytest.raises(SystemExit, match=r"^\nerror: a\.txt: empty$"):
         run_command(lambda: raising(InputError("a.txt: empty")), "nothing")
+
+
+def test_full_disk_ends_a_command_with_one_line() -> None:
+    with pytest.raises(SystemExit, match=r"error: .*No space left on device: 'a\.txt'\. Free some space"):
+        run_command(lambda: raising(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.txt")), "nothing")
+    with pytest.raises(PermissionError):
+        run_command(lambda: raising(PermissionError(errno.EPERM, "no")), "nothing")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])

@@ -83,3 +83,21 @@ def test_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/out\.csv: cannot write there"):
         predict(tmp_path / "file" / "out.csv", Rows())
+
+
+def test_folder_of_that_name_is_named_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="it is a folder"):
+        predict(tmp_path, Rows())
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+def test_file_whose_name_is_not_utf_8_is_a_row_as_any_other(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = os.fsdecode(b"caf\xe9.png")
+    monkeypatch.setattr(PointsData, "sample_names", lambda data, batch: [odd] * len(batch["index"]))
+    predict(tmp_path / name, Rows())
+    text = (tmp_path / name).read_text(encoding="utf-8")
+    assert text.count(r"caf\udce9.png") == 7
+    if name == "out.jsonl":
+        assert [json.loads(line)["file"] for line in text.splitlines()] == [odd] * 7
