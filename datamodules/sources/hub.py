@@ -30,7 +30,11 @@ def load_splits(name: str, config: str | None, cache: Path, otherwise: str) -> A
         if folder.is_dir():
             return datasets.load_dataset(name, cache_dir=str(cache / "huggingface"))
         return datasets.load_dataset(name, config, cache_dir=str(cache / "huggingface"))
-    except (OSError, ValueError, RuntimeError, IndexError, datasets.exceptions.DatasetsError) as error:
+    # What a damaged file of a set raises depends on what it lacks.
+    except (
+        *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError),
+        datasets.exceptions.DatasetsError,
+    ) as error:
         first_line = str(error).strip().split("\n")[0]
         raise InputError(
             f"{name}: this set cannot be loaded ({type(error).__name__}: {first_line}). Check the name (data.dataset), "

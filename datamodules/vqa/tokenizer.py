@@ -62,7 +62,7 @@ def _load(source: str) -> Any:
         return BertTokenizer(vocab=_read_vocabulary(file, advice))
     try:
         return AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # which the library raises itself, where a file is damaged
         first_line = str(error).strip().split("\n")[0]
         raise InputError(f"{source}: no tokenizer can be loaded from there: {first_line} {advice}") from error
 

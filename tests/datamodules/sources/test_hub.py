@@ -11,6 +11,7 @@ import pytest
 from datamodules.sources.hub import load_splits
 from sextant.errors import InputError
 from tests.filesystem import cut_in_half, listing
+from tests.mutations import require_only_input_errors
 
 SPLITS = {"train": ["a", "b", "c"], "validation": ["d"]}
 
@@ -97,3 +98,10 @@ def test_set_of_the_hub_that_cannot_be_reached_is_named(tmp_path: Path, config: 
     with pytest.raises(InputError, match="network") as error:
         load_splits("lmms-lab/textvqa", config, tmp_path / "cache", "or ask someone")
     assert str(error.value).startswith("lmms-lab/textvqa: this set cannot be loaded (")
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("name", ["dataset_dict.json", "train/state.json", "train/dataset_info.json"])
+def test_saved_set_with_any_damage_is_loaded_or_refused(tmp_path: Path, name: str) -> None:
+    saved(tmp_path / "set")
+    require_only_input_errors(tmp_path / "set" / name, lambda: load(tmp_path / "set"), 60)

@@ -10,6 +10,7 @@ from transformers import BertTokenizer
 
 from datamodules.vqa.tokenizer import QuestionTokenizer
 from sextant.errors import InputError
+from tests.mutations import require_only_input_errors
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 TOKENS = [*SPECIAL_TOKENS, "what", "is", "it", "?", "st", "##op", "red", "[MASK]"]
@@ -153,3 +154,9 @@ def test_line_ends_a_byte_order_mark_and_blank_last_lines_of_a_vocabulary_do_not
     (before,), _ = expected.encode([" ".join(TOKENS)])
     (after,), _ = found.encode([" ".join(TOKENS)])
     assert before.tolist() == after.tolist()
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_saved_tokenizer_with_any_damage_is_read_or_refused(folder: Path, name: str) -> None:
+    saved = as_saved_tokenizer(folder)
+    require_only_input_errors(saved / name, lambda: QuestionTokenizer(str(saved), 8).encode(["what is it?"]), 60)
