@@ -32,7 +32,8 @@ class AppHandler(SimpleHTTPRequestHandler):
         if not super().parse_request():
             return False
         hosts = self.headers.get_all("Host", [])
-        port = self.server.server_address[1]
+        assert isinstance(self.server, ThreadingHTTPServer)
+        port = self.server.server_port
         own = {f"{name}:{port}" for name in ("localhost", LOCAL)} | ({"localhost", LOCAL} if port == 80 else set())
         if len(hosts) > 1 or not (hosts or self.request_version == "HTTP/1.0"):
             self.send_error(HTTPStatus.BAD_REQUEST, "A request has one Host")
