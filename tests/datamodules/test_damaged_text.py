@@ -109,6 +109,7 @@ CSV = 'image,question,answers,ocr_tokens\n0.png,"what, ""this""\nhere?","[""a"",
         ("a.csv", CSV),
         ("a.json", json.dumps({"data": [{"image_id": str(k), "question_id": k} | row for k, row in enumerate(ROWS)]})),
     ],
+    ids=["json lines", "csv", "published"],
 )
 def test_questions(tmp_path: Path, name: str, content: str) -> None:
     for folder in (tmp_path, tmp_path / "train_images"):

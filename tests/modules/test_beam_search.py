@@ -153,6 +153,7 @@ def test_file_that_is_no_language_model_is_refused(tmp_path: Path) -> None:
         ),
         (b"\n<!DOCTYPE html>\n<html>", ": it is an HTML page"),
     ],
+    ids=["latin 1", "gzip", "kenlm", "html"],
 )
 def test_file_of_another_format_is_no_language_model(arpa: str, content: bytes, complaint: str) -> None:
     Path(arpa).write_bytes(content)

@@ -122,7 +122,7 @@ OTHER_FORMATS = [
 
 
 @pytest.mark.parametrize("read", READERS)
-@pytest.mark.parametrize(("content", "kind", "advice"), OTHER_FORMATS)
+@pytest.mark.parametrize(("content", "kind", "advice"), OTHER_FORMATS, ids=range(len(OTHER_FORMATS)))
 def test_other_format_is_named_by_its_first_bytes_with_advice_that_fits(
     tmp_path: Path, read: Callable[[Path], object], content: bytes, kind: str, advice: str
 ) -> None:
