@@ -16,7 +16,8 @@ from tqdm import tqdm
 from datamodules.images.image_file import InvalidImageError, read_image
 from datamodules.images.segmentation import Pair, read_mask
 from datamodules.images.voc_palette import IGNORED
-from sextant.atomic_folder import fingerprint, make_current
+from datamodules.sources.invalid_samples import keep_current
+from sextant.atomic_folder import fingerprint
 
 ORIENTATION = 0x0112  # of EXIF
 FORMAT = 2  # of what is kept; another number has the images checked anew
@@ -121,5 +122,5 @@ def cached_check(pairs: Sequence[Pair], num_classes: int, root: Path, cache: Pat
         return folder
 
     current = fingerprint(files, str(root), f"{FORMAT}, {num_classes}")
-    known = json.loads((make_current(cache / f"{name}-{key}", current, check) / "checked.json").read_text())
+    known = json.loads((keep_current(cache / f"{name}-{key}", current, check) / "checked.json").read_text())
     return Checked({pairs[int(index)].image: reason for index, reason in known["invalid"].items()}, known["labels"])

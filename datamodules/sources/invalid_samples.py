@@ -54,12 +54,25 @@ def cached_reasons(stem: Path, fingerprint: str, find: Callable[[], Mapping[int,
         (folder / "invalid.json").write_text(json.dumps(find()))
         return folder
 
+    found: dict[str, str] = json.loads((keep_current(stem, fingerprint, check) / "invalid.json").read_text())
+    return {int(number): reason for number, reason in found.items()}
+
+
+def keep_current(stem: Path, fingerprint: str, check: Callable[[Path], Path]) -> Path:
+    """The folder of what is known of samples, made anew when the files or the rules of reading them change.
+
+    Args:
+        stem: as of :func:`cached_reasons`.
+        fingerprint: changes when the files do.
+        check: as ``make`` of :func:`~sextant.atomic_folder.make_current`.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
     try:
-        folder = make_current(stem, f"{FORMAT}-{fingerprint}", check)
+        return make_current(stem, f"{FORMAT}-{fingerprint}", check)
     except OSError as error:
         raise InputError(
             f"{stem.parent}: what is known of the samples could not be written ({error}). Nothing was kept; free some "
             "space or choose another place with --data.cache."
         ) from error
-    found: dict[str, str] = json.loads((folder / "invalid.json").read_text())
-    return {int(number): reason for number, reason in found.items()}

@@ -13,7 +13,8 @@ from sextant.signals import SIGNALS, Stopped
 def run_command(main: Callable[[], object], interrupted: str) -> None:
     """Run a command; bad input, a full disk and signals end it without a traceback.
 
-    The exit code is 1 for bad input or a full disk, and 128 plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM.
+    The exit code is 1 for bad input or a full disk, and 128 plus the number of the signal: 130 for Ctrl-C, 143 for
+    SIGTERM.
 
     Args:
         main: the command, which imports what takes long: signals are handled from here on.

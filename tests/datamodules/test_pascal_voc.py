@@ -331,3 +331,10 @@ def test_crops_are_the_same_for_any_number_of_workers_and_differ_between_epochs(
         assert torch.equal(image, again), (epoch, index)
     assert len(model.crops) == 3 * 20
     assert not any(torch.equal(model.crops[0, k], model.crops[1, k]) for k in range(20))
+
+
+def test_cache_that_cannot_be_written_is_named(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"could not be written .*--data\.cache") as error:
+        PascalVOC(root=str(root), cache=str(tmp_path / "file")).setup("fit")
+    assert str(error.value).startswith(str(tmp_path / "file"))
