@@ -79,11 +79,6 @@ def _black_and_white(image: Image.Image) -> tuple[int, int]:
 def _to_rgb(image: Image.Image, black: int, white: int) -> Image.Image:
     if image.mode.startswith("I"):
         gray = np.asarray(image).astype(np.float32)
-        if 0 < gray.max() <= 255 < white:
-            raise InvalidImageError(
-                f"it has 16 bits a pixel, of which it uses 8: no value is above {gray.max():.0f} of {white}, so that "
-                "it is black. Save it with 8 bits"
-            )
         image = Image.fromarray(((gray - black) / (white - black) * 255).round().astype(np.uint8))
     if not image.has_transparency_data:
         return image.convert("RGB")

@@ -144,16 +144,6 @@ def test_16_bits_are_turned_and_scaled(orientation: int, form: str, largest: int
     np.testing.assert_array_equal(np.asarray(read_image(file.getvalue()))[:, :, 0], expected)
 
 
-def test_16_bits_of_which_8_are_used_are_refused_since_they_would_be_black() -> None:
-    file = BytesIO()
-    Image.fromarray(GRAY.astype(np.uint16)).save(file, "PNG")
-    with pytest.raises(InvalidImageError, match="no value is above 255 of 65535"):
-        read_image(file.getvalue())
-    file = BytesIO()
-    Image.fromarray(np.zeros((8, 8), np.uint16)).save(file, "PNG")
-    assert not np.asarray(read_image(file.getvalue())).any()  # which is black
-
-
 @pytest.mark.parametrize(
     ("image", "form"),
     [
