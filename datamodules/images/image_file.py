@@ -1,7 +1,6 @@
 """Image files of any mode, read as RGB."""
 
 import os
-import struct
 from io import BytesIO
 from pathlib import Path
 
@@ -48,8 +47,10 @@ def read_image(source: Path | bytes) -> Image.Image:
     try:
         with Image.open(file, formats=_FORMATS) as opened:
             return _to_rgb(ImageOps.exif_transpose(opened), *_black_and_white(opened))
-    # What Pillow raises.
-    except (OSError, SyntaxError, ValueError, struct.error, NotImplementedError, Image.DecompressionBombError) as error:
+    except InvalidImageError:
+        raise
+    # What a decoder of Pillow's raises depends on the format and the damage.
+    except Exception as error:
         name, instead = (f" {file}", "") if isinstance(source, bytes) else (str(source), "file")
         message = str(error).replace(name, instead)
         if isinstance(error, Image.DecompressionBombError):

@@ -35,6 +35,8 @@ CONTENTS = {
     "alpha": encoded("PNG", "RGBA"),
     "palette": encoded("GIF", "P"),
     "gray": encoded("WEBP", "L"),
+    "avif": encoded("AVIF"),
+    "tiff": encoded("TIFF", "RGBA"),
 }
 
 
