@@ -112,9 +112,8 @@ def check_partial_epoch(
     position = checkpoint.get(str(old["data"]["class_path"]).rpartition(".")[2])
     if not isinstance(position, Mapping) or not position.get("done"):
         return
-    ordering = ("seed_everything", "data")
-    parts = [{key: configuration.get(key) for key in ordering} for configuration in (old, new)]
-    if found := list(differences(*parts)):
+    was, is_now = ({key: each.get(key) for key in ("seed_everything", "data")} for each in (old, new))
+    if found := list(differences(was, is_now)):
         lines = "".join(f"\n  {key}: checkpoint {a!r}, command {b!r}" for key, a, b in found)
         raise InputError(
             f"{path}: the checkpoint is of within an epoch, whose data cannot change:{lines}\nGive these as the "

@@ -17,7 +17,6 @@ from tests.launch import finish, start, start_ranks
 from tests.recording import read_batches
 from tests.workloads.workload import Workload
 
-
 SAVES = "--recovery_checkpoint.every_n_steps"
 
 
