@@ -1,11 +1,13 @@
 """Losses that are no numbers."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 from typing_extensions import override
 
 from callbacks.finite_loss import FiniteLoss
@@ -52,3 +54,21 @@ def test_loss_that_is_no_number_stops_the_run_with_step_files_and_last_good_chec
 def test_loss_of_plain_loaders_stops_the_run_without_names(tmp_path: Path, value: float) -> None:
     with pytest.raises(InputError, match=r"The loss is nan at step 0 \(epoch 0\)"):
         trainer(tmp_path, FiniteLoss()).fit(Plain(), loader(value))
+
+
+class Overflowing(Plain):
+    """Its loss, which is above 0, times a factor."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    @override
+    def loss(self, batch: Any) -> Tensor:
+        return self.factor * super().loss(batch)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+def test_infinite_loss_stops_the_run_as_well(tmp_path: Path, value: float) -> None:
+    with pytest.raises(InputError, match=rf"The loss is {value} at step 0 \(epoch 0\)"):
+        trainer(tmp_path, FiniteLoss()).fit(Overflowing(value), loader())

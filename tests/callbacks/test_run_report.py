@@ -55,3 +55,14 @@ def test_end_of_a_run_within_an_epoch_says_how_much_of_it_was_done(
     with caplog.at_level(logging.INFO, logger="lightning.pytorch"):
         run.fit(Plain(), loader())
     assert "Steps done: 3, epochs: 1 and 1 of 2 batches of the next\n" in caplog.text
+
+
+@pytest.mark.parametrize("synthetic", [False, True])
+def test_end_of_a_run_says_once_more_that_data_was_generated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, synthetic: bool
+) -> None:
+    run = trainer(tmp_path, RunReport(), RecoveryCheckpoint())
+    with caplog.at_level(logging.INFO, logger="lightning.pytorch"):
+        run.fit(Plain(), Images(synthetic))
+    (report,) = (record.getMessage() for record in caplog.records if "Steps done" in record.getMessage())
+    assert report.endswith(SYNTHETIC_NOTICE) == synthetic

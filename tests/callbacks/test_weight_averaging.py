@@ -40,8 +40,36 @@ class Climber(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
 
+class Normalizer(Climber):
+    """Its batch norm has the mean of the last batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1, momentum=1.0)
+
+    @override
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        self.norm(batch)
+        return super().training_step(batch, batch_idx)
+
+    @override
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        assert self.norm.running_mean is not None
+        assert self.norm.num_batches_tracked is not None
+        self.validated = (self.norm.running_mean.item(), int(self.norm.num_batches_tracked))
+
+
 def batches(count: int) -> DataLoader:
     return DataLoader(torch.zeros(count))  # type: ignore[arg-type]
+
+
+def average_of_steps(decay: float) -> float:
+    """The average of what is 1 after the first step, 2 after the second, and so on."""
+    average = 1.0  # the first update takes it as it is
+    for updates in range(1, STEPS):
+        kept = min(decay, (1 + updates) / (10 + updates))
+        average = kept * average + (1 - kept) * (updates + 1)
+    return average
 
 
 @pytest.mark.parametrize("decay", [0.22, 0.999])
@@ -51,9 +79,14 @@ def test_validation_sees_the_average_of_the_formula_and_training_goes_on_without
     module = Climber()
     run = trainer(tmp_path, EMAWeightAveraging(decay), limit_train_batches=STEPS, num_sanity_val_steps=0)
     run.fit(module, batches(STEPS), batches(1))
-    average = 1.0  # the first update takes the weights as they are
-    for updates in range(1, STEPS):
-        kept = min(decay, (1 + updates) / (10 + updates))
-        average = kept * average + (1 - kept) * (updates + 1)
-    assert module.validated[0] == pytest.approx(average)
+    assert module.validated[0] == pytest.approx(average_of_steps(decay))
     assert module.validated[1] == STEPS  # a counter is copied
+
+
+def test_statistics_of_batch_norm_are_averaged_too_and_its_count_is_copied(tmp_path: Path) -> None:
+    module = Normalizer()
+    means = torch.arange(1.0, STEPS + 1)
+    data = DataLoader(torch.stack([means - 1, means + 1], 1).reshape(-1, 1), batch_size=2)  # type: ignore[arg-type]
+    run = trainer(tmp_path, EMAWeightAveraging(), limit_train_batches=STEPS, num_sanity_val_steps=0)
+    run.fit(module, data, batches(1))
+    assert module.validated == (pytest.approx(average_of_steps(0.999)), STEPS)
