@@ -1,17 +1,23 @@
 """Schedules and parameter groups."""
 
 import math
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
+from torch.optim import Optimizer
+from typing_extensions import override
 
 from sextant.optimization import Optimization, PolynomialDecay, WarmupCosine, parameter_groups
+from tests.datamodules.recorder import bare_trainer
+from tests.sextant.tiny import Line, PointsData
 
 
 def rates(total_steps: int, warmup: float, final: float) -> list[float]:
@@ -80,3 +86,22 @@ def test_polynomial_decay_spans_the_run_and_each_group_has_its_peak() -> None:
     for step, rates_then in enumerate(seen):
         assert rates_then == pytest.approx([2 * (1 - step / 10) ** 2, 20 * (1 - step / 10) ** 2])
     assert schedule["scheduler"].state_dict().keys().isdisjoint({"power", "total_steps"})
+
+
+class Rates(Callback):
+    """The learning rate that each optimizer step has."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    @override
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        self.seen.append(optimizer.param_groups[0]["lr"])
+
+
+def test_every_step_of_a_run_has_its_rate_from_the_first_on(tmp_path: Path) -> None:
+    steps = Rates()
+    line = Line(partial(torch.optim.SGD, lr=0.1), scheduler=partial(WarmupCosine, warmup=0.5))
+    bare_trainer(tmp_path, max_epochs=4, callbacks=[steps]).fit(line, datamodule=PointsData(batch_size=4))
+    warmup = [0.1 * (k + 1) / 5 for k in range(4)]  # of the eight steps of the run
+    assert steps.seen == pytest.approx([*warmup, *(0.05 * (1 + math.cos(math.pi * k / 4)) for k in range(4))])

@@ -190,3 +190,22 @@ def test_disk_that_fills_up_while_extracting_is_an_input_error_and_nothing_is_ke
     assert str(archive) in str(error)
     assert str(tmp_path / "data") in str(error)
     assert listing(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.tar"])
+def test_entry_for_a_sibling_folder_whose_name_begins_alike_leads_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    part = tmp_path / ".data.abcd_123.part"
+
+    def make_part(**_: object) -> str:
+        part.mkdir()
+        return str(part)
+
+    entry = f"../{part.name}-evil/0.txt"
+    archive = (make_zip if name.endswith("zip") else make_tar)(tmp_path / name, CONTENT | {entry: b"evil"})
+    monkeypatch.setattr("tempfile.mkdtemp", make_part)  # as if the name could be foreseen
+    with pytest.raises(InputError, match="leads out of the folder") as error:
+        extract(archive, tmp_path / "data", "top")
+    assert repr(entry) in str(error.value)
+    assert listing(tmp_path) == [name]

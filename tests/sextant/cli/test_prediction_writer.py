@@ -14,8 +14,9 @@ from typing_extensions import override
 
 from sextant.cli.prediction_writer import PredictionWriter
 from sextant.errors import InputError
+from sextant.loaders import TimedDataLoader
 from tests.datamodules.recorder import bare_trainer
-from tests.sextant.tiny import PointsData
+from tests.sextant.tiny import Points, PointsData
 
 
 class Rows(LightningModule):
@@ -101,3 +102,20 @@ def test_file_whose_name_is_not_utf_8_is_a_row_as_any_other(
     assert text.count(r"caf\udce9.png") == 7
     if name == "out.jsonl":
         assert [json.loads(line)["file"] for line in text.splitlines()] == [odd] * 7
+
+
+class Backwards(PointsData):
+    """Batches of which the last samples come first."""
+
+    @override
+    def predict_dataloader(self) -> TimedDataLoader:
+        return self.loader(Points(), order=lambda **_: [[5, 7], [6, 2, 3], [1, 0]])  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+def test_rows_are_in_the_order_of_the_data_in_whatever_order_they_were_predicted(tmp_path: Path, name: str) -> None:
+    trainer = bare_trainer(tmp_path, callbacks=[PredictionWriter(str(tmp_path / name))])
+    trainer.predict(Rows(), datamodule=Backwards())
+    text = (tmp_path / name).read_text(encoding="utf-8").splitlines()
+    rows = list(csv.DictReader(text)) if name.endswith("csv") else [json.loads(line) for line in text]
+    assert [(row["file"], int(row["square"])) for row in rows] == [(str(i), i * i) for i in (0, 1, 2, 3, 5, 6, 7)]

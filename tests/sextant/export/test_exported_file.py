@@ -137,3 +137,31 @@ def test_interruption_leaves_nothing_and_what_was_there(tmp_path: Path, stop: ty
         write_half(file, stop())
     assert files(tmp_path) == {"model.onnx": "old"}
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize(("renamed", "left"), [(0, "old"), (1, "new")])
+def test_description_is_never_beside_another_file_than_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renamed: int, left: str
+) -> None:
+    write(ExportedFile(tmp_path / "model.onnx", ".onnx", overwrite=False), "old")
+    file = ExportedFile(tmp_path / "model.onnx", ".onnx", overwrite=True)
+    replace, done = Path.replace, []
+
+    def fail_then(path: Path, target: Path) -> Path:
+        if len(done) == renamed:
+            raise OSError(errno.EIO, "Input/output error")
+        done.append(target)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail_then)
+    with pytest.raises(InputError, match="Input/output error"):
+        write(file, "new")
+    assert files(tmp_path) == {"model.onnx": left}
+
+
+def test_new_file_has_a_description_of_its_own(tmp_path: Path) -> None:
+    for text in ("old", "newer"):
+        write(ExportedFile(tmp_path / "model.onnx", ".onnx", overwrite=True), text)
+    described = json.loads((tmp_path / "model.onnx.json").read_text())
+    assert described["sha256"] == hashlib.sha256(b"newer").hexdigest()
+    assert len(list(tmp_path.iterdir())) == 2

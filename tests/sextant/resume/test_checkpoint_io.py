@@ -77,3 +77,36 @@ def test_full_disk_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
     assert "The previous file of that name is as it was" in str(error)
     assert torch.equal(AtomicCheckpointIO().load_checkpoint(path)["weights"], torch.zeros(2))
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_checkpoint_is_for_whom_the_umask_says(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(2)}, tmp_path / "a.ckpt")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.ckpt").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_checkpoint_is_whole_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.ckpt"
+    fsync, replace = os.fsync, os.replace
+    done: list[tuple[str, int, int]] = []
+
+    def synced(handle: int) -> None:
+        done.append(("on the disk", os.fstat(handle).st_ino, os.fstat(handle).st_size))
+        fsync(handle)
+
+    def renamed(source: Path, target: Path) -> None:
+        if Path(target) == path:
+            done.append(("named", Path(source).stat().st_ino, Path(source).stat().st_size))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(100_000)}, path)
+    file = (path.stat().st_ino, path.stat().st_size)
+    assert done.index(("on the disk", *file)) < done.index(("named", *file))

@@ -63,16 +63,24 @@ class Clicks(pl.LightningDataModule):
     Args:
         extra_table: one more table.
         in_order: give batches in order, as a strategy wants them that takes them ahead of their steps.
+        beyond: one id of each batch is that of the row after a table's last one.
     """
 
-    def __init__(self, extra_table: bool, in_order: bool) -> None:
+    def __init__(self, extra_table: bool, in_order: bool, beyond: bool) -> None:
         super().__init__()
         self.in_order = in_order
+        self.beyond = beyond
         self.table_sizes = {**TABLES, **({"extra": 7} if extra_table else {})}
 
     def data_spec(self) -> DataSpec:
         dense = tuple(f"x{i}" for i in range(DENSE))
         return DataSpec(table_sizes=self.table_sizes, dense_features=dense)
+
+    @override
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        if self.beyond:
+            batch["sparse"].values()[0] = TABLES["large"]  # ids of the first table come first
+        return batch
 
     def loader(self, count: int, seed: int, by_step: bool) -> torch.utils.data.DataLoader[Any]:
         trainer = self.trainer

@@ -55,6 +55,7 @@ class Case:
         other_model: a model without tables.
         extra_table: the model has one more.
         own_seeds: each process has a seed of its own, as where none is given.
+        beyond: one id of each batch is that of the row after a table's last one.
         full_at: no file can have more than a megabyte from this step on, as where the disk is full.
         processes: of a node.
         num_nodes: nodes.
@@ -75,6 +76,7 @@ class Case:
     other_model: bool = False
     extra_table: bool = False
     own_seeds: bool = False
+    beyond: bool = False
     full_at: int | None = None
     processes: int = 2
     num_nodes: int = 1
@@ -201,6 +203,10 @@ def train(case: Case, folder: Path) -> None:
         results = run(case, folder, record)
     except InputError as error:
         results["error"] = str(error)
+    except RuntimeError as error:
+        if not case.beyond:
+            raise
+        results["error"] = str(error)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     if rank == 0 and os.environ.get("NODE_RANK", "0") == "0":
@@ -232,7 +238,7 @@ def run(case: Case, folder: Path, record: Record) -> dict[str, Any]:
         }
     )
     resume = None if case.resume is None else folder / case.resume.checkpoint
-    data = Clicks(case.extra_table, in_order=bool(case.strategy and case.strategy.get("pipelined")))
+    data = Clicks(case.extra_table, bool(case.strategy and case.strategy.get("pipelined")), case.beyond)
     module = small_model(case)
     if case.only_validate:
         trainer.validate(module, data, ckpt_path=resume, verbose=False, weights_only=True)

@@ -155,6 +155,14 @@ def test_what_would_silently_go_wrong_is_refused(runs: Runs, case: Case, message
     assert re.search(message, found["error"]), found["error"]
 
 
+@pytest.mark.parametrize("kind", ["table_wise", "row_wise", "column_wise", "data_parallel"])
+def test_id_beyond_its_table_is_an_error_and_not_another_row(runs: Runs, kind: str) -> None:
+    """In one process: where another one holds the table, the run ends with the loss of that process."""
+    found = runs(sharded(kind, name=f"beyond-{kind}", steps=1, beyond=True, processes=1))
+    assert "error" in found, "another row was looked up"
+    assert re.search("Expected idx < num_rows|out of bounds: 4500", found["error"])
+
+
 def test_scaled_gradients_are_refused() -> None:
     """On the CPU Lightning takes bfloat16 for 16-mixed by itself."""
     strategy = TorchRecStrategy()
