@@ -1,12 +1,14 @@
 """A browser, a server of variants of the app, and models for them."""
 
 import functools
+import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -43,12 +45,26 @@ def start_browser(*flags: str) -> webdriver.Chrome:
     return webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
 
 
+def require_programs(*names: str) -> None:
+    """Skip a test whose programs are missing; in CI, where all tests are to be run, it fails."""
+    _require(names, shutil.which, "on Debian: apt-get install chromium chromium-driver npm")
+
+
+def require_libraries(*names: str) -> None:
+    """Skip a test whose libraries are missing, or fail in CI."""
+    _require(names, importlib.util.find_spec, "the extra named export brings it")
+
+
+def _require(names: Sequence[str], find: Callable[[str], object], advice: str) -> None:
+    for name in names:
+        if find(name) is None:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name} is missing; {advice}")
+
+
 @pytest.fixture(scope="session")
 def assets() -> None:
-    """Skip where there is no browser; copy the app's runtime otherwise."""
-    for program in ("chromium", "chromedriver", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is missing; on Debian: apt-get install chromium chromium-driver npm")
+    """Require a browser, and copy the app's runtime."""
+    require_programs("chromium", "chromedriver", "npm")
     subprocess.run(["make", "app-assets"], cwd=ROOT, check=True, capture_output=True)
 
 
@@ -155,7 +171,9 @@ def describe(folder: Path, shape: list[int], classes: list[str], colors: list[li
 @pytest.fixture(scope="session")
 def channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose answer is known: the strongest of red, green and blue in each of 32 x 32 pixels."""
-    onnx = pytest.importorskip("onnx", reason="onnx is missing, which the extra named export brings")
+    require_libraries("onnx")
+    import onnx
+
     folder = tmp_path_factory.mktemp("channels")
     graph = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 17]>
@@ -186,7 +204,7 @@ def _spread(network: DeepLabV3, images: Tensor) -> None:
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory, pascal_voc: Path) -> Path:
     """A checkpoint of DeepLabV3 exported for images of 161 x 161 pixels."""
-    pytest.importorskip("onnxruntime", reason="onnxruntime is missing, which the extra named export brings")
+    require_libraries("onnxruntime")
     folder = tmp_path_factory.mktemp("exported")
     configs = [
         word for name in ("", "synthetic/") for word in ("--config", str(ROOT / f"configs/{name}deeplab_voc.yaml"))
