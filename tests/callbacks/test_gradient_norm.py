@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from typing_extensions import override
 
 from callbacks.gradient_norm import GradientNorm
 from tests.callbacks.small_run import Plain, loader, logged, trainer
@@ -26,3 +30,25 @@ def test_norm_is_computed_for_logged_steps_only(tmp_path: Path) -> None:
     run = trainer(tmp_path, GradientNorm(), log_every_n_steps=2, max_epochs=2)
     run.fit(Plain(), loader())
     assert [point.step for point in logged(run).Scalars("gradient_norm")] == [1, 3]
+
+
+class Sparse(LightningModule):
+    """A table of which a batch looks up some rows, one of them twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(5, 1, sparse=True)
+
+    @override
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        return self.table(batch).sum()
+
+    @override
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_rows_that_come_twice_have_one_gradient(tmp_path: Path) -> None:
+    run = trainer(tmp_path, GradientNorm(), limit_train_batches=1)
+    run.fit(Sparse(), DataLoader(torch.tensor([1, 3, 3]), batch_size=3))  # type: ignore[arg-type]
+    assert [point.value for point in logged(run).Scalars("gradient_norm")] == [pytest.approx(5**0.5)]

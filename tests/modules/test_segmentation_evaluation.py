@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.segmentation_evaluation import Evaluation
+from modules.segmentation_evaluation import NETWORK_BYTES, PROBABILITY_BYTES, Evaluation
 from sextant.errors import InputError
 
 
@@ -82,6 +82,17 @@ def test_image_too_large_for_memory_is_refused_before_and_fits_in_windows(monkey
     Evaluation(window=513).need_memory(image, 21)
     with pytest.raises(InputError, match=r"smaller --model\.evaluation\.scales"):
         Evaluation(window=513, scales=[2.0]).need_memory(image, 21)
+
+
+@pytest.mark.parametrize(("scales", "pixels"), [([1.0], 100 * 200), ([2.0, 0.5], 4 * 100 * 200), ([0.5], 100 * 200)])
+def test_memory_is_that_of_the_largest_scale(monkeypatch: pytest.MonkeyPatch, scales: list[float], pixels: int) -> None:
+    at_once = pixels * min(1, max(scales)) ** 2  # of the network; the output has the image's size at least
+    needed = at_once * NETWORK_BYTES + pixels * 5 * PROBABILITY_BYTES
+    monkeypatch.setattr("modules.segmentation_evaluation.available_memory", lambda device: needed)
+    Evaluation(scales=scales).need_memory(torch.zeros(1, 3, 100, 200), 5)
+    monkeypatch.setattr("modules.segmentation_evaluation.available_memory", lambda device: needed - 1)
+    with pytest.raises(InputError, match="An image of 200x100 pixels"):
+        Evaluation(scales=scales).need_memory(torch.zeros(1, 3, 100, 200), 5)
 
 
 @pytest.mark.parametrize(

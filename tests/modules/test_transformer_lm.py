@@ -107,6 +107,13 @@ def test_file_of_prompts_gives_a_row_for_each_that_does_not_depend_on_the_others
     assert other[1]["text"] != rows[1]["text"]
 
 
+def test_equal_prompts_are_continued_in_different_ways(trained: Path, run: Any, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("word1\nword1\n")
+    first, second = predict(run, tmp_path / "a.csv", f"--data.prompts={prompts}")
+    assert first["text"] != second["text"]
+
+
 def test_as_many_words_are_generated_as_were_asked_for_and_none_is_unknown(
     trained: Path, run: Any, tmp_path: Path
 ) -> None:

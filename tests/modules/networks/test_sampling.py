@@ -61,6 +61,11 @@ def test_top_p_draws_from_the_fewest_tokens_that_have_the_probability(
     assert token in order[:enough]
 
 
+def test_tokens_that_have_exactly_the_probability_are_enough() -> None:
+    generator = torch.Generator().manual_seed(0)
+    assert {int(choose(torch.zeros(2), 1.0, 0, 0.5, generator)) for _ in range(50)} == {0}
+
+
 def test_same_seed_draws_the_same_tokens() -> None:
     assert drawn(seed=1) == drawn(seed=1) != drawn(seed=2)
 

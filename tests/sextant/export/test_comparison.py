@@ -69,8 +69,31 @@ def test_largest_difference_is_that_of_all_batches() -> None:
     found = compare(plain, run, images, progress=False)
     assert found.largest_difference == pytest.approx(0.25, abs=1e-5)
     assert found.samples == found.decisions == 6
-    assert found.eager_milliseconds > 0
-    assert found.exported_milliseconds > 0
+
+
+def test_times_are_the_medians_of_runs_of_one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now = 0.0
+
+        def perf_counter(self) -> float:
+            return self.now
+
+    class Slow(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            clock.now += 0.003 * len(x)
+            return x
+
+    def run(given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        clock.now += 0.002 * len(given[0]) if len(runs) % 20 else 5.0  # now and then it takes long
+        runs.append(1)
+        return given
+
+    clock, runs = Clock(), list[int]()
+    monkeypatch.setattr("sextant.export.comparison.time", clock)
+    graph = ExportGraph(Slow(), (GraphInput("x", (BATCH, 5)),), ("y",), lambda batch: (batch["x"],), ArgMax(1))
+    found = compare(graph, run, [(torch.randn(4, 5),)], progress=False)
+    assert found.eager_milliseconds == pytest.approx(3)
+    assert found.exported_milliseconds == pytest.approx(2)
 
 
 @pytest.mark.parametrize(("whose", "factors"), [("The exported file", (1.0, math.nan)), ("The model", (math.nan, 1.0))])

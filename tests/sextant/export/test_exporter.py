@@ -42,7 +42,9 @@ def export(folder: Path, model: LightningModule, **settings: Any) -> Path:
         "output": folder / "line.pt2",
         "random_weights": True,
     } | settings
-    Exporter(bare_trainer(folder), model, PointsData(), ExportSettings(**options)).run()
+    trainer = bare_trainer(folder, limit_val_batches=2)
+    Exporter(trainer, model, PointsData(), ExportSettings(**options)).run()
+    assert trainer.limit_val_batches == 2, "what is measured later would be measured on nothing"
     return folder / "line.pt2"
 
 

@@ -273,6 +273,15 @@ def test_summary_says_what_the_batches_are_like() -> None:
     assert "2 batches of 2 to 2 examples, 4 in all, 1 to 4 long; 8.3 % padding" in str(summary)
 
 
+def test_summary_counts_what_is_left_out_among_the_lengths() -> None:
+    with pytest.warns(UserWarning, match="left out"):
+        sampler = DynamicBatchSampler([1, 4, 9, 4, 4], 8, padding=0, too_long="drop", drop_last=True, world_size=2)
+    summary = sampler.describe()
+    assert (summary.batches, summary.examples) == (2, 4)
+    assert (summary.shortest, summary.longest) == (1, 9)
+    assert (summary.too_long, summary.left_out) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -45,6 +45,12 @@ def test_one_of_the_workers_warns(num_workers: int, tmp_path: Path, monkeypatch:
     assert (tmp_path / "warnings").read_text().count("1 of 4 examples are longer") == 1
 
 
+def test_only_the_first_rank_warns(recwarn: pytest.WarningsRecorder) -> None:
+    for rank, warnings in ((1, 0), (0, 1)):
+        list(stream([1, 2, 11, 3], 10, too_long="drop", rank=rank, world_size=2))
+        assert len(recwarn.list) == warnings
+
+
 def test_too_long_examples_can_be_kept_alone_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
     batches = list(stream([1, 11, 2], 10, too_long="alone"))
     assert sorted(map(sorted, batches)) == [[0, 2], [1]]
