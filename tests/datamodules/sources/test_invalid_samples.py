@@ -1,10 +1,11 @@
-"""What is known of invalid samples is kept, and where it cannot be, that is said."""
+"""Invalid samples are named, and what is known of them is kept; where it cannot be, that is said."""
 
+import warnings
 from pathlib import Path
 
 import pytest
 
-from datamodules.sources.invalid_samples import cached_reasons
+from datamodules.sources.invalid_samples import NAMED, cached_reasons, report_invalid_samples
 from sextant.errors import InputError
 
 
@@ -32,3 +33,24 @@ def test_cache_that_is_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--data\.cache") as error:
         cached_reasons(tmp_path / "cache" / "images", "a", dict)
     assert str(error.value).startswith(str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("count", [1, NAMED, NAMED + 1, NAMED + 7])
+def test_first_samples_are_named_and_the_others_counted(count: int) -> None:
+    reasons = {f"{i}.png": f"reason {i}" for i in range(count)}
+    with pytest.raises(InputError) as error:
+        report_invalid_samples(reasons, 50, "images", "error")
+    first, *lines, last = str(error.value).splitlines()
+    assert first == f"{count} of 50 images cannot be used:"
+    assert last == "Replace them, or leave them out with --data.invalid_samples=skip."
+    more = [f"  ... and {count - NAMED} more"] if count > NAMED else []
+    assert lines == [*(f"  {i}.png: reason {i}" for i in range(min(count, NAMED))), *more]
+    with pytest.warns(UserWarning, match=rf"{count} of 50 images[^~]*They are left out\."):
+        report_invalid_samples(reasons, 50, "images", "skip")
+
+
+def test_nothing_is_said_where_all_are_valid() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report_invalid_samples({}, 50, "images", "error")
+        report_invalid_samples({}, 50, "images", "skip")

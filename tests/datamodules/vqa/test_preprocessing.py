@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.nn.functional as F
 
 from datamodules.vqa.preprocessing import Preprocessing
 from sextant.errors import InputError
@@ -28,3 +30,12 @@ def test_vocabulary_is_that_of_the_file_or_else_of_the_training_answers(tmp_path
     assert Preprocessing(answers=str(tmp_path / "answers.txt")).vocabulary(training).answers == ["<unk>", "blue"]
     assert Preprocessing().vocabulary(training).answers == ["<unk>", "red"]
     assert Preprocessing(min_count=1).vocabulary(training).answers == ["<unk>", "red", "blue"]
+
+
+def test_images_are_resized_by_bicubic_interpolation_with_antialiasing() -> None:
+    images = [torch.randint(256, (3, *size), dtype=torch.uint8) for size in ((20, 31), (9, 8))]
+    resized = Preprocessing(image_size=8).resized(images)
+    for image, found in zip(images, resized, strict=True):
+        expected = F.interpolate(image[None].float(), (8, 8), mode="bicubic", antialias=True)[0]
+        assert torch.allclose(255 * found, expected.round().clamp(0, 255), atol=1.01)
+        assert (255 * found - expected).abs().mean() < 0.6  # rounding alone

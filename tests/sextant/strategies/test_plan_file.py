@@ -86,6 +86,14 @@ def test_replica_that_is_on_one_rank_twice_is_refused(tmp_path: Path) -> None:
         read_plan(tmp_path / "plan.json", model(), TWO)
 
 
+def test_shard_on_a_rank_that_there_is_not_is_named(tmp_path: Path) -> None:
+    made = json.loads(plan("row_wise").to_json())
+    made["tables"][0]["shards"][1] |= {"rank": 2, "placement": "rank:2/cuda:2"}
+    (tmp_path / "plan.json").write_text(json.dumps(made))
+    with pytest.raises(InputError, match="is on rank 2; there are 2"):
+        read_plan(tmp_path / "plan.json", model(), TWO)
+
+
 def test_plan_that_torchrec_would_take_for_another_one_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     made = json.loads(plan("row_wise").to_json())
