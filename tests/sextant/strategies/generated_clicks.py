@@ -64,12 +64,14 @@ class Clicks(pl.LightningDataModule):
         extra_table: one more table.
         in_order: give batches in order, as a strategy wants them that takes them ahead of their steps.
         beyond: one id of each batch is that of the row after a table's last one.
+        uneven: of ``train`` or ``val``, the first process has one batch more than the others.
     """
 
-    def __init__(self, extra_table: bool, in_order: bool, beyond: bool) -> None:
+    def __init__(self, extra_table: bool, in_order: bool, beyond: bool, uneven: str) -> None:
         super().__init__()
         self.in_order = in_order
         self.beyond = beyond
+        self.uneven = uneven
         self.table_sizes = {**TABLES, **({"extra": 7} if extra_table else {})}
 
     def data_spec(self) -> DataSpec:
@@ -82,17 +84,19 @@ class Clicks(pl.LightningDataModule):
             batch["sparse"].values()[0] = TABLES["large"]  # ids of the first table come first
         return batch
 
-    def loader(self, count: int, seed: int, by_step: bool) -> torch.utils.data.DataLoader[Any]:
+    def loader(self, split: str, count: int, by_step: bool) -> torch.utils.data.DataLoader[Any]:
         trainer = self.trainer
         assert trainer is not None
+        seed = ["train", "val"].index(split)
+        count += split == self.uneven and trainer.is_global_zero
         ranks = (trainer.global_rank, trainer.world_size)
         batches = Batches(count, seed, trainer if by_step else None, ranks, self.table_sizes)
         return torch.utils.data.DataLoader(batches, batch_size=None)
 
     @override
     def train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
-        return self.loader(10, 0, not self.in_order)
+        return self.loader("train", 10, not self.in_order)
 
     @override
     def val_dataloader(self) -> torch.utils.data.DataLoader[Any]:
-        return self.loader(3, 1, False)
+        return self.loader("val", 3, False)

@@ -56,6 +56,7 @@ class Case:
         extra_table: the model has one more.
         own_seeds: each process has a seed of its own, as where none is given.
         beyond: one id of each batch is that of the row after a table's last one.
+        uneven: of ``train`` or ``val``, the first process has one batch more than the others.
         full_at: no file can have more than a megabyte from this step on, as where the disk is full.
         processes: of a node.
         num_nodes: nodes.
@@ -77,6 +78,7 @@ class Case:
     extra_table: bool = False
     own_seeds: bool = False
     beyond: bool = False
+    uneven: str = ""
     full_at: int | None = None
     processes: int = 2
     num_nodes: int = 1
@@ -238,7 +240,7 @@ def run(case: Case, folder: Path, record: Record) -> dict[str, Any]:
         }
     )
     resume = None if case.resume is None else folder / case.resume.checkpoint
-    data = Clicks(case.extra_table, bool(case.strategy and case.strategy.get("pipelined")), case.beyond)
+    data = Clicks(case.extra_table, bool(case.strategy and case.strategy.get("pipelined")), case.beyond, case.uneven)
     module = small_model(case)
     if case.only_validate:
         trainer.validate(module, data, ckpt_path=resume, verbose=False, weights_only=True)

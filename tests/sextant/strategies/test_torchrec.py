@@ -155,6 +155,20 @@ def test_what_would_silently_go_wrong_is_refused(runs: Runs, case: Case, message
     assert re.search(message, found["error"]), found["error"]
 
 
+@pytest.mark.parametrize(
+    ("split", "options", "message"),
+    [
+        ("train", {}, r"different numbers of training steps: \[11, 10\]"),
+        ("val", {"validate_every": 3}, r"different numbers of validation steps: \[\[4\], \[3\]\]"),
+    ],
+)
+def test_process_with_more_batches_than_the_others_would_wait_for_ever(
+    runs: Runs, split: str, options: dict[str, Any], message: str
+) -> None:
+    found = runs(sharded("row_wise", name=f"uneven-{split}", uneven=split, **options))
+    assert re.search(message, found.get("error", "")), found
+
+
 @pytest.mark.parametrize("kind", ["table_wise", "row_wise", "column_wise", "data_parallel"])
 def test_id_beyond_its_table_is_an_error_and_not_another_row(runs: Runs, kind: str) -> None:
     """In one process: where another one holds the table, the run ends with the loss of that process."""
