@@ -45,6 +45,24 @@ def test_crop_without_scaling_is_a_part_of_the_image_and_the_same_part_of_its_ma
     assert {mirrored for _, _, mirrored in seen} == {False, True}
 
 
+@pytest.mark.parametrize(("crop_size", "rows", "columns"), [(19, 2, 12), (31, 12, 2)])
+def test_crops_are_at_every_place_up_to_the_edges(pair: Pair, crop_size: int, rows: int, columns: int) -> None:
+    """Of an image of 20 x 30 pixels that is larger in both directions, and of one that is smaller."""
+    assert pair.mask is not None
+    places = np.arange(600, dtype=np.uint16).reshape(20, 30)
+    pixels = np.stack([places // 256, places % 256, places * 0], 2).astype(np.uint8)
+    Image.fromarray(pixels).save(pair.image.with_suffix(".png"))
+    changed = pair._replace(image=pair.image.with_suffix(".png"))
+    seen = set()
+    for image, _ in crops(changed, 200, crop_size=crop_size, scales=(1.0, 1.0), flip=False):
+        inside = np.argwhere(~(image == 9).all(-1)) if crop_size > 30 else np.zeros((1, 2), int)
+        row, column = inside[0]
+        place = image[row, column].astype(int) @ [256, 1, 0]
+        seen.add((row - place // 30, column - place % 30))
+    assert {abs(row) for row, _ in seen} == set(range(rows))
+    assert {abs(column) for _, column in seen} == set(range(columns))
+
+
 def test_scaled_crops_of_image_and_mask_stay_together(pair: Pair) -> None:
     agreeing = []
     for image, label in crops(pair, 40):
