@@ -1,12 +1,13 @@
 """The moving average of the weights."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 from typing_extensions import override
 
 from callbacks.weight_averaging import EMAWeightAveraging
@@ -48,8 +49,8 @@ class Normalizer(Climber):
         self.norm = nn.BatchNorm1d(1, momentum=1.0)
 
     @override
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        self.norm(batch)
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.norm(batch[0])
         return super().training_step(batch, batch_idx)
 
     @override
@@ -86,7 +87,7 @@ def test_validation_sees_the_average_of_the_formula_and_training_goes_on_without
 def test_statistics_of_batch_norm_are_averaged_too_and_its_count_is_copied(tmp_path: Path) -> None:
     module = Normalizer()
     means = torch.arange(1.0, STEPS + 1)
-    data = DataLoader(torch.stack([means - 1, means + 1], 1).reshape(-1, 1), batch_size=2)  # type: ignore[arg-type]
+    data: DataLoader = DataLoader(TensorDataset(torch.stack([means - 1, means + 1], 1)[..., None]), batch_size=None)
     run = trainer(tmp_path, EMAWeightAveraging(), limit_train_batches=STEPS, num_sanity_val_steps=0)
     run.fit(module, data, batches(1))
     assert module.validated == (pytest.approx(average_of_steps(0.999)), STEPS)

@@ -109,7 +109,7 @@ class Backwards(PointsData):
 
     @override
     def predict_dataloader(self) -> TimedDataLoader:
-        return self.loader(Points(), order=lambda **_: [[5, 7], [6, 2, 3], [1, 0]])  # type: ignore[arg-type, return-value]
+        return self.loader(Points(), order=lambda **_: [[5, 7], [6, 2, 3], [1, 0]])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])

@@ -145,7 +145,7 @@ def test_description_is_never_beside_another_file_than_its_own(
 ) -> None:
     write(ExportedFile(tmp_path / "model.onnx", ".onnx", overwrite=False), "old")
     file = ExportedFile(tmp_path / "model.onnx", ".onnx", overwrite=True)
-    replace, done = Path.replace, []
+    replace, done = Path.replace, list[Path]()
 
     def fail_then(path: Path, target: Path) -> Path:
         if len(done) == renamed:

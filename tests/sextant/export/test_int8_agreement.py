@@ -88,7 +88,7 @@ class WrongInTheBrightest(nn.Module):
         return torch.where(image.mean((1, 2, 3))[:, None] > 9, scores.roll(1, 1), scores)
 
 
-def export(folder: Path, monkeypatch: pytest.MonkeyPatch, least: dict[str, float]) -> Path:
+def export(folder: Path, monkeypatch: pytest.MonkeyPatch, **least: Any) -> Path:
     """Export with a quantization after which nine of ten decisions are as before."""
 
     def quantize(graph: ExportGraph, *_: Any) -> ExportGraph:
@@ -105,7 +105,7 @@ def export(folder: Path, monkeypatch: pytest.MonkeyPatch, least: dict[str, float
 def test_file_that_decides_as_often_alike_as_was_asked_for_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = export(tmp_path, monkeypatch, {"int8_agreement": 0.9})
+    file = export(tmp_path, monkeypatch, int8_agreement=0.9)
     measured = json.loads(Path(f"{file}.json").read_text())["measured"]
     assert (measured["decisions"], measured["agreement"]) == (10, 0.9)
     assert {"val/accuracy_float", "val/accuracy_int8"} <= measured.keys()
@@ -113,5 +113,5 @@ def test_file_that_decides_as_often_alike_as_was_asked_for_is_kept(
 
 def test_file_that_decides_less_often_alike_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"90\.000% of 10 decisions, which is less than 95\.000%.*--int8_agreement"):
-        export(tmp_path, monkeypatch, {})
+        export(tmp_path, monkeypatch)
     assert not list(tmp_path.glob("*model*"))
