@@ -61,7 +61,9 @@ def test_end_of_a_run_within_an_epoch_says_how_much_of_it_was_done(
 def test_end_of_a_run_says_once_more_that_data_was_generated(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, synthetic: bool
 ) -> None:
-    run = trainer(tmp_path, RunReport(), RecoveryCheckpoint())
+    run = trainer(
+        tmp_path, RunReport(), RecoveryCheckpoint(), plugins=[AtomicCheckpointIO()], enable_checkpointing=True
+    )
     with caplog.at_level(logging.INFO, logger="lightning.pytorch"):
         run.fit(Plain(), Images(synthetic))
     (report,) = (record.getMessage() for record in caplog.records if "Steps done" in record.getMessage())
