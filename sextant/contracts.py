@@ -72,6 +72,6 @@ def need_weights(model: LightningModule, ckpt_path: str | None, random_weights: 
         rank_zero_warn("RANDOM WEIGHTS: what this model says means nothing.")
     elif ckpt_path is None and not (isinstance(model, Pretrained) and model.pretrained):
         raise InputError(
-            "This command needs trained weights: give --ckpt_path=best for those of the newest run, or a path. To try "
-            "things out with a model that knows nothing, say so with --random_weights=true."
+            "This command needs trained weights, and the model was not trained. Give a checkpoint: --ckpt_path=best is "
+            "the newest run's. To try things out with a model that knows nothing, say so with --random_weights=true."
         )

@@ -271,7 +271,7 @@ class SextantCLI(LightningCLI):
         """Leave out of a configuration what says which run is gone on with: whoever uses it starts a new one."""
         for key in {"ckpt_path", "settings_from"} & config.keys():
             config[key] = None
-        if self._log_is_continued:
+        if self._log_is_continued and isinstance(config["trainer"]["logger"], dict):  # an export has none
             config["trainer"]["logger"]["init_args"] |= {"version": None, "purge_step": None}
 
     @override

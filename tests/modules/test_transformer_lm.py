@@ -156,7 +156,7 @@ def test_word_outside_the_vocabulary_is_read_as_unknown_with_a_warning(trained: 
 )
 def test_what_is_out_of_range_is_named(run: Any, word: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        run("predict", "--data.prompt=word1", word)
+        run("predict", "--random_weights=true", "--data.prompt=word1", word)
 
 
 def test_predicting_without_a_checkpoint_is_refused(run: Any) -> None:

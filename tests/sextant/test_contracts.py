@@ -73,7 +73,7 @@ def test_trained_weights_are_needed_unless_somebody_says_that_random_ones_will_d
     assert not recwarn.list
     need_weights(Network(), None, random_weights=True)
     assert "RANDOM WEIGHTS" in str(recwarn.pop().message)
-    with pytest.raises(InputError, match="needs trained weights: give --ckpt_path=best"):
+    with pytest.raises(InputError, match=r"needs trained weights, .* Give a checkpoint: --ckpt_path=best"):
         need_weights(Network(), None, random_weights=False)
     with pytest.raises(InputError, match="leave it or --ckpt_path out"):
         need_weights(Network(), "best.ckpt", random_weights=True)
