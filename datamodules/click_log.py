@@ -97,6 +97,7 @@ class ClickLog(BaseDataModule):
     free_settings = BaseDataModule.free_settings | {
         "root", "cache", "files.predict", "invalid_samples", "eval_batch_size"
     }  # fmt: skip
+    model_settings = frozenset({"columns", "encoding"})
 
     #: Names of the columns of files without a header.
     header: ClassVar[list[str] | None] = None

@@ -57,6 +57,8 @@ class Criteo(ClickLog):
     hexadecimal = True
     cache_name = "criteo"
 
+    model_settings = ClickLog.model_settings | {"table_sizes"}
+
     def __init__(
         self,
         root: str = "data/criteo",

@@ -67,6 +67,7 @@ class LibriSpeech(BaseDataModule):
     """
 
     free_settings = BaseDataModule.free_settings | {"root", "download", "cache", "prediction", "invalid_samples"}
+    model_settings = frozenset({"features", "tokenizer"})
 
     def __init__(
         self,

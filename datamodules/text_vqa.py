@@ -67,6 +67,7 @@ class TextVQA(BaseDataModule):
     free_settings = BaseDataModule.free_settings | {
         "root", "dataset", "cache", "invalid_samples", "preprocessing.answers", "prediction"
     }  # fmt: skip
+    model_settings = frozenset({"preprocessing"})
     normalization = (MEAN, STD)
 
     def __init__(

@@ -62,6 +62,7 @@ class WikiText2(BaseDataModule):
     free_settings = BaseDataModule.free_settings | {
         "root", "dataset", "cache", "prompt", "prompts", "evaluation.batch_size"
     }  # fmt: skip
+    model_settings = frozenset({"min_count"})
 
     def __init__(
         self,

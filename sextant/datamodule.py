@@ -38,6 +38,10 @@ class BaseDataModule(LightningDataModule):
     #: in a group, as in ``prediction.image``.
     free_settings: frozenset[str] = frozenset({"num_workers"})
 
+    #: Settings that give what a model reads and says its meaning, such as the order of columns; written as above. They
+    #: are kept with the model: a command that uses a trained one has them from its checkpoint.
+    model_settings: frozenset[str] = frozenset()
+
     #: Samples per step over all processes, where batches have a size.
     batch_size: int
 

@@ -32,15 +32,23 @@ from sextant.resume.agreement import (
     check_agreement,
     check_classes,
     check_model_class,
+    check_options,
     check_partial_epoch,
     configuration_of,
+    report_taken,
 )
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from sextant.resume.continued_log import ContinuedLog, sizes_of_log
 from sextant.resume.no_imports import no_imports
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
 from sextant.resume.run_configuration import RunConfiguration
-from sextant.resume.settings import free_settings, learning_settings, model_settings, settings_to_take
+from sextant.resume.settings import (
+    free_settings,
+    learning_settings,
+    model_settings,
+    settings_to_take,
+    settings_with_meaning,
+)
 
 #: Commands that say something with a trained model.
 EVALUATIONS = ("validate", "test", "predict")
@@ -69,6 +77,7 @@ class SextantCLI(LightningCLI):
         self._log_sizes: dict[Path, int] = {}
         arguments = sys.argv[1:] if args is None else args
         refuse_other_encodings(arguments)
+        self._arguments = arguments
         self._named = set(arguments) & set(self.subcommands()) or set(self.subcommands())
         shared = {"shared_config": shared_config}
         first = shared | {"default_config_files": [str(shared_config)]}
@@ -150,7 +159,8 @@ class SextantCLI(LightningCLI):
             type=Literal["checkpoint", "command"] | None,
             default=None,
             help="Whose settings hold where those of the checkpoint in --ckpt_path differ from this command's. Without "
-            "it, a difference is an error. Nothing that only a checkpoint names is imported.",
+            "it, a difference is an error in fit; elsewhere those of the model are the checkpoint's, and an argument "
+            "that contradicts them is an error. Nothing that only a checkpoint names is imported.",
         )
 
     @override
@@ -184,29 +194,36 @@ class SextantCLI(LightningCLI):
 
     def _agree(self, path: Path, checkpoint: dict[str, Any]) -> None:
         """Compare the command with the checkpoint's configuration, and settle which of the two holds."""
-        command = self.config.subcommand
-        settings_from = self.config[command].settings_from
-        fits = command == "fit"
-        # What a checkpoint answers is decided by the model alone; its data may be gone.
+        fits = self.config.subcommand == "fit"
+        # What a checkpoint answers is decided by the model, and by a few settings of its data, whose class may be gone.
         old = configuration_of(path, checkpoint, ("model", "data") if fits else ("model",))
         new = self._plain_config()
-        part, free = learning_settings if fits else model_settings, free_settings(new)
-        old_part, new_part = part(old, free), part(new, free)
+        free, meaning = free_settings(new), settings_with_meaning(new)
+
+        def part(whole: dict[str, Any]) -> dict[str, Any]:
+            return learning_settings(whole, free) if fits else model_settings(whole, free, meaning)
+
+        old_part, new_part = part(old), part(new)
+        settings_from = self.config[self.config.subcommand].settings_from
         if settings_from == "command":
             if fits:
                 check_partial_epoch(path, checkpoint, old_part, new_part)
             return
         check_model_class(path, old["model"]["class_path"], new["model"]["class_path"])
-        if settings_from is None:
+        if settings_from is None and fits:
             check_agreement(path, old_part, new_part)
-        else:
-            check_classes(path, old_part, new_part)
-            self._take(path, settings_to_take(old_part, new))
-            check_classes(path, part(self._plain_config(), free), new_part)  # what was a text may have been parsed
+            return
+        if settings_from is None:
+            check_options(path, old_part, new_part, self._arguments)
+            report_taken(path, old_part, new_part)
+        check_classes(path, old_part, new_part)
+        self._take(path, settings_to_take(old_part, new))
+        check_classes(path, part(self._plain_config()), new_part)  # what was a text may have been parsed
 
     def _take(self, path: Path, settings: dict[str, Any]) -> None:
         """Let a checkpoint's settings hold, which may name code to run."""
         if "data" in settings:
+            settings["data"].setdefault("class_path", self.config[self.config.subcommand].data.class_path)
             settings["data"]["init_args"].pop("seed", None)  # follows seed_everything
         with no_imports():
             config = self.parser.parse_object({self.config.subcommand: settings}, self.config)

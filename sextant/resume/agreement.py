@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
 from sextant.errors import InputError
 from sextant.resume.run_configuration import KEY
 from sextant.resume.settings import differences, other_classes
@@ -72,6 +74,48 @@ def check_agreement(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) 
     else:
         advice = "Say which shall hold: --settings_from=checkpoint or --settings_from=command."
     raise InputError(f"{path}: the checkpoint was made with other settings than this command has:{lines}\n{advice}")
+
+
+def check_options(path: Path, old: Mapping[str, Any], new: Mapping[str, Any], arguments: Sequence[str]) -> None:
+    """Require that no argument of a command contradicts the checkpoint that it uses.
+
+    What a configuration says beyond the arguments is that of the workload, and gives way.
+
+    Args:
+        path: the checkpoint, for the message.
+        old: the checkpoint's configuration, as far as it is kept with the model.
+        new: the command's.
+        arguments: of the command.
+
+    Raises:
+        InputError: an argument does; the message lists each key with both values.
+    """
+    given = {argument[2:].partition("=")[0].rstrip("+").replace(".init_args", "") for argument in arguments}
+    given -= {"model", "data"}  # the classes, which are compared by themselves
+    found = [
+        (key, a, b)
+        for key, a, b in differences(old, new)
+        if any(key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for name in given)
+    ]
+    if found:
+        lines = "".join(f"\n  {key}: checkpoint {a!r}, command {b!r}" for key, a, b in found)
+        raise InputError(
+            f"{path}: these arguments contradict the model that the checkpoint holds:{lines}\nLeave them out, or say "
+            "that they shall hold: --settings_from=command."
+        )
+
+
+def report_taken(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Say which settings of a checkpoint hold in place of the command's configuration.
+
+    Args:
+        path: the checkpoint.
+        old: the checkpoint's configuration, as far as it is kept with the model.
+        new: the command's.
+    """
+    if found := list(differences(old, new)):
+        lines = "".join(f"\n  {key}: {a!r}, not {b!r}" for key, a, b in found)
+        rank_zero_info(f"{path}: the model's settings are the checkpoint's where the configuration differs:{lines}")
 
 
 def check_classes(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -59,14 +59,31 @@ def _known(class_path: str) -> Any:
     return getattr(sys.modules.get(module), name, None)
 
 
-def model_settings(configuration: Mapping[str, Any], free: FreeSettings) -> dict[str, Any]:
+def model_settings(
+    configuration: Mapping[str, Any], free: FreeSettings, meaning: frozenset[str] = frozenset()
+) -> dict[str, Any]:
     """The part of a configuration that decides what a trained model answers.
 
     Args:
         configuration: plain values, as ``config.yaml`` of a run has them.
         free: what :func:`free_settings` gives, which is left out.
+        meaning: settings of the data that are kept with the model; the class of the data does not matter.
     """
-    return {"model": _without_free(configuration["model"], free["model"])}
+    part = {"model": _without_free(configuration["model"], free["model"])}
+    data = configuration.get("data")
+    settings = data.get("init_args") if isinstance(data, Mapping) else None
+    kept = _without(_only(settings if isinstance(settings, Mapping) else {}, meaning), free["data"])
+    return part | ({"data": {"init_args": kept}} if kept else {})
+
+
+def settings_with_meaning(configuration: Mapping[str, Any]) -> frozenset[str]:
+    """The settings of a command's data that are kept with the model: what its class declares as ``model_settings``.
+
+    Args:
+        configuration: of a command that was parsed, as plain values.
+    """
+    found: frozenset[str] = getattr(_known(configuration["data"]["class_path"]), "model_settings", frozenset())
+    return found
 
 
 def learning_settings(configuration: Mapping[str, Any], free: FreeSettings) -> dict[str, Any]:
@@ -141,16 +158,30 @@ def _without(settings: Mapping[str, Any], free: Set[str]) -> dict[str, Any]:
     return kept
 
 
+def _only(settings: Mapping[str, Any], names: Set[str]) -> dict[str, Any]:
+    """Nested settings with some names alone, which have dots as on the command line."""
+    kept = {}
+    for key, value in settings.items():
+        within = {name.removeprefix(f"{key}.") for name in names if name.startswith(f"{key}.")}
+        if key in names:
+            kept[key] = value
+        elif within and isinstance(value, Mapping):
+            kept[key] = _only(value, within)
+    return kept
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Compare two nested configurations.
 
     Yields:
         The key as it is written on the command line, the old value and the new one, for each that differs. Of two
-        objects of different classes, the classes alone.
+        objects of different classes, the classes alone; of two mappings with the same keys in another order, the keys.
     """
     if old.get("class_path") != new.get("class_path"):
         yield prefix, old.get("class_path"), new.get("class_path")
         return
+    if old.keys() == new.keys() and list(old) != list(new):
+        yield prefix, list(old), list(new)
     for key in {**old, **new}:
         a, b = old.get(key), new.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):

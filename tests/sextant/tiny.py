@@ -54,39 +54,46 @@ class Line(BaseModule):
 class Points(Dataset):
     """Batches of ``x``."""
 
+    def __init__(self, offset: float = 0.0) -> None:
+        self.offset = offset
+
     def __len__(self) -> int:
         return 8
 
     @override
     def __getitem__(self, indices: list[int]) -> dict[str, Tensor]:
         index = torch.tensor(indices)
-        return {"index": index, "x": index / 8}
+        return {"index": index, "x": index / 8 + self.offset}
 
 
 class PointsData(BaseDataModule):
     """Eight numbers in batches of four, the same for all splits."""
 
     free_settings = BaseDataModule.free_settings | {"root"}
+    model_settings = frozenset({"offset"})
 
-    def __init__(self, batch_size: int = 4, root: str = "data", num_workers: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, batch_size: int = 4, root: str = "data", offset: float = 0.0, num_workers: int = 0, seed: int = 0
+    ) -> None:
         super().__init__(num_workers, seed)
         self.batch_size = batch_size
+        self.offset = offset
 
     @override
     def train_dataloader(self) -> TimedDataLoader:
-        return self.loader(Points(), training=True)
+        return self.loader(Points(self.offset), training=True)
 
     @override
     def val_dataloader(self) -> TimedDataLoader:
-        return self.loader(Points())
+        return self.loader(Points(self.offset))
 
     @override
     def test_dataloader(self) -> TimedDataLoader:
-        return self.loader(Points())
+        return self.loader(Points(self.offset))
 
     @override
     def predict_dataloader(self) -> TimedDataLoader:
-        return self.loader(Points())
+        return self.loader(Points(self.offset))
 
 
 ARGUMENTS = [

@@ -194,3 +194,17 @@ def test_taken_settings_leave_the_callbacks_that_watch_as_the_command_has_them()
     command = with_trainer(callbacks=[callback(Changes, decay=0.8), callback(Watches, count=2)], plugins=None)
     taken = settings_to_take(old, command)["trainer"]
     assert taken == {"callbacks": [callback(Watches, count=2), callback(Changes, decay=0.9)], "plugins": None}
+
+
+def test_mappings_differ_where_their_keys_are_in_another_order() -> None:
+    """The order of columns is that of a model's inputs."""
+    old, new = {"columns": {"a": 1, "b": 1}}, {"columns": {"b": 1, "a": 1}}
+    assert list(differences(old, new)) == [("columns", ["a", "b"], ["b", "a"])]
+
+
+def test_settings_of_the_data_that_are_kept_with_the_model_are_those_with_a_meaning() -> None:
+    whole = configuration({}, {"files": {"train": ["a"], "predict": "b"}, "columns": {"dense": ["x"]}, "size": 3})
+    meaning = frozenset({"columns", "files"})
+    kept = model_settings(whole, free_settings(whole), meaning)["data"]
+    assert kept == {"init_args": {"files": {"train": ["a"]}, "columns": {"dense": ["x"]}}}
+    assert "data" not in model_settings(whole | {"data": None}, free_settings(whole), meaning)
