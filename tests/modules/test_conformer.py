@@ -190,5 +190,8 @@ def test_predicting_needs_audio_and_a_checkpoint(trained: Path, run: Any, libris
 
 
 def test_checkpoint_of_another_alphabet_is_refused(trained: Path, run: Any) -> None:
+    other = ["--ckpt_path=best", "--data.tokenizer.alphabet= 'BACDEFGHIJKLMNOPQRSTUVWXYZ"]
+    with pytest.raises(InputError, match=r"contradict the model that the checkpoint holds:\n  data\.tokenizer"):
+        run("validate", *other)
     with pytest.raises(InputError, match=r"other data: its labels have 'A' at 3 where the data has 'B'"):
-        run("validate", "--ckpt_path=best", "--data.tokenizer.alphabet= 'BACDEFGHIJKLMNOPQRSTUVWXYZ")
+        run("validate", *other, "--settings_from=command")
