@@ -156,8 +156,11 @@ def test_mistakes_are_said(run: Any, words_of_mistake: list[str], message: str) 
 
 
 def test_checkpoint_of_other_tables_is_refused(trained: Path, run: Any) -> None:
+    other = [f"--ckpt_path={trained / 'checkpoints' / 'best.ckpt'}", "--data.table_sizes=40"]
+    with pytest.raises(InputError, match=r"contradict the model.*\n  data\.table_sizes: checkpoint 50, command 40\n"):
+        run("test", *other)
     with pytest.raises(InputError, match="other data: its table sizes have 50 for 'C1' where the data has 40"):
-        run("test", f"--ckpt_path={trained / 'checkpoints' / 'best.ckpt'}", "--data.table_sizes=40")
+        run("test", *other, "--settings_from=command")
 
 
 def test_tables_begin_with_the_same_values_whatever_else_is_drawn() -> None:
