@@ -1,5 +1,6 @@
-"""Folders that are whole or absent, however a process that makes them ends."""
+"""Folders and files that are whole or absent, however a process that makes them ends."""
 
+import errno
 import glob
 import hashlib
 import os
@@ -10,6 +11,33 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from filelock import FileLock
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Give what was written its name, in place of a file that had it, so that it outlasts a power failure.
+
+    Args:
+        part: a file, or a folder whose files have reached the disk.
+        path: in the same folder.
+    """
+    for folder, _, _ in os.walk(part):
+        sync(Path(folder))
+    if part.is_file():
+        sync(part)
+    part.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, have reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # some network file systems have it for files only
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def make_folder(destination: Path, make: Callable[[Path], Path]) -> None:
@@ -34,7 +62,7 @@ def make_folder(destination: Path, make: Callable[[Path], Path]) -> None:
         part = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent))
         part.chmod(0o755)  # mkdtemp makes a private folder; data is for every user
         try:
-            make(part).rename(destination)
+            put_in_place(make(part), destination)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 

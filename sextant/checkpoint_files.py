@@ -1,12 +1,25 @@
 """The files of a checkpoint: which they are, what they may hold, and how one replaces another atomically."""
 
+import os
+import re
 import shutil
+import zipfile
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import torch
 
+from sextant.atomic_folder import put_in_place
+
 MAIN_FILE = "checkpoint.ckpt"  # in a folder that is a checkpoint: everything but what several processes wrote
+LAST = "last.ckpt"
+PREVIOUS = "previous.ckpt"  # what was the last one before
+
+MARKS_FOLDER = 0x10  # an attribute of MS-DOS, which zip files have
+
+# Names of what is written or removed while it is, as tempfile and the functions below make them.
+LEFT_BEHIND = re.compile(r"\.+.+\.ckpt(\.[a-z0-9_]{8})?(\.part|\.old|\.removed)+")
 
 # What torch.load(weights_only=True) gives back without further permission.
 PLAIN_TYPES = {str, bytes, int, float, complex, bool, type(None), torch.Size, torch.dtype, torch.device}
@@ -37,6 +50,25 @@ def find_not_plain(value: object, where: str = "checkpoint") -> str | None:
     return f"{where} ({type(value).__module__}.{type(value).__qualname__})"
 
 
+def verify(file: Path | IO[bytes]) -> None:
+    """Compare all that ``torch.save`` wrote into a file with its checksums, which ``torch.load`` does not do.
+
+    Args:
+        file: a file, or a part of one.
+
+    Raises:
+        Exception: of many types, where something is damaged.
+    """
+    with zipfile.ZipFile(file) as archive:
+        for record in archive.infolist():
+            if record.compress_type != zipfile.ZIP_STORED:  # torch writes none, and a small one may become huge
+                raise zipfile.BadZipFile(f"{record.filename} is compressed")
+            if record.external_attr & MARKS_FOLDER:  # torch would read nothing, and give what is in the memory
+                raise zipfile.BadZipFile(f"{record.filename} is marked as a folder")
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is another")
+
+
 def main_file(path: Path) -> Path:
     """The file of a checkpoint that has its settings: itself, or one in it if it is a folder of sharded tables."""
     return path / MAIN_FILE if path.is_dir() else path
@@ -60,7 +92,7 @@ def replace_atomically(part: Path, path: Path) -> None:
     remove(old)
     if path.exists():
         path.rename(old)
-    part.rename(path)
+    put_in_place(part, path)
     remove(old)
 
 
@@ -73,3 +105,30 @@ def remove(path: Path) -> None:
         shutil.rmtree(doomed)
     else:
         path.unlink(missing_ok=True)
+
+
+def keep_as_previous(path: Path) -> None:
+    """Keep a checkpoint as ``previous.ckpt`` too, whatever its own name is given to later.
+
+    This makes links and no copy, so it takes space once the name is given to another one.
+
+    Raises:
+        OSError: the file system has no hard links.
+    """
+    previous = path.with_name(PREVIOUS)
+    part = path.with_name(f".{PREVIOUS}.part")
+    remove(part)
+    if path.is_dir():
+        shutil.copytree(path, part, copy_function=os.link)
+    else:
+        os.link(path, part)
+    replace_atomically(part, previous)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what runs that were killed left beside the checkpoints of a folder, into which no other run writes."""
+    for old in folder.glob(".*.ckpt.old"):
+        restore_interrupted(old.with_name(old.name[1 : -len(".old")]))
+    for entry in list(folder.iterdir()):
+        if LEFT_BEHIND.fullmatch(entry.name):
+            remove(entry)

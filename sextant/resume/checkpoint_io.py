@@ -10,7 +10,8 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
-from sextant.checkpoint_files import MAIN_FILE, find_not_plain, remove, replace_atomically
+from sextant.atomic_folder import put_in_place
+from sextant.checkpoint_files import MAIN_FILE, find_not_plain, remove, replace_atomically, verify
 from sextant.errors import InputError
 
 
@@ -18,7 +19,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Write checkpoints atomically, and read them with ``weights_only=True`` whatever was asked for.
 
     A checkpoint is written to a temporary file in its own folder, flushed to the disk and renamed, so that
-    a kill or a full disk leaves the previous file as it was.
+    a kill or a full disk leaves the previous file as it was. It has checksums, which are compared on loading.
     """
 
     @override
@@ -46,17 +47,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         part = Path(name)
         try:
+            torch.serialization.set_crc32_options(True)
             with os.fdopen(handle, "wb") as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
             umask = os.umask(0)
             os.umask(umask)
             part.chmod(0o666 & ~umask)  # mkstemp makes a private file
             if path.is_dir():  # of a run with sharded tables
                 replace_atomically(part, path)
             else:
-                part.replace(path)
+                put_in_place(part, path)
         except (OSError, RuntimeError) as error:  # torch wraps a failed write into a RuntimeError
             kept = "The previous file of that name is as it was." if path.exists() else "No file was left behind."
             raise InputError(
@@ -87,6 +87,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if not path.is_file():
             raise InputError(f"{path}: there is no such checkpoint. Give the path of a .ckpt file, or 'last'.")
         try:
+            verify(path)
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
         except pickle.UnpicklingError as error:
             raise InputError(
@@ -94,9 +95,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 "If you trust it, load it once with torch.load(..., weights_only=False) and save its state_dict. "
                 f"({_first_line(error)})"
             ) from error
-        except (EOFError, RuntimeError, OSError, ValueError) as error:
+        except Exception as error:  # what is damaged ends in any of them
             raise InputError(
-                f"{path}: not a readable checkpoint ({_first_line(error)}). It may be cut short; use another one."
+                f"{path}: not a readable checkpoint ({_first_line(error)}). It is damaged or cut short; use another "
+                "one."
             ) from error
         if not isinstance(checkpoint, dict):
             raise InputError(f"{path}: not a checkpoint but a {type(checkpoint).__name__}.")
@@ -108,4 +110,4 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+    return (str(error).strip() or type(error).__name__).split("\n")[0]

@@ -8,6 +8,7 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from sextant.atomic_folder import put_in_place
 from sextant.lightning_internals import is_fast_dev_run
 
 KEY = "configuration"
@@ -35,7 +36,7 @@ class RunConfiguration(Callback):
         part = file.with_name(f".{file.name}.part")
         text = yaml.safe_dump(self.configuration, sort_keys=False, allow_unicode=True)
         part.write_text(f"# lightning=={lightning.__version__}\n{text}", encoding="utf-8")
-        part.replace(file)
+        put_in_place(part, file)
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

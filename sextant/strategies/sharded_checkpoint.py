@@ -19,8 +19,10 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 from torchrec.distributed.shards_wrapper import LocalShardsWrapper
 
+from sextant.checkpoint_files import MAIN_FILE
+from sextant.errors import InputError
 from sextant.strategies.sharded_tables import LocalTable, StateKind
-from sextant.strategies.tensor_files import load_tensors
+from sextant.strategies.tensor_files import DataWriter, load_tensors, tensor_sizes
 
 TABLES = "tables"
 STATE = ".sum"  # behind the name of a table: the state of its optimizer, which is a sum for both kinds of Adagrad
@@ -69,6 +71,24 @@ class SavedTable:
     def state_width(self) -> int:
         """Columns of the optimizer's state."""
         return len(self.columns) if self.state_kind == "rows" else self.dim
+
+
+def saved_tables(path: Path, checkpoint: Mapping[str, Any]) -> dict[str, SavedTable]:
+    """What a checkpoint says of its tables, by name.
+
+    Args:
+        path: the folder, for the message.
+        checkpoint: what its main file holds.
+
+    Raises:
+        InputError: it says nothing, or not what a table is.
+    """
+    try:
+        return {name: SavedTable.from_checkpoint(entry) for name, entry in checkpoint[TABLES].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: {MAIN_FILE} does not say what tables there are. Give a checkpoint of a run with TorchRecStrategy."
+        ) from error
 
 
 def distributed(shape: tuple[int, int], rectangles: Rectangles, mesh: DeviceMesh) -> DTensor:
@@ -122,9 +142,9 @@ def save_tables(
             ]
             state[name + STATE] = distributed((about.rows, about.state_width), kept, mesh)
     if background is None:
-        dcp.save(state, checkpoint_id=folder)
+        dcp.save(state, storage_writer=DataWriter(folder))
         return None
-    future: Any = dcp.async_save(state, checkpoint_id=folder, process_group=background)
+    future: Any = dcp.async_save(state, storage_writer=DataWriter(folder), process_group=background)
     return cast("Future[Any]", future)
 
 
@@ -139,8 +159,15 @@ def read_whole(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
         InputError: it cannot be read.
     """
     state: dict[str, Tensor] = {}
-    tables = {name: SavedTable.from_checkpoint(entry) for name, entry in checkpoint.pop(TABLES).items()}
+    tables = saved_tables(path, checkpoint)
+    del checkpoint[TABLES]
+    sizes = tensor_sizes(path / TABLES)
     for name, table in tables.items():
+        if sizes.get(name) != (table.rows, table.dim):  # said by a file that is untrusted, and memory is asked for
+            raise InputError(
+                f"{path}: {MAIN_FILE} says that the table {name} is {table.rows:,} x {table.dim}, and its files have "
+                f"{sizes.get(name, 'none')}. The folder is damaged; use another checkpoint."
+            )
         state[name] = torch.empty(table.rows, table.dim)
         if table.state_kind != "none":
             state[name + STATE] = torch.empty(table.rows, table.state_width)

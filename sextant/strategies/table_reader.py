@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
 from sextant.errors import InputError
-from sextant.strategies.sharded_checkpoint import STATE, TABLES, Rectangles, SavedTable, distributed, mean_of_parts
+from sextant.strategies.sharded_checkpoint import STATE, TABLES, Rectangles, SavedTable, distributed, mean_of_parts, saved_tables
 from sextant.strategies.sharded_tables import LocalTable, StateKind
 from sextant.strategies.tensor_files import load_tensors
 
@@ -31,9 +31,9 @@ class TableReader:
         self.path = path
         self._reset = reset_optimizer_state
         self._values: dict[str, Tensor] | None = None  # of a file
-        entries = checkpoint.get(TABLES, {})
-        self._saved = {name: SavedTable.from_checkpoint(entry) for name, entry in entries.items()}
-        if path.is_file():
+        if path.is_dir():
+            self._saved = saved_tables(path, checkpoint)
+        else:
             self._values = {}
             self._saved = {name: self._take_out(name, checkpoint) for name in names if name in checkpoint["state_dict"]}
 

@@ -1,18 +1,29 @@
 """Tensors that several processes wrote with ``torch.distributed.checkpoint``, read without running code."""
 
+import hashlib
 import io
+import math
+import os
 import pickle
 import warnings
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import torch
 import torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
+from torch.distributed.checkpoint.storage import WriteResult
+from torch.futures import Future
 from typing_extensions import override
 
+from sextant.atomic_folder import sync
+from sextant.checkpoint_files import MAIN_FILE, verify
 from sextant.errors import InputError
+
+METADATA = ".metadata"
+CHECKSUM = b"\nSHA-256:"  # behind the metadata, where its pickle has ended, and before 32 bytes
 
 
 def load_tensors(state: dict[str, Any], folder: Path, alone: bool = False) -> None:
@@ -29,12 +40,31 @@ def load_tensors(state: dict[str, Any], folder: Path, alone: bool = False) -> No
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch.distributed is disabled.*")  # which is as intended
-            dcp.load(state, storage_reader=_DataReader(folder), no_dist=alone)
-    except (dcp.CheckpointException, OSError, RuntimeError) as error:
-        raise InputError(
-            f"{folder.parent}: its tables cannot be read ({reason(error)}). The folder is damaged; use another "
-            "checkpoint."
-        ) from error
+            dcp.load(state, storage_reader=DataReader(folder), no_dist=alone)
+    except (dcp.CheckpointException, Exception) as error:  # what is damaged ends in any of them
+        raise _damaged(folder, error) from error
+
+
+def tensor_sizes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The sizes of the tensors by name, once it is sure that their files are there, and as long as they were written.
+
+    Args:
+        folder: of the tensors' files, within the checkpoint's folder.
+
+    Raises:
+        InputError: what is said of the tensors is damaged, or a file is missing, cut short or one too many.
+    """
+    try:
+        tensors = _tensors(DataReader(folder).read_metadata())
+    except Exception as error:
+        raise _damaged(folder, error) from error
+    return {name: tuple(tensor.size) for name, tensor in tensors.items()}
+
+
+def _damaged(folder: Path, error: BaseException) -> InputError:
+    return InputError(
+        f"{folder.parent}: its tables cannot be read ({reason(error)}). The folder is damaged; use another checkpoint."
+    )
 
 
 def reason(error: BaseException) -> str:
@@ -77,12 +107,113 @@ def _member(enumeration: Any, name: str) -> Enum:
     return enumeration[name]
 
 
-class _DataReader(dcp.FileSystemReader):
-    """Reads tensors only: the metadata of ``torch.distributed.checkpoint`` is a pickle that may hold anything."""
+class DataWriter(dcp.FileSystemWriter):
+    """Writes tensors with checksums: torch's for each tensor, and one of the metadata."""
+
+    @override
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
+        torch.serialization.set_crc32_options(True)
+        return super().write_data(plan, planner)
+
+    @override
+    def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
+        super().finish(metadata, results)
+        file = Path(self.path) / METADATA
+        checksum = hashlib.sha256(file.read_bytes()).digest()
+        with file.open("ab") as end:
+            end.write(CHECKSUM + checksum)
+        sync(file)
+
+
+class DataReader(dcp.FileSystemReader):
+    """Reads tensors only, and compares them with their checksums.
+
+    The metadata of ``torch.distributed.checkpoint`` is a pickle that may hold anything.
+    """
 
     @override
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        metadata = _MetadataUnpickler(io.BytesIO((Path(self.path) / ".metadata").read_bytes())).load()
-        if not isinstance(metadata, Metadata):
-            raise pickle.UnpicklingError(f"its metadata is a {type(metadata).__name__}")
+        content = (Path(self.path) / METADATA).read_bytes()
+        end = len(content) - len(CHECKSUM) - hashlib.sha256().digest_size
+        if content[end:].startswith(CHECKSUM):
+            checksum, content = content[end + len(CHECKSUM) :], content[:end]
+            if hashlib.sha256(content).digest() != checksum:
+                raise ValueError(f"the checksum of {METADATA} is another")
+        stream = io.BytesIO(content)
+        metadata = _MetadataUnpickler(stream).load()
+        if not isinstance(metadata, Metadata) or stream.read():
+            raise ValueError(f"{METADATA} is not what torch writes")
+        _check_files(Path(self.path), metadata)
         return metadata
+
+    @override
+    def _slice_file(self, file: IO[bytes], sinfo: Any) -> IO[bytes]:
+        try:
+            verify(_Part(file, sinfo.offset, sinfo.length))
+        except Exception as error:
+            raise ValueError(f"{sinfo.relative_path}: {reason(error)}") from error
+        part: IO[bytes] = super()._slice_file(file, sinfo)
+        return part
+
+
+class _Part(io.RawIOBase):
+    """A part of a file as a file; torch's own one seeks the wrong way from its end.
+
+    Args:
+        file: of bytes.
+        offset: where the part begins.
+        length: of the part in bytes.
+    """
+
+    def __init__(self, file: IO[bytes], offset: int, length: int) -> None:
+        self._file: Any = file
+        self._offset = offset
+        self._length = length
+        self._at = 0
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def seekable(self) -> bool:
+        return True
+
+    @override
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        at = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence] + offset
+        if at < 0:
+            raise OSError("there is nothing before the beginning")
+        self._at = at
+        return at
+
+    @override
+    def readinto(self, buffer: Any, /) -> int:
+        self._file.seek(self._offset + self._at)
+        read: int = self._file.readinto(memoryview(buffer)[: max(self._length - self._at, 0)])
+        self._at += read
+        return read
+
+
+def _check_files(folder: Path, metadata: Metadata) -> None:
+    """Require the files that the metadata names, as long as it says, and no others."""
+    sizes: dict[str, int] = {}
+    for part in metadata.storage_data.values():
+        sizes[part.relative_path] = max(sizes.get(part.relative_path, 0), part.offset + part.length)
+    found = {file.name: file.stat().st_size for file in folder.iterdir()}
+    for name, size in sizes.items():
+        if name not in found:
+            raise ValueError(f"{name} is missing")
+        if found[name] != size:
+            raise ValueError(f"{name} has {found[name]:,} bytes instead of {size:,}")
+    beside = {f"{folder.name}/{name}" for name in found.keys() - sizes.keys() - {METADATA}}
+    beside |= {file.name for file in folder.parent.iterdir()} - {folder.name, MAIN_FILE}
+    if extra := sorted(name for name in beside if not Path(name).name.startswith(".")):
+        raise ValueError(f"{', '.join(extra)} was not written with it")
+    bytes_said = sum(math.prod(t.size) * t.properties.dtype.itemsize for t in _tensors(metadata).values())
+    if bytes_said > sum(sizes.values()):
+        raise ValueError(f"{METADATA} says that there are {bytes_said:,} bytes in {sum(sizes.values()):,}")
+
+
+def _tensors(metadata: Metadata) -> dict[str, TensorStorageMetadata]:
+    return {k: entry for k, entry in metadata.state_dict_metadata.items() if isinstance(entry, TensorStorageMetadata)}
