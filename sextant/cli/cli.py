@@ -19,7 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
 import sextant.strategies  # noqa: F401 makes their names known
-from sextant.checkpoint_files import main_file, restore_interrupted
+from sextant.cli.checkpoint_search import find_checkpoint
 from sextant.cli.consolidate import consolidate
 from sextant.cli.parser import OneErrorParser, refuse_other_encodings
 from sextant.cli.prediction_writer import PredictionWriter
@@ -37,7 +37,6 @@ from sextant.resume.agreement import (
     configuration_of,
     report_taken,
 )
-from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from sextant.resume.continued_log import ContinuedLog, sizes_of_log
 from sextant.resume.no_imports import no_imports
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
@@ -170,27 +169,10 @@ class SextantCLI(LightningCLI):
         config = self.config[command]
         if not config.get("ckpt_path"):
             return
-        path = self._find_checkpoint(config)
+        path, checkpoint = find_checkpoint(config.ckpt_path, log_folder(config))
         config.ckpt_path = str(path)
-        checkpoint = AtomicCheckpointIO().load_checkpoint(main_file(path))
         self._agree(path, checkpoint)
         self._continue_log(path, checkpoint)
-
-    def _find_checkpoint(self, config: Namespace) -> Path:
-        """The path that ``--ckpt_path`` means: ``last`` and ``best`` are those of the newest run of the workload."""
-        if config.ckpt_path not in ("last", "best"):
-            restore_interrupted(Path(config.ckpt_path))
-            return Path(config.ckpt_path)
-        folder = log_folder(config)
-        for run in folder.glob("*/checkpoints") if folder is not None else ():
-            restore_interrupted(run / f"{config.ckpt_path}.ckpt")
-        found = [] if folder is None else list(folder.glob(f"*/checkpoints/{config.ckpt_path}.ckpt"))
-        if not found:
-            raise InputError(
-                f"--ckpt_path={config.ckpt_path}: there is no {config.ckpt_path}.ckpt of a run under {folder}. "
-                "Start a new run without --ckpt_path, or give the path of a checkpoint."
-            )
-        return max(found, key=lambda file: file.stat().st_mtime)
 
     def _agree(self, path: Path, checkpoint: dict[str, Any]) -> None:
         """Compare the command with the checkpoint's configuration, and settle which of the two holds."""

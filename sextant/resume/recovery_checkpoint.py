@@ -8,8 +8,10 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from typing_extensions import override
 
+from sextant.checkpoint_files import LAST, PREVIOUS, keep_as_previous, remove_leftovers
 from sextant.lightning_internals import (
     call_at_boundaries,
     is_fitting,
@@ -30,6 +32,9 @@ class RecoveryCheckpoint(Checkpoint):
 
     It is written only between two steps, when what the step measured is in the log and the validation that belongs to
     it is done, so that a resumed run is equal bit by bit, and its log point by point.
+
+    The one before it is ``previous.ckpt``, in case the last one is damaged on the disk: what ``last.ckpt`` was before
+    it was last replaced, or what the run was resumed from. It takes the space of one more checkpoint.
 
     A run that stops within an epoch, because of ``max_steps``, ``max_time`` or a callback, validates then, so that it
     has a ``best.ckpt``; ``last.ckpt`` is of before that validation, so that the run goes on as if it had not stopped.
@@ -61,6 +66,7 @@ class RecoveryCheckpoint(Checkpoint):
         self._began = time.monotonic()
         self._saved_at = 0.0
         self._saved_step = -1
+        self._saved_last = False
         self._said_old = False  # since it was written
         self._save_due = False
         self._signal = 0  # that ends the run at the end of the epoch
@@ -78,10 +84,30 @@ class RecoveryCheckpoint(Checkpoint):
     def _save(self, trainer: Trainer, name: str) -> None:
         folder = self.folder(trainer)
         if folder is not None:
+            if name == LAST and self._saved_last:
+                self._keep_as_previous(trainer, folder / LAST)
             trainer.save_checkpoint(folder / name)
+            self._saved_last = self._saved_last or name == LAST
             self._saved_at = time.monotonic()
             self._saved_step = trainer.global_step
             self._said_old = self._save_due = False
+
+    def _keep_as_previous(self, trainer: Trainer, path: Path) -> None:
+        if trainer.is_global_zero and path.exists():
+            try:
+                keep_as_previous(path)
+            except OSError as error:
+                rank_zero_warn(f"{path.with_name(PREVIOUS)} is not kept, which takes hard links ({error}).")
+
+    def _tidy(self, trainer: Trainer) -> None:
+        """Remove what a killed run left, and keep what this run goes on from, which could be read."""
+        folder, resumed = self.folder(trainer), trainer.ckpt_path
+        self._saved_last = False  # a last checkpoint that this run did not write is not known to be whole
+        if folder is None or not folder.is_dir() or not trainer.is_global_zero:
+            return
+        remove_leftovers(folder)
+        if resumed and Path(resumed).parent.resolve() == folder.resolve() and Path(resumed).name != PREVIOUS:
+            self._keep_as_previous(trainer, Path(resumed))
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -98,6 +124,7 @@ class RecoveryCheckpoint(Checkpoint):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._tidy(trainer)
         self._saved_at = time.monotonic()
         self._saved_step = trainer.global_step
         SIGNALS.noting = True
@@ -109,7 +136,7 @@ class RecoveryCheckpoint(Checkpoint):
             self._save_and_stop(trainer, number)
         self._signal = number
         if stops_after_step(trainer) and not last and not validates:
-            self._save(trainer, "last.ckpt")
+            self._save(trainer, LAST)
             validate_before_stop(trainer)
 
     def _after_step(self, trainer: Trainer) -> None:
@@ -117,7 +144,7 @@ class RecoveryCheckpoint(Checkpoint):
             return
         every = bool(self.every_n_steps) and trainer.global_step % self.every_n_steps == 0
         if every or self._save_due or stops_after_step(trainer):
-            self._save(trainer, "last.ckpt")
+            self._save(trainer, LAST)
 
     def _after_epoch(self, trainer: Trainer) -> None:
         if not is_last_batch(trainer):  # the run has stopped within it
@@ -127,7 +154,7 @@ class RecoveryCheckpoint(Checkpoint):
             self._save(trainer, f"epoch={epoch:03d}.ckpt")
         if number := self._agree(trainer) or self._signal:
             self._save_and_stop(trainer, number)
-        self._save(trainer, "last.ckpt")
+        self._save(trainer, LAST)
 
     # --- when the run ends -------------------------------------------------------------------------------------------
 
@@ -145,9 +172,9 @@ class RecoveryCheckpoint(Checkpoint):
         return number
 
     def _save_and_stop(self, trainer: Trainer, number: int) -> None:
-        self._save(trainer, "last.ckpt")
+        self._save(trainer, LAST)
         folder = self.folder(trainer)
-        saved = f"Saved {folder / 'last.ckpt'}" if folder else "Nothing is saved without a log folder"
+        saved = f"Saved {folder / LAST}" if folder else "Nothing is saved without a log folder"
         self._stop(trainer, number, f"Stopped by {_name(number)} after {trainer.global_step:,} steps.\n{saved}")
 
     def _stop(self, trainer: Trainer, number: int, message: str) -> None:

@@ -91,6 +91,35 @@ def saved_tables(path: Path, checkpoint: Mapping[str, Any]) -> dict[str, SavedTa
         ) from error
 
 
+def check_tables(path: Path, checkpoint: Mapping[str, Any]) -> dict[str, SavedTable]:
+    """What a checkpoint says of its tables, by name, once it is sure that their files are there and say the same.
+
+    The values are not read: they are verified when they are loaded.
+
+    Args:
+        path: the folder.
+        checkpoint: what its main file holds.
+
+    Raises:
+        InputError: a file is missing, cut short or one too many, or they do not belong together.
+    """
+    tables = saved_tables(path, checkpoint)
+    if not tables:
+        return tables
+    sizes = tensor_sizes(path / TABLES)
+    for name, table in tables.items():
+        wanted = {name: (table.rows, table.dim)}
+        if table.state_kind != "none":
+            wanted[name + STATE] = (table.rows, table.state_width)
+        for key, size in wanted.items():
+            if sizes.get(key) != size:
+                raise InputError(
+                    f"{path}: by {MAIN_FILE} the size of {key} is {size}, by its files {sizes.get(key)}. The folder is "
+                    "damaged; use another checkpoint."
+                )
+    return tables
+
+
 def distributed(shape: tuple[int, int], rectangles: Rectangles, mesh: DeviceMesh) -> DTensor:
     """A tensor of which this process has some rectangles, on the device of the mesh."""
     assert all(part.device.type == mesh.device_type for _, part in rectangles)
@@ -159,15 +188,9 @@ def read_whole(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
         InputError: it cannot be read.
     """
     state: dict[str, Tensor] = {}
-    tables = saved_tables(path, checkpoint)
+    tables = check_tables(path, checkpoint)
     del checkpoint[TABLES]
-    sizes = tensor_sizes(path / TABLES)
     for name, table in tables.items():
-        if sizes.get(name) != (table.rows, table.dim):  # said by a file that is untrusted, and memory is asked for
-            raise InputError(
-                f"{path}: {MAIN_FILE} says that the table {name} is {table.rows:,} x {table.dim}, and its files have "
-                f"{sizes.get(name, 'none')}. The folder is damaged; use another checkpoint."
-            )
         state[name] = torch.empty(table.rows, table.dim)
         if table.state_kind != "none":
             state[name + STATE] = torch.empty(table.rows, table.state_width)

@@ -10,7 +10,15 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
 from sextant.errors import InputError
-from sextant.strategies.sharded_checkpoint import STATE, TABLES, Rectangles, SavedTable, distributed, mean_of_parts, saved_tables
+from sextant.strategies.sharded_checkpoint import (
+    STATE,
+    TABLES,
+    Rectangles,
+    SavedTable,
+    distributed,
+    mean_of_parts,
+    saved_tables,
+)
 from sextant.strategies.sharded_tables import LocalTable, StateKind
 from sextant.strategies.tensor_files import load_tensors
 

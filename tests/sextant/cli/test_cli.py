@@ -52,7 +52,7 @@ def trained(folder: Path, words: list[str]) -> Path:
 
 def test_run_leaves_checkpoints_configuration_and_log(trained: Path) -> None:
     names = {file.name for file in (trained / "checkpoints").iterdir()}
-    assert names == {"best.ckpt", "last.ckpt", "epoch=001.ckpt"}
+    assert names == {"best.ckpt", "last.ckpt", "previous.ckpt", "epoch=001.ckpt"}
     assert "num_classes: 10" in (trained / "config.yaml").read_text()
 
 

@@ -1,0 +1,79 @@
+"""The checkpoint that ``--ckpt_path`` means: a path, or the best or the last one of the newest run."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from sextant.checkpoint_files import LAST, PREVIOUS, main_file, restore_interrupted
+from sextant.errors import InputError
+from sextant.resume.checkpoint_io import AtomicCheckpointIO
+
+
+def find_checkpoint(meant: str, folder: Path | None) -> tuple[Path, dict[str, Any]]:
+    """Find a checkpoint, and read it.
+
+    Where the last one of the newest run is damaged, the one before it is taken, with a warning; or the newest other
+    one of that run.
+
+    Args:
+        meant: a path, ``last`` or ``best``.
+        folder: where the runs of the workload are; None if there is none.
+
+    Returns:
+        Its path, and what it holds but for sharded tables.
+
+    Raises:
+        InputError: there is none, or none that can be read.
+    """
+    if meant not in ("last", "best"):
+        path = Path(meant)
+        restore_interrupted(path)
+        return path, _read(path)
+    runs = [] if folder is None else list(folder.glob("*/checkpoints"))
+    for run in runs:
+        restore_interrupted(run / f"{meant}.ckpt")
+    found = [path for run in runs if (path := run / f"{meant}.ckpt").exists()]
+    if not found:
+        raise InputError(
+            f"--ckpt_path={meant}: there is no {meant}.ckpt of a run under {folder}. "
+            "Start a new run without --ckpt_path, or give the path of a checkpoint."
+        )
+    path = max(found, key=_time)
+    try:
+        return path, _read(path)
+    except InputError as error:
+        if path.name != LAST:
+            raise
+        return _other_than(path, error)
+
+
+def _other_than(damaged: Path, error: InputError) -> tuple[Path, dict[str, Any]]:
+    """The previous checkpoint of a run whose last one is damaged, or the newest other one that can be read."""
+    others = [path for path in damaged.parent.glob("*.ckpt") if path != damaged and not path.name.startswith(".")]
+    others.sort(key=lambda path: (path.name == PREVIOUS, _time(path)), reverse=True)
+    for path in others:
+        try:
+            checkpoint = _read(path)
+        except InputError:
+            continue
+        step = checkpoint.get("global_step")
+        rank_zero_warn(f"{damaged} is damaged, so {path}, of step {step}, is taken in its place. ({error})")
+        return path, checkpoint
+    names = ", ".join(path.name for path in others)
+    also = f"Nor can {names} beside it be read." if others else "There is no other one beside it."
+    raise InputError(f"{error} {also}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; of sharded tables it is only looked whether their files are there."""
+    checkpoint = AtomicCheckpointIO().load_checkpoint(main_file(path))
+    if path.is_dir():
+        from sextant.strategies.sharded_checkpoint import check_tables  # which takes TorchRec
+
+        check_tables(path, checkpoint)
+    return checkpoint
+
+
+def _time(path: Path) -> float:
+    return path.stat().st_mtime
