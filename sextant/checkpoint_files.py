@@ -5,8 +5,9 @@ import re
 import shutil
 import zipfile
 from contextlib import suppress
+from io import RawIOBase
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import torch
 
@@ -50,7 +51,7 @@ def find_not_plain(value: object, where: str = "checkpoint") -> str | None:
     return f"{where} ({type(value).__module__}.{type(value).__qualname__})"
 
 
-def verify(file: Path | IO[bytes]) -> None:
+def verify(file: Path | RawIOBase) -> None:
     """Compare all that ``torch.save`` wrote into a file with its checksums, which ``torch.load`` does not do.
 
     Args:
@@ -59,7 +60,7 @@ def verify(file: Path | IO[bytes]) -> None:
     Raises:
         Exception: of many types, where something is damaged.
     """
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(cast("Path | IO[bytes]", file)) as archive:
         for record in archive.infolist():
             if record.compress_type != zipfile.ZIP_STORED:  # torch writes none, and a small one may become huge
                 raise zipfile.BadZipFile(f"{record.filename} is compressed")

@@ -152,8 +152,7 @@ class DataReader(dcp.FileSystemReader):
             verify(_Part(file, sinfo.offset, sinfo.length))
         except Exception as error:
             raise ValueError(f"{sinfo.relative_path}: {reason(error)}") from error
-        part: IO[bytes] = super()._slice_file(file, sinfo)
-        return part
+        return super()._slice_file(file, sinfo)
 
 
 class _Part(io.RawIOBase):

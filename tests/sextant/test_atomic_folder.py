@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sextant.atomic_folder import make_folder
+from sextant.atomic_folder import make_folder, put_in_place
 from tests.filesystem import listing
 from tests.processes import in_fork
 
@@ -158,3 +158,22 @@ def test_part_of_another_folder_whose_name_begins_alike_is_left_alone(tmp_path: 
 def test_folder_is_open_to_other_users(tmp_path: Path) -> None:
     make_folder(tmp_path / "data", write_ten_files)
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_put_in_place_and_its_name_reach_the_disk(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this order: what has its name is whole also after a power failure."""
+    part, path, synced = tmp_path / "a.part", tmp_path / "a", list[tuple[int, bool]]()
+
+    def fsync(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if kind == "file":
+        part.write_text("whole")
+    else:
+        part.mkdir()
+    put_in_place(part, path)
+    assert synced == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]

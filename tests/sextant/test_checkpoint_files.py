@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sextant.checkpoint_files import replace_atomically, restore_interrupted
+from sextant.checkpoint_files import keep_as_previous, remove_leftovers, replace_atomically, restore_interrupted
 
 
 class Killed(BaseException):
@@ -86,3 +86,28 @@ def test_nothing_is_restored_where_there_is_a_checkpoint(tmp_path: Path) -> None
     restore_interrupted(path)
     assert contents(path) == "oldold"
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("make", [folder, Path.write_text], ids=["folder", "file"])
+def test_previous_checkpoint_is_what_the_last_one_was(tmp_path: Path, make: Callable[[Path, str], Any]) -> None:
+    path, previous = tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
+    make(path, "1")
+    for number in (2, 3):
+        keep_as_previous(path)
+        part = tmp_path / ".last.ckpt.part"
+        make(part, str(number))
+        replace_atomically(part, path)
+        before = previous.read_text() * 2 if previous.is_file() else contents(previous)
+        assert before == str(number - 1) * 2
+    assert {file.name for file in tmp_path.iterdir()} == {"last.ckpt", "previous.ckpt"}
+
+
+def test_what_killed_runs_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = {"last.ckpt", "epoch=001.ckpt", "notes.part", ".hidden", "best.ckpt"}
+    for name in {*kept, ".last.ckpt.a1b2c3d4.part", ".last.ckpt.old"} - {"best.ckpt"}:
+        (tmp_path / name).write_text(name)
+    for name in (".last.ckpt.part", ".epoch=001.ckpt.removed", "..last.ckpt.old.removed", ".best.ckpt.old"):
+        folder(tmp_path / name, "x")
+    remove_leftovers(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == kept
+    assert contents(tmp_path / "best.ckpt") == "xx"  # whose replacement was killed halfway

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sextant.checkpoint_files import MAIN_FILE
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 from sextant.strategies.sharded_checkpoint import TABLES
+from sextant.strategies.tensor_files import DataWriter
 
 NAME = "tables.embedding_bags.t.weight"
 ROWS, DIM = 5, 12
@@ -27,7 +28,7 @@ def write(folder: Path, kept: torch.Tensor | None, columns: list[int], kind: str
     checkpoint = {"state_dict": {"w": torch.ones(2)}, "optimizer_states": [{"state": {}}], "global_step": 9}
     AtomicCheckpointIO().save_checkpoint({**checkpoint, TABLES: {NAME: about}}, folder / MAIN_FILE)
     state = {NAME: WEIGHT.clone()} | ({} if kept is None else {NAME + ".sum": kept})
-    dcp.save(state, checkpoint_id=folder / TABLES, no_dist=True)
+    dcp.save(state, storage_writer=DataWriter(folder / TABLES), no_dist=True)
     return folder
 
 
