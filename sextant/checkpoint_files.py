@@ -19,6 +19,9 @@ PREVIOUS = "previous.ckpt"  # what was the last one before
 
 MARKS_FOLDER = 0x10  # an attribute of MS-DOS, which zip files have
 
+# What torch.load(weights_only=True) calls with a length, which may be any, and no checkpoint of tensors has.
+ALLOCATES = re.compile(rb"c(?:builtins|__builtin__)\nbytearray\n|ctorch[\w.]*\n(?:\w*Tensor|_rebuild_qtensor)\n")
+
 # Names of what is written or removed while it is, as tempfile and the functions below make them.
 LEFT_BEHIND = re.compile(r"\.+.+\.ckpt(\.[a-z0-9_]{8})?(\.part|\.old|\.removed)+")
 
@@ -66,6 +69,9 @@ def verify(file: Path | RawIOBase) -> None:
                 raise zipfile.BadZipFile(f"{record.filename} is compressed")
             if record.external_attr & MARKS_FOLDER:  # torch would read nothing, and give what is in the memory
                 raise zipfile.BadZipFile(f"{record.filename} is marked as a folder")
+            if record.filename.endswith("data.pkl") and (found := ALLOCATES.search(archive.read(record))):
+                call = ".".join(found.group()[1:].decode().split())
+                raise zipfile.BadZipFile(f"it calls {call}, which may ask for any memory")
         if damaged := archive.testzip():
             raise zipfile.BadZipFile(f"the checksum of {damaged} is another")
 
