@@ -19,7 +19,7 @@ from torch.futures import Future
 from typing_extensions import override
 
 from sextant.atomic_folder import sync
-from sextant.checkpoint_files import MAIN_FILE, verify
+from sextant.checkpoint_files import MAIN_FILE, PREVIOUS, verify
 from sextant.errors import InputError
 
 METADATA = ".metadata"
@@ -63,7 +63,8 @@ def tensor_sizes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 def _damaged(folder: Path, error: BaseException) -> InputError:
     return InputError(
-        f"{folder.parent}: its tables cannot be read ({reason(error)}). The folder is damaged; use another checkpoint."
+        f"{folder.parent}: its tables cannot be read ({reason(error)}). The folder is damaged; use another checkpoint, "
+        f"such as {PREVIOUS} beside it."
     )
 
 
