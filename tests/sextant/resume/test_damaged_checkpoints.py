@@ -149,7 +149,7 @@ def test_length_that_is_more_than_there_is_asks_for_no_memory(path: Path, elemen
 def test_call_that_makes_as_much_memory_as_it_is_told_is_refused(path: Path, call: str) -> None:
     length = b"\x8a\x08" + (10**15).to_bytes(8, "little")
     rewritten(path, lambda _: b"\x80\x02}X\x01\x00\x00\x00ac" + call.encode() + b"\n" + length + b"\x85Rs.")
-    with pytest.raises(InputError, match="not a readable checkpoint .*which may ask for any memory"):
+    with pytest.raises(InputError, match=r"not a readable checkpoint .*which may ask for any memory"):
         load(path)
 
 
