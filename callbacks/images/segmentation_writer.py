@@ -14,7 +14,7 @@ from typing_extensions import override
 from callbacks.images.image_data import NamedImageData
 from callbacks.images.masks import SegmentsImages, add_legend, choose_colors, index_mask, overlay
 from sextant.contracts import Observer, require
-from sextant.errors import InputError
+from sextant.errors import InputError, on_first_process
 from sextant.lightning_internals import datamodule_of
 
 KINDS = ("masks", "colored", "overlays")
@@ -31,15 +31,19 @@ class SegmentationWriter(Observer):
         folder: where to.
         colors: colors by the names of classes, all others being black, such as ``{person: red, dog: green}``; a
             color is a name or ``#rrggbb``. Without it, every class has its color in Pascal VOC.
+        overwrite: write where there are files, and replace those of the same names.
 
     Raises:
         InputError: in ``setup``, if the module is no :class:`~callbacks.images.masks.SegmentsImages` or the data no
-            :class:`~callbacks.images.image_data.NamedImageData`; or in ``predict``, if a file cannot be written or
-            there is no such class or color.
+            :class:`~callbacks.images.image_data.NamedImageData`, or there are files; or in ``predict``, if a file
+            cannot be written or there is no such class or color.
     """
 
-    def __init__(self, folder: str = "segmentations", colors: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: str = "segmentations", colors: dict[str, str] | None = None, overwrite: bool = False
+    ) -> None:
         self.folder = Path(folder)
+        self.overwrite = overwrite
         self.colors: Mapping[str, str] | None = colors
 
     @override
@@ -47,6 +51,17 @@ class SegmentationWriter(Observer):
         if stage == "predict":
             require(pl_module, SegmentsImages, self)
             require(datamodule_of(trainer), NamedImageData, self)
+            on_first_process(trainer, self._refuse_existing)
+
+    def _refuse_existing(self) -> None:
+        for kind in KINDS:
+            folder = self.folder / kind
+            if not self.overwrite and folder.is_dir() and any(folder.iterdir()):
+                raise InputError(
+                    f"{folder}: there are files already. Give the SegmentationWriter another folder "
+                    "(--segmentations.folder), or let it replace those of the same names with "
+                    "--segmentations.overwrite=true."
+                )
 
     @override
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

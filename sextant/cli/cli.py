@@ -109,7 +109,9 @@ class SextantCLI(LightningCLI):
     @override
     def subcommands() -> dict[str, set[str]]:
         # Checkpoints are always loaded with weights_only=True, so it is no choice.
-        commands = {command: skip | {"weights_only"} for command, skip in LightningCLI.subcommands().items()}
+        # Predictions are in a file, and those of many samples would not fit into memory.
+        decided = {"weights_only", "return_predictions"}
+        commands = {command: skip | decided for command, skip in LightningCLI.subcommands().items()}
         return commands | {command: {"model", "datamodule"} for command in ("export", "plan")}
 
     @override
@@ -290,6 +292,11 @@ class SextantCLI(LightningCLI):
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__ or cause.__context__
             raise cause or error from None
+
+    @override
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        options: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
+        return options | {"return_predictions": False} if subcommand == "predict" else options
 
     @override
     def _run_subcommand(self, subcommand: str) -> None:

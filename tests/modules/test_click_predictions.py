@@ -92,9 +92,9 @@ def test_prediction_names_each_row_and_needs_no_labels(
         "predict",
         "--ckpt_path=best",
         f"--data.files.predict={tmp_path / 'own.txt'}",
-        f"--predictions.output={tmp_path / 'p'}",
+        f"--predictions.output={tmp_path / 'own.csv'}",
     )
-    own = read_predictions(tmp_path / "p")
+    own = read_predictions(tmp_path / "own.csv")
     assert list(own) == [f"{tmp_path / 'own.txt'}:{number}" for number in range(1, 15)]
     assert list(own.values()) == pytest.approx(list(predicted.values()), rel=1e-6)
 

@@ -57,6 +57,18 @@ def test_mask_of_each_image_but_those_that_pad_is_in_three_whole_files_of_its_na
     assert rows == [[{}, None]]  # the masks are not kept in memory
 
 
+def test_files_are_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("in the folder, but not of masks")
+    trainer(tmp_path, SegmentationWriter(str(tmp_path))).predict(Segmenter(), Images())
+    file = tmp_path / "masks" / "image 7.png"
+    file.write_text("before")
+    with pytest.raises(InputError, match=r"masks: there are files already.*--segmentations\.overwrite=true"):
+        trainer(tmp_path, SegmentationWriter(str(tmp_path))).predict(Segmenter(), Images())
+    assert file.read_text() == "before"
+    trainer(tmp_path, SegmentationWriter(str(tmp_path), overwrite=True)).predict(Segmenter(), Images())
+    assert np.array_equal(np.asarray(Image.open(file)), MASK.numpy())
+
+
 def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/out: cannot write there .* SegmentationWriter another folder"):
