@@ -104,7 +104,7 @@ def _read(row: bytes) -> Row:
 
 
 def _as_utf8(value: Any) -> Any:
-    """A value with what is not UTF-8 in its texts written as ``\\udcXX``."""
+    """A value in whose texts what is not UTF-8 is written as JSON escapes it."""
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
     if isinstance(value, list):
