@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from sextant.errors import InputError
 
-GROUP = 2**23  # bytes of rows, as JSON, that become one row group of a Parquet file
+GROUP = 2**22  # bytes of rows, as JSON, that become one row group of a Parquet file
 
 Row = dict[str, Any]
 

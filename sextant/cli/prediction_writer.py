@@ -21,6 +21,8 @@ from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError, on_first_process
 from sextant.lightning_internals import datamodule_of
 
+to_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes an encoder for each row
+
 
 class PredictionWriter(Callback):
     """A file of predictions: the rows that ``predict_step`` returns, in the order of the data.
@@ -128,7 +130,7 @@ class PredictionWriter(Callback):
         if self.output.suffix in TABLES:  # said here already, not after hours
             check_columns(row, self._columns)
         # A name of a file that is not UTF-8 has its bytes as \udcXX, which JSON reads back as the same name.
-        return json.dumps(row, ensure_ascii=False).encode(errors="backslashreplace")
+        return to_json(row).encode(errors="backslashreplace")
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

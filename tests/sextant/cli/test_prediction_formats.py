@@ -77,7 +77,8 @@ def test_parquet_names_a_column_that_no_type_fits(first: object, second: object,
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize("other", [{"b": 1}, {"a": 1}, {"a": 1, "b": 2, "c": 3}])
 def test_row_of_a_table_with_other_columns_is_named(suffix: str, other: dict[str, int]) -> None:
-    rows = [{"file": "1.jpg", "a": 1, "b": 2}, {"file": "2.jpg"} | other]
+    second: dict[str, Any] = {"file": "2.jpg", **other}
+    rows = [{"file": "1.jpg", "a": 1, "b": 2}, second]
     with pytest.raises(InputError, match=r"2\.jpg has other columns than the first one: [abc]\..*\.jsonl"):
         write(suffix, rows)
     assert [json.loads(line) for line in write(".jsonl", rows)] == rows
@@ -106,7 +107,7 @@ def test_other_endings_are_refused_with_those_that_there_are(name: str) -> None:
 
 
 def test_parquet_without_pyarrow_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prediction_formats.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install pyarrow.*\.csv or \.jsonl"):
         check_format(Path("out.parquet"))
     check_format(Path("out.csv"))

@@ -278,7 +278,7 @@ def test_name_that_is_not_utf8_is_written_as_utf8_and_json_reads_it_back(tmp_pat
 
 
 def of_two_processes(folder: Path) -> None:
-    options = {"strategy": "ddp", "devices": 2}
+    options: dict[str, Any] = {"strategy": "ddp", "devices": 2}
     data = {"out.jsonl": PointsData(batch_size=2), "back.csv": NumbersData(8, 2)}
     for name, of in data.items():
         predict(folder / name, Rows(), of, **options)
