@@ -25,7 +25,7 @@ def write_json_lines(rows: Iterable[bytes], file: BinaryIO) -> int:
 
 def write_csv(rows: Iterable[bytes], file: BinaryIO) -> int:
     """Write a table with a header; lists and dictionaries are JSON in it."""
-    table = csv.writer(codecs.getwriter("utf-8")(file, errors="backslashreplace"))
+    table = csv.writer(codecs.getwriter("utf-8")(file, "backslashreplace"))
     count, columns = 0, list[str]()
     for count, row in enumerate(map(json.loads, rows), 1):
         if count == 1:
