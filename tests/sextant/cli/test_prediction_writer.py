@@ -26,7 +26,7 @@ from sextant.memory import PeakMemory
 from tests.datamodules.recorder import bare_trainer
 from tests.processes import in_fork
 from tests.ranks import Ranks
-from tests.sextant.tiny import ARGUMENTS, PointsData
+from tests.sextant.tiny import ARGUMENTS, Points, PointsData
 from train import SHARED_CONFIG
 
 
@@ -298,3 +298,19 @@ def test_rows_of_two_processes_come_in_order_and_both_end_with_a_refusal(tmp_pat
     back = list(csv.DictReader((tmp_path / "back.csv").read_text().splitlines()))
     assert [row["file"] for row in back] == ["0", "1", "2", "3", "5", "6", "7"]
     assert names(tmp_path) == ["back.csv", "log", "out.jsonl"]
+
+
+class MixedPoints(PointsData):
+    """Batches in no order."""
+
+    @override
+    def predict_dataloader(self) -> TimedDataLoader:
+        return self.loader(Points(), order=lambda **_: [[5, 7], [6, 2, 3], [1, 0]])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl"])
+def test_rows_are_in_the_order_of_the_data_in_whatever_order_they_were_predicted(tmp_path: Path, name: str) -> None:
+    predict(tmp_path / name, Rows(), MixedPoints())
+    text = (tmp_path / name).read_text(encoding="utf-8").splitlines()
+    rows = list(csv.DictReader(text)) if name.endswith("csv") else [json.loads(line) for line in text]
+    assert [(row["file"], int(row["square"])) for row in rows] == [(str(i), i * i) for i in (0, 1, 2, 3, 5, 6, 7)]
