@@ -83,5 +83,5 @@ def test_class_that_is_not_the_modules_has_no_color(tmp_path: Path) -> None:
 def test_file_that_cannot_be_written_is_named_and_no_part_of_it_is_left(tmp_path: Path) -> None:
     (tmp_path / "masks" / "image 7.png").mkdir(parents=True)
     with pytest.raises(InputError, match=r"masks/image 7\.png: could not be written"):
-        trainer(tmp_path, SegmentationWriter(str(tmp_path))).predict(Segmenter(), Images())
+        trainer(tmp_path, SegmentationWriter(str(tmp_path), overwrite=True)).predict(Segmenter(), Images())
     assert [path.name for path in (tmp_path / "masks").iterdir()] == ["image 7.png"]
