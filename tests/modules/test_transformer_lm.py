@@ -76,7 +76,8 @@ def test_measured_test_perplexity_is_that_of_every_token_with_its_context(
 
 
 def predict(run: Any, output: Path, *more: str) -> list[dict[str, str]]:
-    run("predict", "--ckpt_path=best", f"--predictions.output={output}", *more)
+    written = [f"--predictions.output={output}", "--predictions.overwrite=true"]
+    run("predict", "--ckpt_path=best", *written, *more)
     with output.open(newline="") as file:
         return list(csv.DictReader(file))
 
