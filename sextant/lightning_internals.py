@@ -150,6 +150,11 @@ def stops_after_step(trainer: Trainer) -> bool:
     return trainer.should_stop and trainer.fit_loop._can_stop_early
 
 
+def ends_after_epoch(trainer: Trainer) -> bool:
+    """Whether a run has nothing left to do after the epoch that is just over."""
+    return trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch + 1
+
+
 def validate_before_stop(trainer: Trainer) -> None:
     """Let a run that ends after the step under way validate first, if it validates at all."""
     trainer.should_stop = True

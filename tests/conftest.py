@@ -7,6 +7,7 @@ import ctypes
 import gc
 import os
 import random
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,19 @@ def memory_kept_again() -> Iterator[None]:
     library = ctypes.CDLL(None)
     for parameter, most in ((M_MMAP_THRESHOLD, 2**25), (M_TRIM_THRESHOLD, 2**26)):  # which it comes to by itself
         library.mallopt(parameter, most)
+
+
+@pytest.fixture
+def usual_signals() -> Iterator[None]:
+    """Signals do what they usually do, also where the tests were started with some ignored, as by nohup."""
+    before = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    }
+    for number in before:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The checkpoint that ``--ckpt_path`` means: a path, or the best or the last one of the newest run."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +11,38 @@ from sextant.errors import InputError
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 
 
-def find_checkpoint(meant: str, folder: Path | None) -> tuple[Path, dict[str, Any]]:
+def find_checkpoint(
+    meant: str, folder: Path | None, is_meant: Callable[[Path], bool] = lambda run: True
+) -> tuple[Path, dict[str, Any]] | None:
     """Find a checkpoint, and read it.
 
     Where the last one of the newest run is damaged, the one before it is taken, with a warning; or the newest other
     one of that run.
 
     Args:
-        meant: a path, ``last`` or ``best``.
+        meant: a path, ``last``, ``best``, or ``auto``: the last one of those runs that ``is_meant``.
         folder: where the runs of the workload are; None if there is none.
+        is_meant: whether the folder of a run is that of one to go on with.
 
     Returns:
-        Its path, and what it holds but for sharded tables.
+        Its path, and what it holds but for sharded tables; None where ``auto`` finds none.
 
     Raises:
         InputError: there is none, or none that can be read.
     """
-    if meant not in ("last", "best"):
+    if meant not in ("last", "best", "auto"):
         path = Path(meant)
         restore_interrupted(path)
         return path, _read(path)
+    name = "best.ckpt" if meant == "best" else LAST
     runs = [] if folder is None else list(folder.glob("*/checkpoints"))
     for run in runs:
-        restore_interrupted(run / f"{meant}.ckpt")
-    found = [path for run in runs if (path := run / f"{meant}.ckpt").exists()]
+        restore_interrupted(run / name)
+    found = [path for run in runs if (path := run / name).exists()]
+    if meant == "auto":
+        found = [path for path in found if is_meant(path.parent.parent)]
+        if not found:
+            return None
     if not found:
         raise InputError(
             f"--ckpt_path={meant}: there is no {meant}.ckpt of a run under {folder}. "

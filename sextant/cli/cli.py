@@ -42,6 +42,7 @@ from sextant.resume.no_imports import no_imports
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
 from sextant.resume.run_configuration import RunConfiguration
 from sextant.resume.settings import (
+    differences,
     free_settings,
     learning_settings,
     model_settings,
@@ -151,6 +152,14 @@ class SextantCLI(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(RecoveryCheckpoint, "recovery_checkpoint")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
+        parser.add_argument(
+            "--stop_after",
+            type=str | None,
+            default=None,
+            help="End this command after so long, such as 3h50m, as SIGUSR1 does: all is saved, and the exit code is "
+            "138. For jobs with a time limit; start it again with --ckpt_path=auto.",
+        )
+        parser.link_arguments("stop_after", "recovery_checkpoint.stop_after")
         for name, group in self.callback_groups.items():
             about, settings = cleandoc(group.__doc__ or "").split("\n")[0], signature(group).parameters
             names = ", ".join(f"--{name}.{setting}" for setting in settings)
@@ -171,10 +180,28 @@ class SextantCLI(LightningCLI):
         config = self.config[command]
         if not config.get("ckpt_path"):
             return
-        path, checkpoint = find_checkpoint(config.ckpt_path, log_folder(config))
+        if config.ckpt_path == "auto" and command != "fit":
+            raise InputError(
+                "--ckpt_path=auto is for fit, to go on with a run or to begin one. Give best, last or a path."
+            )
+        found = find_checkpoint(config.ckpt_path, log_folder(config), self._is_of_this_configuration)
+        if found is None:
+            config.ckpt_path = None
+            return
+        path, checkpoint = found
         config.ckpt_path = str(path)
         self._agree(path, checkpoint)
         self._continue_log(path, checkpoint)
+
+    def _is_of_this_configuration(self, run: Path) -> bool:
+        """Whether a run learned what this command would learn."""
+        new = self._plain_config()
+        free = free_settings(new)
+        try:
+            old = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+            return not list(differences(learning_settings(old, free), learning_settings(new, free)))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):  # of something else
+            return False
 
     def _agree(self, path: Path, checkpoint: dict[str, Any]) -> None:
         """Compare the command with the checkpoint's configuration, and settle which of the two holds."""

@@ -14,6 +14,7 @@ from typing_extensions import override
 from sextant.checkpoint_files import LAST, PREVIOUS, keep_as_previous, remove_leftovers
 from sextant.lightning_internals import (
     call_at_boundaries,
+    ends_after_epoch,
     is_fitting,
     is_last_batch,
     leave_signals_alone,
@@ -40,7 +41,8 @@ class RecoveryCheckpoint(Checkpoint):
     has a ``best.ckpt``; ``last.ckpt`` is of before that validation, so that the run goes on as if it had not stopped.
 
     SIGTERM, SIGHUP, SIGUSR1 and Ctrl-C, sent to any process of the run, end it after the present step, or in the middle
-    of a validation, which the resumed run begins again. A second one ends the process at once.
+    of a validation, which the resumed run begins again. A second one ends the process at once. A run that has nothing
+    left to do but to end does that.
 
     Args:
         every_n_steps: also write ``last.ckpt`` after so many optimizer steps; 0 does not.
@@ -152,7 +154,8 @@ class RecoveryCheckpoint(Checkpoint):
         epoch = trainer.current_epoch + 1
         if epoch in self.keep_epochs:
             self._save(trainer, f"epoch={epoch:03d}.ckpt")
-        if number := self._agree(trainer) or self._signal:
+        number = self._agree(trainer) or self._signal
+        if number and not ends_after_epoch(trainer):
             self._save_and_stop(trainer, number)
         self._save(trainer, LAST)
 

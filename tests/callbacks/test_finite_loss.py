@@ -42,7 +42,7 @@ def test_loss_that_is_no_number_stops_the_run_with_step_files_and_last_good_chec
         trainer(tmp_path, *callbacks, plugins=[AtomicCheckpointIO()], **options).fit(Plain(), data)
     message = str(error.value)
     assert "The loss is nan at step 7 (epoch 1)" in message
-    (last,) = tmp_path.glob("lightning_logs/*/checkpoints/*.ckpt")
+    (last,) = tmp_path.glob("lightning_logs/*/checkpoints/last.ckpt")
     assert f"The last good checkpoint is {last}" in message
     assert message.count(".JPEG") == 16
     saved = torch.load(last, weights_only=True)

@@ -9,6 +9,8 @@ import pytest
 from sextant import signals
 from sextant.signals import NUMBERS, Signals, Stopped
 
+pytestmark = pytest.mark.usefixtures("usual_signals")
+
 
 @pytest.fixture
 def own() -> Iterator[Signals]:

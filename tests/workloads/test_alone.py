@@ -62,6 +62,7 @@ def test_killed_run_with_workers_ends_as_if_it_had_not_been_killed(longer: Runne
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("usual_signals")
 def test_run_with_workers_that_got_a_signal_ends_as_if_it_had_not(longer: Runner) -> None:
     stopped = longer.stopped(signal.SIGHUP, num_workers=2)
     assert_same_training(longer.whole(), longer.resumed(stopped, num_workers=2))

@@ -46,8 +46,9 @@ Changed = Callable[[dict[str, Any]], str]
 def test_data_of_a_checkpoint_does_not_matter_where_nothing_is_learned(
     changed: Changed, command: str, settings_from: list[str]
 ) -> None:
-    main([command, *ARGUMENTS, changed({"data": {"class_path": "gone.Data", "init_args": {"x": 1}}}), *settings_from])
-    main([command, *ARGUMENTS, changed({"data": "no class at all"}), *settings_from])
+    words = [command, *ARGUMENTS, *settings_from, "--predictions.overwrite=true"]
+    main([*words, changed({"data": {"class_path": "gone.Data", "init_args": {"x": 1}}})])
+    main([*words, changed({"data": "no class at all"})])
 
 
 def test_moved_class_of_the_model_is_one_message_and_has_a_way_out(checkpoint: Path, changed: Changed) -> None:

@@ -9,6 +9,8 @@ import pytest
 from sextant.cli.command import run_command
 from sextant.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("usual_signals")
+
 
 def raising(error: BaseException) -> None:
     raise error

@@ -63,19 +63,24 @@ class Folder:
             patch.setattr(sys, "argv", ["train.py"])
             return main(["fit", *self.arguments, *more])
 
-    def end(self, moment: str, step: int, number: int = 0, *more: str) -> None:
-        """Run a command that is ended at a moment."""
+    @staticmethod
+    def ending(moment: str, step: int, number: int = 0) -> list[str]:
+        """The arguments by which a run is ended at a moment."""
         settings = {"moment": moment, "step": step, "number": int(number)}
-        callback = [
+        return [
             "--trainer.callbacks+=tests.sextant.resume.interrupted.Ends",
             *(f"--trainer.callbacks.{key}={value}" for key, value in settings.items()),
         ]
+
+    def end(self, moment: str, step: int, number: int = 0, *more: str) -> None:
+        """Run a command that is ended at a moment."""
+        ending = self.ending(moment, step, number)
         if not number:
             with pytest.raises(Killed):
-                self.fit(*callback, *more)
+                self.fit(*ending, *more)
             return
         with pytest.raises(Stopped) as end:
-            self.fit(*callback, *more)
+            self.fit(*ending, *more)
         assert end.value.exit_code == 128 + number
 
     @property
@@ -90,7 +95,9 @@ class Folder:
         """Steps and values of everything in the log but the speed."""
         board = EventAccumulator(str(self.run), {"scalars": 0, "tensors": 0}).Reload()
         names = [name for name in board.Tags()["scalars"] if not name.startswith(("throughput", "hp_metric"))]
-        return {name: [(point.step, point.value) for point in board.Scalars(name)] for name in names}
+        # Two files of one second are not read in the order in which they were begun.
+        points = {name: sorted(board.Scalars(name), key=lambda point: point.wall_time) for name in names}
+        return {name: [(point.step, point.value) for point in found] for name, found in points.items()}
 
 
 def assert_same(a: Folder, b: Folder) -> None:

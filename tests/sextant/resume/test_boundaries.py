@@ -25,6 +25,7 @@ MOMENTS = [
     *itertools.product(["on_validation_start", "on_validation_batch_start", "on_validation_end"], (2, 4, 6, 8)),
     *itertools.product(["on_train_epoch_end"], (4, 8)),
 ]
+LATE = [("on_validation_end", 8), ("on_train_epoch_end", 8)]  # nothing is left to do but to end
 QUICK = [
     ("on_train_batch_end", 6),
     ("on_validation_batch_start", 6),
@@ -58,12 +59,18 @@ def test_run_that_was_killed_ends_as_if_it_had_not_been(
     assert_same(whole, run)
 
 
-@pytest.mark.parametrize(("moment", "step"), moments(QUICK))
+@pytest.mark.parametrize(("moment", "step"), [case for case in moments(QUICK) if case.values not in LATE])
 def test_run_that_got_a_signal_ends_as_if_it_had_not(whole: Folder, tmp_path: Path, moment: str, step: int) -> None:
     run = Folder(tmp_path / "run", *WITHIN)
     run.end(moment, step, signal.SIGTERM)
     assert run.checkpoint()["global_step"] in (step, step + 1)
     run.fit("--ckpt_path=last")
+    assert_same(whole, run)
+
+
+def test_signal_after_the_last_step_lets_the_run_end(whole: Folder, tmp_path: Path) -> None:
+    run = Folder(tmp_path / "run", *WITHIN)
+    run.fit(*run.ending("on_train_epoch_end", 8, signal.SIGTERM))
     assert_same(whole, run)
 
 

@@ -17,6 +17,8 @@ from sextant.signals import Stopped
 from tests.datamodules.recorder import Recorder
 from tests.sextant.tiny import PointsData
 
+pytestmark = pytest.mark.usefixtures("usual_signals")
+
 
 class Watches(Callback):
     """Keeps the steps of ``last.ckpt`` before each batch, and sends signals before one."""
