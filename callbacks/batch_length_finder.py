@@ -194,5 +194,5 @@ class Trial:
 def _is_resumed(trainer: Trainer) -> bool:
     """Whether a run goes on with a checkpoint."""
     # The Trainer itself says so only after setup, unless its ckpt_path was set by hand.
-    given = [c.configuration.get("ckpt_path") for c in callbacks_of(trainer) if isinstance(c, RunConfiguration)]
+    given = [c.ckpt_path for c in callbacks_of(trainer) if isinstance(c, RunConfiguration)]
     return bool(trainer.ckpt_path or any(given))

@@ -291,7 +291,11 @@ class SextantCLI(LightningCLI):
         self.config_dump = self._plain_config()  # Lightning makes it only where it is not there yet
         self._leave_out_the_past(self.config_dump)
         self.trainer_defaults["callbacks"] = [
-            RunConfiguration(self.config_dump, "config.yaml" if command == "fit" else f"config_{command}.yaml"),
+            RunConfiguration(
+                self.config_dump,
+                "config.yaml" if command == "fit" else f"config_{command}.yaml",
+                self.config[command].get("ckpt_path"),
+            ),
             ContinuedLog(self._log_sizes),
         ]
 

@@ -20,11 +20,15 @@ class RunConfiguration(Callback):
     Args:
         configuration: the parsed command line as plain values.
         file_name: of the file in the run's folder; None for no file.
+        ckpt_path: the checkpoint that the command has, which is no part of its configuration.
     """
 
-    def __init__(self, configuration: dict[str, Any], file_name: str | None = None) -> None:
+    def __init__(
+        self, configuration: dict[str, Any], file_name: str | None = None, ckpt_path: str | None = None
+    ) -> None:
         self.configuration = configuration
         self.file_name = file_name
+        self.ckpt_path = ckpt_path
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
