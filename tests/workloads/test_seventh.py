@@ -187,4 +187,4 @@ def test_workload_of_four_files_is_killed_resumed_and_predicts(
 def test_workload_of_four_files_passes_all_tests_of_the_workloads(four_files: Path) -> None:
     tests = [str(ROOT / "tests" / "workloads" / f"test_{name}.py") for name in ("alone", "two_processes")]
     output = run_tests(four_files, *tests, str(four_files / "test_house_prices.py"))
-    assert "13 passed" in output
+    assert "15 passed" in output
