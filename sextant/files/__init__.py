@@ -1,1 +1,1 @@
-"""Reading the files that users give: what is wrong with one is an error that names it."""
+"""Reading files: what is wrong with one that a user gives is an error that names it."""

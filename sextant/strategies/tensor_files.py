@@ -3,7 +3,6 @@
 import hashlib
 import io
 import math
-import os
 import pickle
 import warnings
 from enum import Enum
@@ -21,6 +20,7 @@ from typing_extensions import override
 from sextant.atomic_folder import sync
 from sextant.checkpoint_files import MAIN_FILE, PREVIOUS, verify
 from sextant.errors import InputError
+from sextant.files.file_part import FilePart
 
 METADATA = ".metadata"
 CHECKSUM = b"\nSHA-256:"  # behind the metadata, where its pickle has ended, and before 32 bytes
@@ -150,49 +150,10 @@ class DataReader(dcp.FileSystemReader):
     @override
     def _slice_file(self, file: IO[bytes], sinfo: Any) -> IO[bytes]:
         try:
-            verify(_Part(file, sinfo.offset, sinfo.length))
+            verify(FilePart(file, sinfo.offset, sinfo.offset + sinfo.length))
         except Exception as error:
             raise ValueError(f"{sinfo.relative_path}: {reason(error)}") from error
         return super()._slice_file(file, sinfo)
-
-
-class _Part(io.RawIOBase):
-    """A part of a file as a file; torch's own one seeks the wrong way from its end.
-
-    Args:
-        file: of bytes.
-        offset: where the part begins.
-        length: of the part in bytes.
-    """
-
-    def __init__(self, file: IO[bytes], offset: int, length: int) -> None:
-        self._file: Any = file
-        self._offset = offset
-        self._length = length
-        self._at = 0
-
-    @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def seekable(self) -> bool:
-        return True
-
-    @override
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        at = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence] + offset
-        if at < 0:
-            raise OSError("there is nothing before the beginning")
-        self._at = at
-        return at
-
-    @override
-    def readinto(self, buffer: Any, /) -> int:
-        self._file.seek(self._offset + self._at)
-        read: int = self._file.readinto(memoryview(buffer)[: max(self._length - self._at, 0)])
-        self._at += read
-        return read
 
 
 def _check_files(folder: Path, metadata: Metadata) -> None:

@@ -2,55 +2,27 @@
 
 import io
 import os
-from typing import IO, Any
+from typing import IO
 
 from typing_extensions import override
 
 from datamodules.speech.formats.stream import Stream
+from sextant.files.file_part import FilePart
 
 BUFFER = 1 << 14  # bytes
 
 
-class Section(io.RawIOBase):
-    """The bytes of a stream: its head, and its part of the file.
-
-    Args:
-        file: the file.
-        stream: where the stream is in it.
-    """
-
-    def __init__(self, file: IO[bytes], stream: Stream) -> None:
-        self._file = file
-        self._stream = stream
-        self._place = 0
+class Section(FilePart):
+    """The bytes of a stream; what a damaged file says may lead before its beginning, and means the beginning then."""
 
     @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def seekable(self) -> bool:
-        return True
-
-    @override
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        length = len(self._stream.head) + self._stream.stop - self._stream.start
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: length}[whence]
-        self._place = max(0, base + offset)  # a damaged file may lead before its beginning
-        return self._place
-
-    @override
-    def readinto(self, buffer: Any) -> int:
-        head = self._stream.head[self._place : self._place + len(buffer)]
-        if not head:
-            start = self._stream.start + self._place - len(self._stream.head)
-            self._file.seek(start)
-            head = self._file.read(max(0, min(len(buffer), self._stream.stop - start)))
-        buffer[: len(head)] = head
-        self._place += len(head)
-        return len(head)
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError:
+            return super().seek(0)
 
 
 def open_section(file: IO[bytes], stream: Stream) -> io.BufferedReader:
     """A stream as a file that is read in larger parts."""
-    return io.BufferedReader(Section(file, stream), BUFFER)
+    return io.BufferedReader(Section(file, stream.start, stream.stop, stream.head), BUFFER)
