@@ -12,7 +12,7 @@ from sextant.resume.checkpoint_io import AtomicCheckpointIO
 
 
 def find_checkpoint(
-    meant: str, folder: Path | None, is_meant: Callable[[Path], bool] = lambda run: True
+    meant: str, folder: Path | None, is_meant: Callable[[Path], bool] | None = None
 ) -> tuple[Path, dict[str, Any]] | None:
     """Find a checkpoint, and read it.
 
@@ -22,7 +22,7 @@ def find_checkpoint(
     Args:
         meant: a path, ``last``, ``best``, or ``auto``: the last one of those runs that ``is_meant``.
         folder: where the runs of the workload are; None if there is none.
-        is_meant: whether the folder of a run is that of one to go on with.
+        is_meant: for ``auto``, whether the folder of a run is that of one to go on with; all are if not given.
 
     Returns:
         Its path, and what it holds but for sharded tables; None where ``auto`` finds none.
@@ -40,7 +40,7 @@ def find_checkpoint(
         restore_interrupted(run / name)
     found = [path for run in runs if (path := run / name).exists()]
     if meant == "auto":
-        found = [path for path in found if is_meant(path.parent.parent)]
+        found = [path for path in found if is_meant is None or is_meant(path.parent.parent)]
         if not found:
             return None
     if not found:

@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from argparse import SUPPRESS
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import cleandoc, signature
 from pathlib import Path
 from typing import Any, Literal
@@ -184,7 +184,8 @@ class SextantCLI(LightningCLI):
             raise InputError(
                 "--ckpt_path=auto is for fit, to go on with a run or to begin one. Give best, last or a path."
             )
-        found = find_checkpoint(config.ckpt_path, log_folder(config), self._is_of_this_configuration)
+        is_meant = self._learned_by() if config.ckpt_path == "auto" else None
+        found = find_checkpoint(config.ckpt_path, log_folder(config), is_meant)
         if found is None:
             config.ckpt_path = None
             return
@@ -193,15 +194,20 @@ class SextantCLI(LightningCLI):
         self._agree(path, checkpoint)
         self._continue_log(path, checkpoint)
 
-    def _is_of_this_configuration(self, run: Path) -> bool:
-        """Whether a run learned what this command would learn."""
+    def _learned_by(self) -> Callable[[Path], bool]:
+        """What says whether the run in a folder learned what this command would learn."""
         new = self._plain_config()
         free = free_settings(new)
-        try:
-            old = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-            return not list(differences(learning_settings(old, free), learning_settings(new, free)))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):  # of something else
-            return False
+        wanted = learning_settings(new, free)
+
+        def is_same(run: Path) -> bool:
+            try:
+                old = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+                return not list(differences(learning_settings(old, free), wanted))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):  # of something else
+                return False
+
+        return is_same
 
     def _agree(self, path: Path, checkpoint: dict[str, Any]) -> None:
         """Compare the command with the checkpoint's configuration, and settle which of the two holds."""
