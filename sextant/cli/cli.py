@@ -97,7 +97,7 @@ class SextantCLI(LightningCLI):
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         # The parser does not say which file is wrong where it is that of a part, as in --data=FILE.
-        for word in sys.argv[1:] if args is None else args:
+        for word in self._arguments:
             file = Path(str(word).rpartition("=")[2])
             if file.suffix in (".yaml", ".yml", ".json") and file.is_file():
                 read_text(file)
