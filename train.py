@@ -1,10 +1,16 @@
 """Train, validate, test and use the workloads: ``python train.py --help``."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sextant.cli.command import run_command
+from sextant.cli.completion import completion
+from sextant.cli.overview import overview
+from sextant.cli.reports.run_list import list_runs
+from sextant.cli.reports.run_page import report
 
 if TYPE_CHECKING:
     from sextant.cli.cli import SextantCLI
@@ -21,6 +27,21 @@ def main(args: Sequence[str] | None = None) -> "SextantCLI":
     Returns:
         The command line interface, which holds the trainer, the model and the data after the run.
     """
+    words = sys.argv[1:] if args is None else args
+    if set(words) <= {"-h", "--help"}:
+        about = overview("python train.py", SHARED_CONFIG)
+        if not words:
+            sys.exit(about)
+        print(about)
+        sys.exit()
+    quick: dict[str, Callable[[Sequence[str]], None]] = {
+        "runs": list_runs,
+        "report": report,
+        "completion": partial(completion, shared_config=SHARED_CONFIG),
+    }
+    if words and words[0] in quick:
+        quick[words[0]](words[1:])
+        sys.exit()
     # These take seconds, in which a signal is handled already.
     from callbacks.batch_length_finder import BatchLengthFinder
     from callbacks.images.segmentation_writer import SegmentationWriter

@@ -14,7 +14,7 @@ from typing_extensions import override
 from benchmarks.runner import interruptible
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-BETWEEN_STEPS = ("ModelSummary", "RunReport")  # callbacks that do nothing in a step but print around a fit
+BETWEEN_STEPS = ("ModelTable", "RunReport", "EpochTable")  # callbacks that do nothing in a step but print around a fit
 
 
 class Clock:

@@ -10,7 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.memory import is_oom_error
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
@@ -21,6 +20,7 @@ from typing_extensions import override
 from sextant.contracts import require
 from sextant.errors import InputError
 from sextant.lightning_internals import callbacks_of, datamodule_of
+from sextant.logs.drawing import draw_text
 from sextant.memory import PeakMemory
 from sextant.optimization import Optimization
 from sextant.resume.run_configuration import RunConfiguration
@@ -92,6 +92,7 @@ class BatchLengthFinder(Callback):
         self.memory_limit_mb = memory_limit_mb
         self.margin = margin
         self.tolerance = tolerance
+        self._report: str | None = None  # once something was found
 
     # The train loader is made for the first time after this hook, and as early as the schedules ask for its length.
     @override
@@ -136,8 +137,12 @@ class BatchLengthFinder(Callback):
             f"found in {time.monotonic() - start:.0f} s"
         )
         rank_zero_info(f"BatchLengthFinder: {result}")
-        if isinstance(trainer.logger, TensorBoardLogger) and trainer.is_global_zero:
-            trainer.logger.experiment.add_text("max_batch_length", "  \n".join([result, *report]))
+        self._report = "  \n".join([result, *report])
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._report is not None:
+            draw_text(trainer, "max_batch_length", self._report)
 
     def _probe(self, trial: "Trial", data: BudgetedData, memory: PeakMemory, report: list[str], budget: float) -> float:
         """The fraction of the memory that a budget takes, above 1 where it does not fit; added to ``report``."""

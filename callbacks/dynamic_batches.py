@@ -4,13 +4,14 @@ import math
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
+from callbacks.card import DPI, INCHES, POINTS
+from callbacks.terminal.text import say, wrapped
 from sextant.contracts import Observer, require
 from sextant.lightning_internals import datamodule_of, is_fitting
+from sextant.logs.drawing import can_draw, draw_figure, draw_text
 from sextant.samplers.dynamic import DynamicBatchSampler
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ class DynamicallyBatchedData(Protocol):
 
 
 class DynamicBatches(Observer):
-    """Report the batches of the training data on the terminal and in TensorBoard.
+    """Report the batches of the training data on the terminal and in the log.
 
-    TensorBoard gets the summary as text and, as an image, the histogram of the lengths with the edges of the batches.
+    The log gets the summary as text and, as an image, the histogram of the lengths with the edges of the batches: those
+    of the first epoch, once, also where the run is gone on with.
     Streams are not reported: their lengths are not known beforehand.
     """
 
@@ -43,22 +45,25 @@ class DynamicBatches(Observer):
         if not trainer.is_global_zero or not isinstance(sampler, DynamicBatchSampler):
             return
         summary = sampler.describe()
-        rank_zero_info(f"An epoch has {summary}.")
-        if isinstance(trainer.logger, TensorBoardLogger):
-            writer = trainer.logger.experiment
-            writer.add_text("batches/summary", str(summary), trainer.global_step)
-            writer.add_figure("batches/lengths", draw_lengths(sampler), trainer.global_step)
+        say([wrapped(f"An epoch has {summary}.")])
+        if can_draw(trainer) and not trainer.global_step:
+            draw_text(trainer, "batches/summary", str(summary), trainer.global_step)
+            draw_figure(trainer, "batches/lengths", draw_lengths(sampler), trainer.global_step)
 
 
 def draw_lengths(sampler: DynamicBatchSampler) -> "Figure":
     """The histogram of the lengths over the edges of the batches: the longest example of each."""
     from matplotlib.figure import Figure
 
-    figure = Figure((8, 4.5), layout="constrained")
+    figure = Figure((INCHES, 0.7 * INCHES), dpi=DPI, layout="constrained")
     examples, batches = figure.subplots(2, sharex=True, height_ratios=[4, 1])
     examples.hist(sampler.lengths, bins=min(80, 8 + math.isqrt(len(sampler.lengths))))
-    examples.set_ylabel("examples")
+    examples.set_ylabel("examples", fontsize=POINTS)
     edges = sampler.batch_edges()
     batches.vlines(edges, 0, 1, alpha=min(1.0, 100 / len(edges)))
-    batches.set(yticks=[], ylabel="batches", xlabel="length (below: of the longest example of each batch)")
+    batches.set_yticks([])
+    batches.set_ylabel("batches", fontsize=POINTS)
+    batches.set_xlabel("length (of the longest of each batch)", fontsize=POINTS)
+    for axes in (examples, batches):
+        axes.tick_params(labelsize=POINTS)
     return figure

@@ -1,7 +1,6 @@
 """A stop at a loss that is NaN or infinite, with the names of the samples that gave it."""
 
 import math
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
@@ -10,6 +9,7 @@ from typing_extensions import override
 
 from sextant.contracts import Observer
 from sextant.errors import InputError
+from sextant.files.location import Location
 from sextant.lightning_internals import datamodule_of
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
 
@@ -31,7 +31,7 @@ class FiniteLoss(Observer):
 
     def __init__(self) -> None:
         self._pending: tuple[Tensor, Any, int] | None = None
-        self._folder: Path | None = None
+        self._folder: Location | None = None
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

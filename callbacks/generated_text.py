@@ -1,14 +1,14 @@
-"""Text that a language model generates, in TensorBoard and on the terminal."""
+"""Text that a language model generates, in the log and on the terminal."""
 
 from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
-from callbacks.tensorboard import FirstValidationBatch
+from callbacks.validations import FirstValidationBatch
 from sextant.contracts import require
 from sextant.errors import InputError
+from sextant.logs.drawing import draw_text
 
 
 @runtime_checkable
@@ -20,7 +20,7 @@ class TextGenerator(Protocol):
 
 
 class GeneratedText(FirstValidationBatch):
-    """Log generated text: after each validation to TensorBoard, in ``predict`` to TensorBoard and the terminal.
+    """Log generated text: after each validation, and in ``predict``, which has it on the terminal too.
 
     Args:
         prompts: of the texts of the validations; ``<eos>`` is the end of a line.
@@ -39,11 +39,11 @@ class GeneratedText(FirstValidationBatch):
         require(pl_module, TextGenerator, self)
 
     @override
-    def show(self, trainer: Trainer, outputs: Any, batch: Any, writer: Any, step: int) -> None:
+    def show(self, trainer: Trainer, outputs: Any, batch: Any, step: int) -> None:
         if trainer.state.fn == "fit":
             module = require(trainer.lightning_module, TextGenerator, self)
             texts = [module.generate(prompt, seed) for seed, prompt in enumerate(self.prompts)]
-            add_text(writer, "val/text", texts, step)
+            draw_texts(trainer, "val/text", texts, step)
 
     @override
     def on_predict_batch_end(
@@ -58,11 +58,9 @@ class GeneratedText(FirstValidationBatch):
         texts = [row["text"] for row in outputs]
         for text in texts:
             print(f"\n{text}\n")
-        if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
-            add_text(trainer.logger.experiment, "predict/text", texts, batch_idx)
+        draw_texts(trainer, "predict/text", texts, batch_idx)
 
 
-def add_text(writer: Any, tag: str, texts: list[str], step: int) -> None:
-    """Add texts one below the other, as they are."""
-    # It reads Markdown, in which four spaces at the start of a line keep text as it is.
-    writer.add_text(tag, "\n\n---\n\n".join("    " + text.replace("\n", "\n    ") for text in texts), step)
+def draw_texts(trainer: Trainer, tag: str, texts: list[str], step: int) -> None:
+    """Show texts one below the other, as they are."""
+    draw_text(trainer, tag, "\n\n---\n\n".join(texts), step, preformatted=True)

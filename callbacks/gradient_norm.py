@@ -6,7 +6,7 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from sextant.contracts import Observer
-from sextant.lightning_internals import log_every_n_steps
+from sextant.lightning_internals import is_logged
 
 
 class GradientNorm(Observer):
@@ -15,7 +15,7 @@ class GradientNorm(Observer):
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         # The logger writes after the step was counted.
-        if (trainer.global_step + 1) % log_every_n_steps(trainer) == 0:
+        if is_logged(trainer, trainer.global_step + 1):
             gradients = [
                 p.grad.coalesce().values() if p.grad.is_sparse else p.grad
                 for p in pl_module.parameters()

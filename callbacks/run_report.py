@@ -1,30 +1,29 @@
-"""The report of a run: its settings and data at the start, its best metric and its files at the end."""
+"""The report of a run: its data and device at the start, its best metric and its files at the end."""
 
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+import time
+from collections.abc import Sized
+from typing import Protocol, runtime_checkable
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
-from torch import Tensor
+from lightning.pytorch.plugins import MixedPrecision
 from typing_extensions import override
 
+from callbacks.terminal.next_commands import next_commands
+from callbacks.terminal.text import clock, say, wrapped
 from sextant.contracts import Observer
 from sextant.lightning_internals import (
     batches_of_epoch,
-    callbacks_of,
     datamodule_of,
     is_fast_dev_run,
     is_last_batch,
 )
+from sextant.logs.best_value import best_value
+from sextant.logs.drawing import draw_text
+from sextant.module import BaseModule
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
-from sextant.resume.run_configuration import RunConfiguration
-from sextant.resume.settings import free_settings, learning_settings
 
-SYNTHETIC_NOTICE = (
-    "SYNTHETIC DATA: generated to try the program on. Figures from this run say nothing about the real data set."
-)
+SYNTHETIC_NOTICE = "SYNTHETIC DATA: it was generated; the figures say nothing about the real data."
 
 
 @runtime_checkable
@@ -35,65 +34,72 @@ class MaybeSynthetic(Protocol):
 
 
 class RunReport(Observer):
-    """The report of a run on the terminal and in TensorBoard.
+    """The report of a run on the terminal and in the log.
 
-    Runs on synthetic data are marked as such in both. The hyper-parameters are written to TensorBoard's HParams page
-    together with the best value of the metric that ``best.ckpt`` is chosen by.
+    At the start it says what is trained on what, and where; at the end how far the run came, its best value, and the
+    commands that one may want next. Runs on synthetic data are marked as such.
     """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._began = time.monotonic()
         if _on_synthetic_data(trainer):
-            rank_zero_info(SYNTHETIC_NOTICE)
+            say([SYNTHETIC_NOTICE])
 
     @override
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if _on_synthetic_data(trainer) and isinstance(trainer.logger, TensorBoardLogger) and trainer.is_global_zero:
-            trainer.logger.experiment.add_text("data", SYNTHETIC_NOTICE)
-
-    # best.ckpt is chosen after the other callbacks' on_train_epoch_end, so the next hook reports it.
-    @override
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log_best(trainer, pl_module)
-
-    @override
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log_best(trainer, pl_module)
-
-    def _log_best(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        best = self._best(trainer)
-        if best is None or not isinstance(trainer.logger, TensorBoardLogger):
-            return
-        name, value, _ = best
-        for callback in callbacks_of(trainer):
-            if isinstance(callback, RunConfiguration):
-                settings = learning_settings(callback.configuration, free_settings(callback.configuration))
-                trainer.logger.log_hyperparams(_flat(settings), {f"best/{name}": value}, step=trainer.current_epoch)
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        say([_about_data(trainer, pl_module), _about_device(trainer), f"Run: {trainer.log_dir or 'not logged'}"])
+        if _on_synthetic_data(trainer):
+            draw_text(trainer, "run/data", SYNTHETIC_NOTICE)
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = RecoveryCheckpoint.folder(trainer)
         if folder is None or is_fast_dev_run(trainer):
             return
-        lines = [_how_far(trainer)]
-        if best := self._best(trainer):
+        lines = [f"{_how_far(trainer)}, in {clock(time.monotonic() - self._began)}"]
+        best = best_value(trainer)
+        if best is not None:
             name, value, path = best
             lines += [f"Best {name}: {value:.4f}", f"Best checkpoint: {path}"]
         if (folder / "last.ckpt").exists():
             lines.append(f"Last checkpoint: {folder / 'last.ckpt'}")
-        lines.append(f"TensorBoard: tensorboard --logdir {folder.parent}")
+        checkpoint = best[2] if best else folder / "last.ckpt"
+        lines += ["Next:", *(f"  {command}" for command in next_commands(trainer, folder.parent, checkpoint))]
         if _on_synthetic_data(trainer):
             lines.append(SYNTHETIC_NOTICE)
-        rank_zero_info("\n".join(lines))
+        say(lines)
 
-    @staticmethod
-    def _best(trainer: Trainer) -> tuple[str, float, Path] | None:
-        for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:
-                score = callback.best_model_score
-                value = score.item() if isinstance(score, Tensor) else float(score)
-                return callback.monitor, value, Path(callback.best_model_path)
-        return None
+
+def _about_data(trainer: Trainer, module: LightningModule) -> str:
+    """The data, the sizes of its splits, what the model must know of it, and the steps of an epoch."""
+    loaders = {"train": trainer.train_dataloader, "val": trainer.val_dataloaders}
+    sizes = [
+        f"{len(dataset):,} {split}"
+        for split, loader in loaders.items()
+        if isinstance(dataset := getattr(loader, "dataset", None), Sized)
+    ]
+    parts = [f"{' and '.join(sizes)} samples"] if sizes else []
+    if isinstance(module, BaseModule):
+        spec = module.data_spec
+        parts += [f"{len(spec.labels):,} labels"] if spec.labels else []
+        parts += [f"{len(spec.table_sizes)} tables of {sum(spec.table_sizes.values()):,} rows"] * bool(spec.table_sizes)
+    batches = trainer.num_training_batches
+    if batches != float("inf"):
+        parts.append(f"{-(-int(batches) // trainer.accumulate_grad_batches):,} steps an epoch")
+    data = datamodule_of(trainer)
+    return wrapped(f"Data: {', '.join([type(data).__name__] * (data is not None) + parts)}")
+
+
+def _about_device(trainer: Trainer) -> str:
+    device, plugin = trainer.strategy.root_device, trainer.precision_plugin
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    idle = isinstance(plugin, MixedPrecision) and plugin.device != device.type  # as bf16 for a GPU is on a CPU
+    processes = "1 process" if trainer.world_size == 1 else f"{trainer.world_size} processes"
+    return f"Device: {name}, {processes}, precision {'32-true' if idle else trainer.precision}"
 
 
 def _how_far(trainer: Trainer) -> str:
@@ -108,14 +114,3 @@ def _how_far(trainer: Trainer) -> str:
 def _on_synthetic_data(trainer: Trainer) -> bool:
     data = datamodule_of(trainer)
     return isinstance(data, MaybeSynthetic) and data.synthetic
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level, named as on the command line, in values that TensorBoard shows."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, prefix if key == "init_args" else f"{prefix}{key}.")
-        elif value is not None:
-            flat[f"{prefix}{key}"] = value if isinstance(value, bool | int | float) else str(value)
-    return flat

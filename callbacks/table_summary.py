@@ -1,13 +1,12 @@
-"""The sizes of embedding tables, on the terminal and in TensorBoard."""
+"""The sizes of embedding tables in the log."""
 
 from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from typing_extensions import override
 
 from sextant.contracts import Observer, require
+from sextant.logs.drawing import draw_text
 
 
 @runtime_checkable
@@ -19,7 +18,7 @@ class HasTables(Protocol):
 
 
 class TableSummary(Observer):
-    """Report the sizes of a module's embedding tables at the start of training.
+    """Log the sizes of a module's embedding tables at the start of training.
 
     Raises:
         InputError: in ``setup``: the module is none of :class:`HasTables`.
@@ -30,9 +29,5 @@ class TableSummary(Observer):
         require(pl_module, HasTables, self)
 
     @override
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        summary = require(pl_module, HasTables, self).table_summary()
-        rank_zero_info(summary)
-        if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
-            # Markdown keeps text as it is where lines start with four spaces.
-            trainer.logger.experiment.add_text("model/tables", "    " + summary.replace("\n", "\n    "))
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        draw_text(trainer, "model/tables", require(pl_module, HasTables, self).table_summary(), preformatted=True)

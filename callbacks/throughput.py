@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
 
 from sextant.contracts import Observer, require
-from sextant.lightning_internals import datamodule_of, is_fitting, log_every_n_steps
+from sextant.lightning_internals import datamodule_of, is_fitting, is_last_batch, is_logged
 from sextant.loaders import TimedDataLoader
 
 
@@ -23,6 +23,8 @@ class CountsUnits(Protocol):
 
 class Throughput(Observer):
     """The speed of training over all processes and the wait for data, logged every ``log_every_n_steps`` steps.
+
+    It is measured at the end of an epoch too, for those who show it.
 
     ``throughput/<unit>_per_second`` for each unit that the DataModule counts; the progress bar shows the first.
     ``throughput/data_wait`` is the fraction of the time, in [0, 1], in which training waited for the next batch of a
@@ -68,7 +70,7 @@ class Throughput(Observer):
         for unit, count in require(datamodule_of(trainer), CountsUnits, self).units(batch).items():
             self._units[unit] += count
         step = trainer.global_step
-        if step == self._logged_step or step % log_every_n_steps(trainer):
+        if step == self._logged_step or not (is_logged(trainer, step) or is_last_batch(trainer)):
             return
         self._logged_step = step
         if trainer.strategy.root_device.type == "cuda":

@@ -22,6 +22,7 @@ from datamodules.clicks.preparation import Preparation
 from datamodules.clicks.settings import Columns, Encoding, LogFiles
 from datamodules.clicks.splits import Portion
 from datamodules.clicks.unknown import unknown_report
+from datamodules.sources.near_root import near_root
 from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
@@ -211,7 +212,8 @@ class ClickLog(BaseDataModule):
 
     def missing(self, pattern: str) -> str:
         """What is said if no file matches a pattern."""
-        return f"{self.root / pattern}: there is no such file. Check data.root and the names of the files."
+        near = near_root(self.root, pattern)
+        return f"{self.root / pattern}: there is no such file.{near} Check data.root and the names of the files."
 
     def data_spec(self) -> DataSpec:
         """The sizes of the tables and the names of the numerical features; known before ``setup``."""

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from datamodules.click_log import ClickLog
 from datamodules.clicks.settings import Columns, Encoding, LogFiles
+from datamodules.sources.near_root import near_root
 from datamodules.synthetic import criteo as synthetic_set
 
 LABEL = "label"
@@ -117,8 +118,9 @@ class Criteo(ClickLog):
     @override
     def missing(self, pattern: str) -> str:
         return (
-            f"{self.root / pattern}: there is no such file (data.root, data.files). Criteo gives "
-            "its logs to those who accept its terms: a week of it (train.txt) is at "
+            f"{self.root / pattern}: there is no such file (data.root, data.files)."
+            f"{near_root(self.root, pattern)} Criteo gives its logs to those who accept its terms: a week of it "
+            "(train.txt) is at "
             "https://www.kaggle.com/c/criteo-display-ad-challenge, the 1TB set (day_0 to day_23) at "
             "https://huggingface.co/datasets/criteo/CriteoClickLogs. Say where the files are with --data.root and "
             "--data.files.train, or try the program on generated clicks first with --data.synthetic=true."

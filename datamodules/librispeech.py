@@ -26,6 +26,7 @@ from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
 from sextant.loaders import TimedDataLoader
+from sextant.memory import keep_few_shapes
 from sextant.padding import Padded
 from sextant.samplers.dynamic import DynamicBatchSampler
 from sextant.samplers.stream import DynamicBatchStream
@@ -86,6 +87,7 @@ class LibriSpeech(BaseDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(num_workers, seed)
+        keep_few_shapes()
         self.cache = Path(cache)
         self.root = self.cache / synthetic_set.FOLDER if synthetic else Path(root)
         self.download = download

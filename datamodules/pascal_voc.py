@@ -22,6 +22,7 @@ from datamodules.images.voc_folder import find_images, read_classes, read_list
 from datamodules.images.voc_palette import voc_palette
 from datamodules.sources.archive import Archive, get_folder
 from datamodules.sources.invalid_samples import report_invalid_samples
+from datamodules.sources.near_root import near_root
 from datamodules.synthetic import pascal_voc as synthetic_set
 from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
@@ -143,6 +144,15 @@ class PascalVOC(BaseDataModule):
         get_folder(ARCHIVE, self.root.parent / Path(ARCHIVE.url).name, self.root, TOP, self.download)
 
     @override
+    def require_data(self, stage: str) -> None:
+        if not self.root.exists() and (stage != "predict" or self.images is None):
+            raise InputError(
+                f"{self.root}: there is no such folder (data.root).{near_root(self.root, 'JPEGImages')} Pascal VOC "
+                f"2012 is at {ARCHIVE.url}: download and extract it with --data.download=true, give another folder "
+                "with --data.root, or try the program on generated images first with --data.synthetic=true."
+            )
+
+    @override
     def setup(self, stage: str) -> None:
         """Read the lists that ``stage`` needs, and check what they name.
 
@@ -155,12 +165,7 @@ class PascalVOC(BaseDataModule):
             if self.class_file is not None:  # otherwise they are those of the checkpoint
                 self._classes = read_classes(self.class_file)
             return
-        if not self.root.exists():
-            raise InputError(
-                f"{self.root}: there is no such folder (data.root). Pascal VOC 2012 is at {ARCHIVE.url}: download and "
-                "extract it with --data.download=true, give another folder with --data.root, or try the program on "
-                "generated images first with --data.synthetic=true."
-            )
+        self.require_data(stage)
         file = self._found_class_file()
         self._classes = list(CLASSES) if file is None else read_classes(file)
         if stage == "fit":

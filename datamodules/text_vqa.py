@@ -11,7 +11,7 @@ from torchvision.transforms.v2.functional import normalize
 from typing_extensions import override
 
 from datamodules.synthetic import text_vqa as synthetic_set
-from datamodules.vqa.annotations import read_set, read_split
+from datamodules.vqa.annotations import load_set, no_split, read_set, read_split
 from datamodules.vqa.answer_vocabulary import AnswerVocabulary
 from datamodules.vqa.dataset import VisualQuestions, unpack_images
 from datamodules.vqa.prediction import Prediction
@@ -111,6 +111,15 @@ class TextVQA(BaseDataModule):
         """Make the synthetic set, if it is asked for."""
         if self.synthetic:
             synthetic_set.make(self.cache / synthetic_set.FOLDER)
+
+    @override
+    def require_data(self, stage: str) -> None:
+        if stage == "predict" and self.prediction != Prediction():
+            return
+        if self.dataset is not None:
+            load_set(self.dataset, self.dataset_config, self.cache)
+        elif not self.root.is_dir():
+            raise no_split(self.root, {"fit": "train", "validate": "val"}.get(stage, "test"))
 
     @override
     def setup(self, stage: str) -> None:

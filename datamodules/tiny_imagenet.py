@@ -17,6 +17,7 @@ from datamodules.images.normalization import IMAGENET_MEAN as MEAN
 from datamodules.images.normalization import IMAGENET_STD as STD
 from datamodules.images.tiny_imagenet_folder import read_classes, read_train, read_val
 from datamodules.sources.archive import Archive, get_folder
+from datamodules.sources.near_root import near_root
 from datamodules.synthetic import tiny_imagenet as synthetic_set
 from sextant.data_spec import DataSpec
 from sextant.datamodule import BaseDataModule
@@ -122,20 +123,25 @@ class TinyImageNet(BaseDataModule):
         get_folder(ARCHIVE, self.root.parent / f"{TOP}.zip", self.root, TOP, self.download)
 
     @override
+    def require_data(self, stage: str) -> None:
+        if not self.root.exists() and (stage != "predict" or self.images is None):
+            raise InputError(
+                f"{self.root}: there is no such folder (data.root).{near_root(self.root, 'wnids.txt')} "
+                f"Tiny-ImageNet-200 is at {ARCHIVE.url}: download and extract it with --data.download=true, give "
+                "another folder with --data.root, or try the program on generated images first with "
+                "--data.synthetic=true."
+            )
+
+    @override
     def setup(self, stage: str) -> None:
         """Read the splits that ``stage`` needs.
 
         Raises:
             InputError: a file or folder of the data set is missing, malformed or damaged.
         """
+        self.require_data(stage)
         if self.root.exists():
             self._classes = read_classes(self.root)
-        elif stage != "predict" or self.images is None:
-            raise InputError(
-                f"{self.root}: there is no such folder (data.root). Tiny-ImageNet-200 is at {ARCHIVE.url}: download "
-                "and extract it with --data.download=true, give another folder with --data.root, or try the program on "
-                "generated images first with --data.synthetic=true."
-            )
         if stage == "fit":
             self._sets["train"] = self._load("train", *read_train(self.root, list(self._classes)))
             self._mixing = self.augmentation.mixing(len(self._classes))

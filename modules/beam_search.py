@@ -1,5 +1,6 @@
 """Beam search over the labels of a CTC model, with an n-gram language model of words if there is one."""
 
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from modules.networks.ctc import BLANK, Hypothesis
 from modules.transcript import BOUNDARY
 from sextant.errors import InputError
 from sextant.files.text_file import sized_lines
+
+NUMBER = re.compile(" *[0-9]{1,18}")
 
 
 @dataclass
@@ -129,9 +132,21 @@ class BeamSearch:
 
 
 def _words_of(language_model: Path, labels: set[str]) -> list[str]:
-    """The words of an ARPA file whose characters are all labels."""
+    """The words of an ARPA file whose characters are all labels.
+
+    Raises:
+        InputError: the file says that it has more n-grams than bytes, or fewer than none, for which KenLM would ask for
+            memory or crash.
+    """
     words, in_unigrams = [], False
-    for line, _ in sized_lines(language_model):
+    size = language_model.stat().st_size
+    for number, (line, _) in enumerate(sized_lines(language_model), 1):
+        kind, _, count = line.strip().partition("=")
+        if kind.startswith("ngram ") and not (NUMBER.fullmatch(count) and int(count) <= size):
+            raise InputError(
+                f"{language_model}: line {number}: no n-gram model in ARPA format has {count[:40]!r} n-grams. "
+                "Get the file again, or decode without it."
+            )
         if line.startswith("\\"):
             if in_unigrams:
                 break

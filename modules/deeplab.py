@@ -18,7 +18,7 @@ from sextant.data_spec import DataSpec
 from sextant.errors import InputError
 from sextant.export.graph import BATCH, NORMALIZED_IMAGE, ArgMax, Axis, ExportGraph, GraphInput
 from sextant.module import BaseModule, Split
-from sextant.optimization import parameter_groups
+from sextant.optimization import named_groups, parameter_groups
 
 IGNORED = 255  # label of pixels that are neither learned nor measured
 
@@ -89,7 +89,7 @@ class SemanticSegmenter(BaseModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         network = deeplab(backbone, num_classes, output_stride, auxiliary > 0, weights, backbone_weights)
         self.network = network.to(memory_format=self.memory_format)
-        self.example_input_array = torch.zeros(2, 3, 65, 65)
+        self.example_input_array = torch.zeros(1, 3, 65, 65)
         confusion = MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED, validate_args=False)
         self.add_metrics({"confusion": confusion}, splits=("val", "test"))
         known = pretrained_classes(backbone, weights)
@@ -203,7 +203,7 @@ class SemanticSegmenter(BaseModule):
         groups = []
         for name, part in self.network.named_children():
             factor = 1.0 if name == "backbone" else self.head_lr_factor
-            groups += [g | {"lr_factor": factor} for g in parameter_groups(part, self.decay_norm_and_bias)]
+            groups += named_groups(name, parameter_groups(part, self.decay_norm_and_bias), factor)
         return groups
 
 

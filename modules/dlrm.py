@@ -22,9 +22,16 @@ from modules.sparse_and_dense import SparseAndDense, SparseAndDenseSchedule
 from sextant.data_spec import DataSpec
 from sextant.errors import InputError
 from sextant.export.graph import BATCH, AboveZero, Axis, ExportGraph, GraphInput
+from sextant.lightning_internals import trainer_of
 from sextant.module import BaseModule
 from sextant.optimization import Optimization
 from sextant.strategies.embedding_tables import fill_table, table_configs
+
+SMALLER_TABLES = (
+    "Give the tables fewer rows (--data.table_sizes; with --data.encoding.mapping=hash any number will do) or columns "
+    "(--model.architecture.embedding_dim), or shard them over the memory of several devices or nodes "
+    "(--config configs/strategies/torchrec.yaml)."
+)
 
 
 class ClickPredictor(BaseModule):
@@ -103,8 +110,14 @@ class ClickPredictor(BaseModule):
         """
         if self.tables is not None:
             return
+        if trainer_of(self) is not None and not self.data_spec.table_sizes:
+            self.take_data_spec()
         configs = table_configs(dict(self.data_spec.table_sizes), self.architecture.embedding_dim, self.pooling)
-        tables = EmbeddingBagCollection(configs, device=torch.get_default_device())
+        device = torch.get_default_device()
+        if device.type != "meta":
+            shapes = [torch.Size((config.num_embeddings, config.embedding_dim)) for config in configs]
+            self.require_memory_to_make("the tables", shapes, self.sparse_optimization, SMALLER_TABLES)
+        tables = EmbeddingBagCollection(configs, device=device)
         if tables.device.type == "meta":
             optimizer, settings = self._in_backward
             _apply_optimizer_in_backward(optimizer, tables.parameters(), settings, register_hook=False)
@@ -114,6 +127,14 @@ class ClickPredictor(BaseModule):
                 bag.sparse = True  # a gradient has the rows of the batch only
                 fill_table(bag.weight, config, torch.initial_seed())
         self.tables = tables
+        values = torch.zeros(len(configs), dtype=torch.int64, device="cpu")  # one of each feature
+        sparse = KeyedJaggedTensor(list(self.data_spec.table_sizes), values, lengths=torch.ones_like(values))
+        self.example_input_array = (torch.zeros(1, self.network.num_dense, device="cpu"), sparse)
+
+    @override
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The parameters of everything but the tables, which have an optimizer of their own."""
+        return [{"params": list(self.network.parameters())}]
 
     @override
     def forward(self, dense: Tensor, sparse: KeyedJaggedTensor) -> Tensor:
@@ -121,7 +142,7 @@ class ClickPredictor(BaseModule):
         assert self.tables is not None
         pooled = self.tables(sparse).to_dict()  # a sharded collection has another order
         embeddings = torch.stack([pooled[feature] for feature in self.data_spec.table_sizes], 1)
-        return self.network(dense, embeddings)
+        return self.network(dense, embeddings.to(dense.dtype))  # TorchRec gives float32 whatever the tables are
 
     @override
     def step(self, batch: dict[str, Any], metrics: MetricCollection) -> dict[str, Any]:
@@ -196,7 +217,7 @@ class ClickPredictor(BaseModule):
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clip the gradients of the dense part only: a sharded table has none."""
-        self.clip_gradients(optimizer.dense, gradient_clip_val, gradient_clip_algorithm)
+        super().configure_gradient_clipping(optimizer.dense, gradient_clip_val, gradient_clip_algorithm)
 
     @override
     def configure_optimizers(self) -> Any:
@@ -205,7 +226,7 @@ class ClickPredictor(BaseModule):
         tables = [p for p in self.tables.parameters() if not hasattr(p, "_in_backward_optimizers")]
         parts = [
             self.sparse_optimization.configure(self, [{"params": tables}]),
-            self.optimization.configure(self, [{"params": list(self.network.parameters())}]),
+            self.optimization.configure(self, self.parameter_groups()),
         ]
         optimizers = [part["optimizer"] if isinstance(part, dict) else part for part in parts]
         names = {parameter: name for name, parameter in self.named_parameters()}

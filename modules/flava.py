@@ -17,7 +17,7 @@ from sextant.errors import InputError
 from sextant.export.graph import BATCH, NORMALIZED_IMAGE, ArgMax, Axis, ExportGraph, GraphInput
 from sextant.mean_loss import mean_loss
 from sextant.module import BaseModule
-from sextant.optimization import parameter_groups
+from sextant.optimization import named_groups, parameter_groups
 
 BEST = 5  # answers of a prediction
 
@@ -97,6 +97,10 @@ class VisualQuestionAnswerer(BaseModule):
         self.network = FlavaForAnswers(flava, vocab_size, hidden_dim, head_dropout, frozen)
         if compiled:
             self.network.compile()
+        else:  # for which it would be compiled once more
+            size, tokens = self.network.image_size, min(12, self.network.max_question_length)
+            question = torch.zeros(1, tokens, dtype=torch.int64), torch.tensor([tokens])
+            self.example_input_array = (torch.zeros(1, 3, size, size), *question)
         self.add_metrics({name: mean_loss() for name in ("accuracy", "vqa_accuracy", "vqa_ceiling")})
 
     @override
@@ -200,8 +204,8 @@ class VisualQuestionAnswerer(BaseModule):
     def parameter_groups(self) -> list[dict[str, Any]]:
         backbone = parameter_groups(self.network.flava, self.decay_norm_and_bias)
         head = parameter_groups(self.network.head, self.decay_norm_and_bias)
-        slower = [group | {"lr_factor": self.backbone_lr_factor} for group in backbone]
-        return [group for group in (*slower, *head) if group["params"]]
+        groups = named_groups("backbone", backbone, self.backbone_lr_factor) + named_groups("head", head)
+        return [group for group in groups if group["params"]]
 
 
 def best_answers(logits: Tensor, count: int) -> Tensor:

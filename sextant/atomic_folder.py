@@ -7,10 +7,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
+
+from sextant.files.location import Location, RemotePath
+
+MANY = 100  # files, which to wait for one by one takes long
 
 
 def put_in_place(part: Path, path: Path) -> None:
@@ -26,6 +31,36 @@ def put_in_place(part: Path, path: Path) -> None:
         sync(part)
     part.replace(path)
     sync(path.parent)
+
+
+@contextmanager
+def whole_file(path: Location, place: Callable[[Path, Path], None] = put_in_place) -> Generator[Path, None, None]:
+    """A file to write to, which gets the name ``path`` where the block ends well, and else is removed.
+
+    ``path`` is whole or as it was, however the process ends, and outlasts a power failure. What a killed process leaves
+    is hidden beside it, and is overwritten by the next one.
+
+    Args:
+        path: the file, which one process writes at a time. Folders are made as they are needed.
+        place: gives the file its name on a file system of this machine, if more is to be done than to replace a file.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(path, RemotePath):
+        with tempfile.TemporaryDirectory(prefix="sextant-") as folder:
+            yield Path(folder) / path.name
+            path.upload(Path(folder) / path.name)
+        return
+    part = path.with_name(f".{path.name}.part")
+    if part.is_dir():  # of a checkpoint of sharded tables
+        shutil.rmtree(part)
+    try:
+        yield part
+        place(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
@@ -62,9 +97,21 @@ def make_folder(destination: Path, make: Callable[[Path], Path]) -> None:
         part = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", suffix=".part", dir=destination.parent))
         part.chmod(0o755)  # mkdtemp makes a private folder; data is for every user
         try:
-            put_in_place(make(part), destination)
+            made = make(part)
+            _sync_files(made)
+            put_in_place(made, destination)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _sync_files(folder: Path) -> None:
+    """Wait until the files under a folder have reached the disk; all of the machine's, if they are many."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if len(files) > MANY:
+        os.sync()
+    else:
+        for file in files:
+            sync(file)
 
 
 def make_current(stem: Path, fingerprint: str, make: Callable[[Path], Path]) -> Path:

@@ -12,6 +12,7 @@ from typing import IO, cast
 import torch
 
 from sextant.atomic_folder import put_in_place
+from sextant.files.location import Location, RemotePath
 
 MAIN_FILE = "checkpoint.ckpt"  # in a folder that is a checkpoint: everything but what several processes wrote
 LAST = "last.ckpt"
@@ -76,13 +77,15 @@ def verify(file: Path | RawIOBase) -> None:
             raise zipfile.BadZipFile(f"the checksum of {damaged} is another")
 
 
-def main_file(path: Path) -> Path:
+def main_file(path: Location) -> Location:
     """The file of a checkpoint that has its settings: itself, or one in it if it is a folder of sharded tables."""
-    return path / MAIN_FILE if path.is_dir() else path
+    return path / MAIN_FILE if isinstance(path, Path) and path.is_dir() else path
 
 
-def restore_interrupted(path: Path) -> None:
+def restore_interrupted(path: Location) -> None:
     """Give a checkpoint its name back, where its replacement was killed halfway."""
+    if isinstance(path, RemotePath):  # where a file is replaced in one step
+        return
     old = path.with_name(f".{path.name}.old")
     if old.exists() and not path.exists():
         with suppress(FileNotFoundError):  # another process of the run was faster
@@ -97,15 +100,15 @@ def replace_atomically(part: Path, path: Path) -> None:
     old = path.with_name(f".{path.name}.old")
     restore_interrupted(path)  # of a run that was killed in here: it is removed only where there is another one
     remove(old)
-    if path.exists():
+    if path.is_dir() or (part.is_dir() and path.exists()):  # a file replaces a file in one step
         path.rename(old)
     put_in_place(part, path)
     remove(old)
 
 
-def remove(path: Path) -> None:
+def remove(path: Location) -> None:
     """Remove a checkpoint, so that a kill leaves no half of it under its name."""
-    if path.is_dir():
+    if isinstance(path, Path) and path.is_dir():
         doomed = path.with_name(f".{path.name}.removed")
         shutil.rmtree(doomed, ignore_errors=True)
         path.rename(doomed)
@@ -114,15 +117,21 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def keep_as_previous(path: Path) -> None:
+def keep_as_previous(path: Location) -> None:
     """Keep a checkpoint as ``previous.ckpt`` too, whatever its own name is given to later.
 
-    This makes links and no copy, so it takes space once the name is given to another one.
+    On a file system of this machine this makes links and no copy, so it takes space once the name is given to another
+    one; others copy the file within themselves.
 
     Raises:
-        OSError: the file system has no hard links.
+        OSError: the file system has no hard links, or cannot copy.
     """
+    if isinstance(path, RemotePath):
+        path.copy(path.with_name(PREVIOUS))
+        return
     previous = path.with_name(PREVIOUS)
+    if previous.exists() and previous.samefile(path):  # renaming one link to another would leave both
+        return
     part = path.with_name(f".{PREVIOUS}.part")
     remove(part)
     if path.is_dir():
@@ -132,10 +141,11 @@ def keep_as_previous(path: Path) -> None:
     replace_atomically(part, previous)
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Location) -> None:
     """Remove what runs that were killed left beside the checkpoints of a folder, into which no other run writes."""
     for old in folder.glob(".*.ckpt.old"):
         restore_interrupted(old.with_name(old.name[1 : -len(".old")]))
-    for entry in list(folder.iterdir()):
+    entries: list[Location] = list(folder.iterdir())
+    for entry in entries:
         if LEFT_BEHIND.fullmatch(entry.name):
             remove(entry)

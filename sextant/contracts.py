@@ -1,14 +1,21 @@
-"""What one part of a run needs of another, as a Protocol, checked before the run."""
+"""What a run needs, checked before it: of one part for another, as a Protocol; weights; memory."""
 
+from collections.abc import Mapping
 from typing import Protocol, TypeVar, runtime_checkable
 
-from lightning.pytorch import Callback, LightningModule
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from typing_extensions import get_protocol_members
 
 from sextant.errors import InputError
+from sextant.memory import available_memory, free_swap
 
 T = TypeVar("T")
+
+GB = 2**30
+#: Bytes of a weight where a run has one type for all.
+NUMBER_BYTES = {"16-true": 2, "bf16-true": 2, "64-true": 8}
 
 
 class Observer(Callback):
@@ -75,3 +82,45 @@ def need_weights(model: LightningModule, ckpt_path: str | None, random_weights: 
             "This command needs trained weights, and the model was not trained. Give a checkpoint: --ckpt_path=best is "
             "the newest run's. To try things out with a model that knows nothing, say so with --random_weights=true."
         )
+
+
+def number_bytes(trainer: Trainer) -> int:
+    """The bytes of a weight in a run."""
+    return NUMBER_BYTES.get(str(trainer.precision), 4)
+
+
+def sharing(trainer: Trainer, device: torch.device) -> int:
+    """How many processes of a run share the memory of a device: on the processor, all of a node."""
+    return 1 if device.type == "cuda" else trainer.num_devices
+
+
+def require_memory(trainer: Trainer, device: torch.device, needs: Mapping[str, int], advice: str) -> None:
+    """Require that memory is available before it is taken; all processes of a run call this together.
+
+    Args:
+        trainer: of the run.
+        device: whose memory it is.
+        needs: bytes of all processes that share it, by what they are for. They are to be less than what a run takes,
+            so that none is refused that could be run.
+        advice: what to do where it is too little.
+
+    Raises:
+        InputError: it is too little, on this process or on another one.
+    """
+    needed, available = sum(needs.values()), available_memory(device) + free_swap(device)
+    if trainer.strategy.reduce_boolean_decision(needed <= available):
+        return
+    if needed <= available:
+        raise InputError(f"Another process of the run has not enough memory, as it says. {advice}")
+    parts = ", ".join(f"{in_gb(size)} for {what}" for what, size in needs.items() if size)
+    processes = sharing(trainer, device)
+    of = f"{processes} processes need" if processes > 1 else "run needs"
+    raise InputError(
+        f"There is not enough memory: the {of} {in_gb(needed)} ({parts}), and {in_gb(available)} are available on "
+        f"{device.type} (GB of 2^30 bytes). {advice}"
+    )
+
+
+def in_gb(size: float) -> str:
+    """So many bytes for a person."""
+    return f"{size / GB:,.2f} GB"

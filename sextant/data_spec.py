@@ -11,7 +11,7 @@ from sextant.errors import InputError
 class Difference(NamedTuple):
     """The first place in which two descriptions of data differ.
 
-    Args:
+    Attributes:
         fact: the field of :class:`DataSpec`.
         place: the position or the key in it.
         here: what the one has there, None for nothing.

@@ -6,15 +6,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
 from sextant.data_spec import DataSpec
 from sextant.errors import InputError
-from sextant.lightning_internals import batches_of_epoch, epochs_of_run, is_last_batch, tell_epoch_to
-from sextant.loaders import ResumableSampler, ResumableStream, TimedDataLoader
+from sextant.lightning_internals import (
+    batches_of_epoch,
+    epochs_of_run,
+    is_last_batch,
+    is_overfitting,
+    refuse_distributed_sampler,
+    tell_epoch_to,
+    trainer_of,
+)
+from sextant.loaders import RepeatedEpoch, ResumableSampler, ResumableStream, TimedDataLoader
 from sextant.samplers.fixed.shuffled import ShuffledBatches
 
 
@@ -77,9 +85,16 @@ class BaseDataModule(LightningDataModule):
                 it, batches of ``batch_size`` are in random order for training and in plain order elsewhere.
         """
         size: int = len(dataset)  # type: ignore[arg-type]
-        sampler = (order or partial(ShuffledBatches, size, self.batch_size, shuffle=training))(
-            **self._position(training)
-        )
+        make = order or partial(ShuffledBatches, size, self.batch_size, shuffle=training)
+        position = self._position(training)
+        trainer = trainer_of(self)
+        if trainer is not None:
+            refuse_distributed_sampler(trainer)
+        if trainer is not None and is_overfitting(trainer):
+            sampler: ResumableSampler = RepeatedEpoch(make, **position)
+            _overfit_one_batch_at_least(trainer, training, len(sampler))
+        else:
+            sampler = make(**position)
         if training and self._done:
             self._counted = max(0, len(sampler) - sampler.remaining)
         return self._timed(dataset, sampler)
@@ -91,11 +106,20 @@ class BaseDataModule(LightningDataModule):
             order: makes the stream, an ``IterableDataset`` of whole batches, from ``seed``, ``rank``, ``world_size``,
                 ``epoch`` and ``done`` by name.
         """
+        if self._repeats():
+            raise InputError(
+                "--trainer.overfit_batches repeats a few batches, and this data is a stream, which has no beginning to "
+                "go back to. Use data that is not in shards, or little of it with --trainer.limit_train_batches."
+            )
         stream: Any = order(**self._position(training=True))
         self._counted = sum(steps for steps, _ in self._done)
         loader = self._timed(stream, None)
         tell_epoch_to(loader, stream)
         return loader
+
+    def _repeats(self) -> bool:
+        trainer = trainer_of(self)
+        return trainer is not None and is_overfitting(trainer)
 
     def _position(self, training: bool) -> dict[str, Any]:
         return {
@@ -115,6 +139,18 @@ class BaseDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
+
+    def require_data(self, stage: str) -> None:
+        """Require that the data is there, after ``prepare_data`` and without reading it.
+
+        Before pretrained weights are downloaded, this is asked for.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test`` or ``predict``.
+
+        Raises:
+            InputError: there is no data, and what to do.
+        """
 
     def partial_epoch_steps(self) -> int:
         """How many steps of a partial epoch count as done; 0 if the run stopped between two epochs.
@@ -164,16 +200,18 @@ class BaseDataModule(LightningDataModule):
         """Make what is drawn in a training step a pure function of (seed, epoch, batch, rank)."""
         if self.trainer is not None and self.trainer.training:
             batch_number = batches_of_epoch(self.trainer).ready
-            key = [self.seed, self.trainer.current_epoch, batch_number, self.trainer.global_rank]
+            epoch = 0 if self._repeats() else self.trainer.current_epoch
+            key = [self.seed, epoch, batch_number, self.trainer.global_rank]
             torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
         return batch
 
     @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Hand batches to :meth:`transform`."""
-        if not isinstance(batch, dict):  # the model summary sends the module's example input this way too
-            return batch
-        return self.transform(batch, training=self.trainer is not None and self.trainer.training)
+        """Hand batches to :meth:`transform`, and give what it makes the number type of the run."""
+        if isinstance(batch, dict):  # the model summary sends the module's example input this way too
+            batch = self.transform(batch, training=self.trainer is not None and self.trainer.training)
+        trainer = trainer_of(self)
+        return batch if trainer is None else trainer.precision_plugin.convert_input(batch)
 
     def transform(self, batch: dict[str, Tensor], training: bool) -> dict[str, Tensor]:
         """Change a batch on its device, after the transfer: augment it if ``training``, then normalize."""
@@ -212,3 +250,16 @@ class BaseDataModule(LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._epoch = state_dict["epoch"]
         self._done = [(steps, ranks) for steps, ranks in state_dict["done"]]
+
+
+def _overfit_one_batch_at_least(trainer: Trainer, training: bool, batches: int) -> None:
+    """Where a fraction of a loader's batches is less than one, let a run have one of them; Lightning refuses it.
+
+    Args:
+        trainer: of a run that is overfitting.
+        training: whether they are training batches, and not those of a validation.
+        batches: of the loader.
+    """
+    fraction = trainer.overfit_batches  # type: ignore[attr-defined]
+    if isinstance(fraction, float) and int(fraction * batches) == 0:
+        setattr(trainer, "limit_train_batches" if training else "limit_val_batches", 1)

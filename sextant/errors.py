@@ -1,5 +1,6 @@
 """The exception for what a user can put right."""
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,30 @@ class InputError(ValueError):
     The message stands alone: it says where (file, line or key), what was found, and what to do.
     ``train.py`` prints it without a traceback.
     """
+
+
+class RemoteError(OSError):
+    """A file system that is not this machine's refused something or did not answer; the message names the URL."""
+
+
+#: What torch says where a process is missing.
+LOST = re.compile("gloo|nccl|connection|timed out", re.IGNORECASE)
+
+
+def lost_process(error: BaseException, rank: int) -> InputError | None:
+    """The error of a process of a run that has lost another one; None if it has ended for another reason.
+
+    Args:
+        error: with which it ended.
+        rank: of the process.
+    """
+    if not isinstance(error, RuntimeError) or not LOST.search(str(error)):
+        return None
+    return InputError(
+        f"Process {rank} stops: another process of the run was lost, or did not answer in time. If it had the time, it "
+        "said why itself. To go on: the same command with --ckpt_path=last "
+        f"({str(error).strip().splitlines()[0]})"
+    )
 
 
 def on_first_process(trainer: "Trainer", do: Callable[[], None]) -> None:

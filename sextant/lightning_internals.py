@@ -1,21 +1,27 @@
 """Every private or undeclared name of Lightning and torchmetrics that the library leans on, each behind a function.
 
+Those of loggers are in ``sextant/logs/lightning_loggers.py``.
 The versions that have them are held by the upper bounds in ``pyproject.toml``.
 """
 
 import math
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
 from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from lightning.fabric.utilities.optimizer import _optimizers_to_device
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from torchmetrics import Metric
+
+from sextant.errors import InputError
 
 
 class Counts(Protocol):
@@ -25,6 +31,12 @@ class Counts(Protocol):
     started: int
     processed: int
     completed: int
+
+
+def trainer_of(part: LightningModule | LightningDataModule) -> Trainer | None:
+    """The Trainer of a module or DataModule; None where it has none yet, or where a loop of one's own stands in."""
+    found: Any = part._trainer if isinstance(part, LightningModule) else part.trainer
+    return found if isinstance(found, Trainer) else None
 
 
 def datamodule_of(trainer: Trainer) -> LightningDataModule | None:
@@ -39,14 +51,33 @@ def callbacks_of(trainer: Trainer) -> list[Callback]:
     return callbacks
 
 
-def log_every_n_steps(trainer: Trainer) -> int:
-    """The steps between two entries of a log."""
-    return int(trainer.log_every_n_steps)  # type: ignore[attr-defined]
+def is_logged(trainer: Trainer, step: int) -> bool:
+    """Whether a step has an entry in the log, which has one every so many steps, or none at all."""
+    every = int(trainer.log_every_n_steps)  # type: ignore[attr-defined]
+    return every > 0 and step % every == 0
 
 
 def is_fast_dev_run(trainer: Trainer) -> bool:
     """Whether a run only tries each step out, and logs nothing."""
     return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+
+
+def is_overfitting(trainer: Trainer) -> bool:
+    """Whether a run trains on a few batches only, the same ones in each epoch."""
+    return bool(trainer.overfit_batches)  # type: ignore[attr-defined]
+
+
+def refuse_distributed_sampler(trainer: Trainer) -> None:
+    """Refuse a Trainer that would split among the processes what is split among them already.
+
+    Raises:
+        InputError: it would, and there are several processes.
+    """
+    if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
+        raise InputError(
+            "--trainer.use_distributed_sampler is true, but the data gives each process its own samples already: most "
+            "would be left out. Use --trainer.use_distributed_sampler=false."
+        )
 
 
 def is_fitting(trainer: Trainer) -> bool:
@@ -72,10 +103,7 @@ def epochs_of_run(trainer: Trainer) -> Counts:
 
 
 def batches_in_checkpoint(checkpoint: dict[str, Any]) -> dict[str, int]:
-    """The training batches of the epoch that a checkpoint is of, by stage; a change of them holds for the resumed run.
-
-    The stages are those of :class:`Counts`.
-    """
+    """The training batches of a checkpoint's epoch, by stage as in :class:`Counts`; changes hold for a resumed run."""
     counts: dict[str, int] = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
     return counts
 
@@ -92,6 +120,10 @@ def write_point_to_resume(checkpoint: dict[str, Any], validates: bool) -> None:
     """
     counts: dict[str, Any] = checkpoint["loops"]["fit_loop"]
     epochs, batches = counts["epoch_progress"], counts["epoch_loop.batch_progress"]
+    validation = counts["epoch_loop.val_loop.batch_progress"]
+    done = validation["total"]["completed"]
+    # A validation with which a resumed run began would be taken for an unfinished one for the rest of the run.
+    validation["total"] = dict.fromkeys(validation["total"], done)
     last: bool = batches["is_last_batch"]
     if not batches["current"]["ready"] == batches["current"]["started"] == batches["current"]["processed"] != 0:
         return  # within a step, or before the first one
@@ -106,8 +138,6 @@ def write_point_to_resume(checkpoint: dict[str, Any], validates: bool) -> None:
         elif not last:
             count["completed"] = count["processed"] - 1
     if validates:
-        validation = counts["epoch_loop.val_loop.batch_progress"]
-        done = validation["total"]["completed"]
         validation["current"] = dict.fromkeys(validation["current"], 0)
         validation["total"] = {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
 
@@ -160,6 +190,38 @@ def validate_before_stop(trainer: Trainer) -> None:
     trainer.should_stop = True
     if trainer.check_val_every_n_epoch is not None:
         trainer.check_val_every_n_epoch = 1
+
+
+def end_again(trainer: Trainer, is_validated: Callable[[], bool]) -> None:
+    """Let a run that is resumed where no step is left end again, with its epoch if it stopped in one.
+
+    ``is_validated`` says whether the validation of the last step is done.
+    """
+    epochs, batches = trainer.fit_loop, trainer.fit_loop.epoch_loop
+
+    def set_up_data() -> None:
+        type(epochs).setup_data(epochs)
+        if not epochs._loaded_from_state_dict or not epochs.done:
+            return
+        stepped, most_epochs, most_steps = batches._batches_that_stepped, epochs.max_epochs, batches.max_steps
+
+        def make_no_step(_: Any) -> None:
+            batches.advance = partial(type(batches).advance, batches)  # type: ignore[method-assign]
+            batches.max_steps, batches.val_loop.restarting = most_steps, False
+            batches._skip_next_val = is_validated()
+            batches._batches_that_stepped = stepped  # which is counted up again when the step ends
+
+        def start() -> None:
+            epochs.max_epochs, batches.max_steps = most_epochs, most_steps
+            type(epochs).on_run_start(epochs)
+
+        batches.max_steps = -1
+        if epochs_of_run(trainer).processed < epochs_of_run(trainer).started:
+            batches.advance = make_no_step  # type: ignore[method-assign, assignment]
+        else:
+            epochs.max_epochs, epochs.on_run_start = -1, start  # type: ignore[method-assign]
+
+    epochs.setup_data = set_up_data  # type: ignore[method-assign]
 
 
 def total_batches(trainer: Trainer) -> int:
@@ -241,13 +303,9 @@ def let_processes_end() -> None:
 
 
 def tell_epoch_to(loader: DataLoader[Any], dataset: Any) -> None:
-    """Let a stream hear of each new epoch.
+    """Let a stream, with ``set_epoch``, hear of each new epoch.
 
     Lightning calls ``set_epoch`` of a loader's sampler, which for a stream is one of torch's own.
-
-    Args:
-        loader: of the stream.
-        dataset: the stream, with ``set_epoch``.
     """
     sampler: Any = loader.sampler
     sampler.set_epoch = dataset.set_epoch
@@ -273,3 +331,9 @@ def attach(trainer: Trainer, module: LightningModule, datamodule: LightningDataM
 def move_state(optimizers: Iterable[Optimizer], device: torch.device) -> None:
     """Move the state of optimizers, not their parameters, to a device."""
     _optimizers_to_device(optimizers, device)
+
+
+def profile_into(trainer: Trainer, folder: Path) -> None:
+    """Let what a run's profiler finds be written into a folder, unless it has one."""
+    profiler: Profiler = trainer.profiler  # type: ignore[attr-defined]
+    profiler.dirpath = profiler.dirpath or folder

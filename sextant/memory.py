@@ -2,6 +2,9 @@
 
 import ctypes
 import gc
+import os
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -14,6 +17,8 @@ M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 LARGE_BLOCK = 2**20  # bytes
 MEMORY = Path("/proc/meminfo")
 GROUP = Path("/sys/fs/cgroup")  # of a container
+KEPT_OPERATIONS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"  # of oneDNN, which reads it at its first operation
+OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def peak_memory() -> float:
@@ -30,16 +35,59 @@ def available_memory(device: torch.device) -> float:
         return torch.cuda.mem_get_info(device)[0] + unused
     if device.type != "cpu" or not MEMORY.exists():
         return float("inf")
-    (line,) = [line for line in MEMORY.read_text().splitlines() if line.startswith("MemAvailable")]
-    available = 1024.0 * int(line.split()[1])
-    limit, used = GROUP / "memory.max", GROUP / "memory.current"
-    if limit.exists() and (most := limit.read_text().strip()) != "max":
-        # What files are kept in memory counts as used, and is given up when it is needed.
-        kept = {"active_file", "inactive_file"}
-        pages = [line.split() for line in (GROUP / "memory.stat").read_text().splitlines()]
-        files = sum(int(size) for name, size in pages if name in kept)
-        available = min(available, int(most) - int(used.read_text()) + files)
-    return available
+    available = _system_memory("MemAvailable")
+    for group in _groups():
+        available = min(available, _left_in(group))
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)  # ulimit -v
+    if most != resource.RLIM_INFINITY and STATUS.exists():
+        (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith("VmSize")]
+        available = min(available, most - 1024.0 * int(line.split()[1]))
+    return max(0.0, available)
+
+
+def free_swap(device: torch.device) -> float:
+    """The bytes of a processor's memory that can still be moved to a disk."""
+    return _system_memory("SwapFree") if device.type == "cpu" and MEMORY.exists() else 0.0
+
+
+def _system_memory(what: str) -> float:
+    lines = [line for line in MEMORY.read_text().splitlines() if line.startswith(what)]
+    return 1024.0 * int(lines[0].split()[1]) if lines else 0.0
+
+
+def _groups() -> Iterator[Path]:
+    """The folders of the control groups that this process is in, of either version, from the innermost on."""
+    for line in OWN_GROUPS.read_text().splitlines() if OWN_GROUPS.exists() else ["0::/"]:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root = GROUP / "memory" if controllers else GROUP
+        inner = root if ".." in path else root / path.lstrip("/")  # of a group that is not to be seen from here
+        yield from (inner, *(folder for folder in inner.parents if root in (folder, *folder.parents)))
+
+
+def _left_in(group: Path) -> float:
+    """The bytes that a control group allows beyond those in use; infinite where it has no limit."""
+    for limit, used, prefix in (
+        ("memory.max", "memory.current", ""),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+    ):
+        if (group / limit).exists() and (most := (group / limit).read_text().strip()) != "max":
+            # What files are kept in memory counts as used, and is given up when it is needed.
+            kept = {f"{prefix}active_file", f"{prefix}inactive_file"}
+            pages = [line.split() for line in (group / "memory.stat").read_text().splitlines()]
+            files = sum(int(size) for name, size in pages if name in kept)
+            return float(int(most) - int((group / used).read_text()) + files)
+    return float("inf")
+
+
+def keep_few_shapes() -> None:
+    """Keep convolutions on the CPU that are prepared for a shape for the last few shapes only.
+
+    For data whose batches are hardly ever of the same shape, before the first of them is computed. oneDNN keeps 1,024
+    prepared operations, which lie in memory between ever more gaps that nothing else fits into.
+    """
+    os.environ.setdefault(KEPT_OPERATIONS, "64")
 
 
 class PeakMemory:

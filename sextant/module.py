@@ -3,16 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.plugins import MixedPrecision, Precision
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from typing_extensions import override
 
+from sextant.contracts import number_bytes, require_memory, sharing
 from sextant.data_spec import DataSpec, Describes
-from sextant.lightning_internals import datamodule_of
+from sextant.errors import InputError
+from sextant.lightning_internals import callbacks_of, datamodule_of, is_fitting, trainer_of
 from sextant.mean_loss import mean_loss
-from sextant.optimization import Optimization, PlateauStep, parameter_groups
+from sextant.optimization import Optimization, PlateauStep, parameter_groups, state_bytes
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -101,6 +108,67 @@ class BaseModule(LightningModule):
     @override
     def setup(self, stage: str) -> None:
         """Take from the data what the model must know of it, where there is data that says so."""
+        self.take_data_spec()
+        if is_fitting(self.trainer):
+            if self.trainer.limit_train_batches == 0:
+                raise InputError("--trainer.limit_train_batches is 0: nothing would be trained. Give more.")
+            self._require_memory()
+
+    def _require_memory(self) -> None:
+        """Require memory for what a run makes beside the weights."""
+        trainer = self.trainer
+        if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+            return  # others may split it among the processes
+        device, number = trainer.strategy.root_device, number_bytes(trainer)
+        processes = sharing(trainer, device)
+        shapes = [parameter.shape for group in self.parameter_groups() for parameter in group["params"]]
+        weights = number * sum(shape.numel() for shape in shapes)
+        needs = {
+            "weights": processes * weights if device.type == "cuda" else 0,  # on the processor they are there already
+            "gradients": processes * weights,
+            "the optimizer's state": processes * state_bytes(self.optimization.optimizer, shapes, number),
+        }
+        require_memory(
+            trainer, device, needs, "Make the model smaller (--model.*), or use an optimizer with less state."
+        )
+
+    def require_memory_to_make(
+        self, what: str, shapes: Sequence[torch.Size], optimization: Optimization, advice: str
+    ) -> None:
+        """Require memory for parameters that a ``configure_model`` is about to make, where it makes them for a run.
+
+        That is theirs, and where they are trained that of their optimizer's state and of an average.
+
+        Args:
+            what: the name of the parameters, in the plural.
+            shapes: of the parameters.
+            optimization: has their optimizer.
+            advice: what to do where it is too little.
+
+        Raises:
+            InputError: it is too little.
+        """
+        trainer = trainer_of(self)
+        if trainer is None:
+            return
+        device, number = torch.get_default_device(), number_bytes(trainer)
+        processes = sharing(trainer, device)
+        parameters = processes * number * sum(shape.numel() for shape in shapes)
+        needs = {what: parameters}
+        if is_fitting(trainer):
+            needs["their optimizer's state"] = processes * state_bytes(optimization.optimizer, shapes, number)
+            averaged = any(isinstance(callback, WeightAveraging) for callback in callbacks_of(trainer))
+            needs["their average"] = parameters if averaged else 0
+        require_memory(trainer, device, needs, advice)
+
+    def take_data_spec(self) -> None:
+        """Take from the data, which is set up, what the model must know of it.
+
+        A ``configure_model`` that needs it calls this first: callbacks that average weights call it before ``setup``.
+
+        Raises:
+            InputError: the data does not fit.
+        """
         data = datamodule_of(self.trainer)
         if isinstance(data, Describes):
             spec = data.data_spec()
@@ -145,6 +213,23 @@ class BaseModule(LightningModule):
     @override
     def configure_callbacks(self) -> list[Callback]:
         return [PlateauStep()]
+
+    @override
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip gradients, also of a fused optimizer in bfloat16.
+
+        Lightning refuses it in any mixed precision, since fused optimizers undo the scaling of gradients themselves; in
+        bfloat16 nothing is scaled.
+        """
+        trainer = trainer_of(self)
+        plugin = None if trainer is None else trainer.precision_plugin
+        if isinstance(plugin, MixedPrecision) and plugin.scaler is None:
+            kind = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, kind)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     @override
     def configure_optimizers(self) -> Any:

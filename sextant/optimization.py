@@ -2,9 +2,11 @@
 
 import math
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
@@ -105,7 +107,7 @@ class PolynomialDecay(RunSchedule):
 
 
 def parameter_groups(network: nn.Module, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
-    """Parameter groups with and without weight decay.
+    """Parameter groups with and without weight decay; two have a ``name``, under which their rates are logged.
 
     Args:
         network: whose parameters.
@@ -117,9 +119,21 @@ def parameter_groups(network: nn.Module, decay_norm_and_bias: bool) -> list[dict
     if decay_norm_and_bias:
         return [{"params": trained}]
     return [
-        {"params": [p for p in trained if p.ndim > 1]},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim > 1], "name": "decay"},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0, "name": "no_decay"},
     ]
+
+
+def named_groups(part: str, groups: Sequence[dict[str, Any]], lr_factor: float = 1.0) -> list[dict[str, Any]]:
+    """Parameter groups of a part of a model, named after it, with a learning rate of their own.
+
+    Args:
+        part: such as ``backbone``.
+        groups: as of :func:`parameter_groups`.
+        lr_factor: the learning rate as a multiple of the optimizer's.
+    """
+    names = [f"{part}/{group['name']}" if "name" in group else part for group in groups]
+    return [group | {"name": name, "lr_factor": lr_factor} for name, group in zip(names, groups, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -134,10 +148,21 @@ class Optimization:
         scheduler: makes the schedule from the optimizer. A :class:`RunSchedule` is stepped with the optimizer and
             spans the run; a ``ReduceLROnPlateau`` is stepped with each validation (:class:`PlateauStep`); any other at
             the end of each epoch, as in torch's documentation.
+
+    Raises:
+        InputError: the optimizer refuses its settings.
     """
 
     optimizer: OptimizerCallable
     scheduler: LRSchedulerCallable | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            self.optimizer([nn.Parameter(torch.empty(1, 1))])
+        except ValueError as error:
+            raise InputError(f"The optimizer cannot have these settings: {error}.") from error
+        except RuntimeError:  # it can be made for parameters on a GPU only
+            pass
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Optimization":
         return self
@@ -204,7 +229,7 @@ class PlateauStep(Callback):
             return
         for scheduler in _plateaus(trainer):
             if scheduler.monitor not in trainer.callback_metrics:
-                measured = ", ".join(name for name in trainer.callback_metrics if name.startswith("val/"))
+                measured = ", ".join(name for name in trainer.callback_metrics if name.startswith("val/")) or "nothing"
                 raise InputError(f"model.scheduler.monitor is {scheduler.monitor!r}; a validation measures {measured}.")
             pl_module.lr_scheduler_step(scheduler, trainer.callback_metrics[scheduler.monitor])
 
@@ -215,3 +240,24 @@ def _plateaus(trainer: Trainer) -> list[ReduceLROnPlateau]:
         for config in trainer.lr_scheduler_configs
         if isinstance(config.scheduler, ReduceLROnPlateau) and config.frequency == NEVER
     ]
+
+
+def state_bytes(make: OptimizerCallable, shapes: Iterable[torch.Size], number: int) -> int:
+    """The bytes of an optimizer's state after its first step; of what it is not known of, none.
+
+    Args:
+        make: makes the optimizer.
+        shapes: of its parameters.
+        number: bytes of a number.
+    """
+    parameter = nn.Parameter(torch.zeros(2, 3, device="cpu"))
+    parameter.grad = torch.zeros_like(parameter)
+    try:
+        optimizer = make([{"params": [parameter]}])
+        optimizer.step()
+    except (RuntimeError, TypeError, ValueError, AttributeError):  # one that needs more than a gradient
+        return 0
+    kept = [value for value in optimizer.state[parameter].values() if isinstance(value, Tensor)]
+    cells = sum(value.shape == parameter.shape for value in kept)
+    rows = sum(value.numel() == 2 for value in kept)
+    return sum(number * (cells * shape.numel() + rows * (shape[0] if len(shape) == 2 else 0)) for shape in shapes)

@@ -14,7 +14,7 @@ from sextant.errors import InputError
 class Padded(NamedTuple):
     """Examples padded on the right to the longest of them.
 
-    Args:
+    Attributes:
         data: (B, T, ...), zeros after the end of an example.
         lengths: int64 (B,), in steps of ``T``.
     """

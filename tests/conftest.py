@@ -6,7 +6,6 @@ What takes long to import is imported by the fixtures: the process that only sha
 import ctypes
 import gc
 import os
-import random
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.mutations import TIMES, TRIED
+from tests.small_data import MAKERS
 from tests.workloads.workload import CONFIGS, Workload
 
 M_TRIM_THRESHOLD = -1  # of glibc's malloc.h
@@ -60,100 +61,41 @@ def usual_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.fixture(scope="session")
-def tiny_imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in Tiny-ImageNet's layout: 10 classes, 80 training, 40 validation, 20 test images."""
-    from datamodules.synthetic import tiny_imagenet as synthetic
+def _fixture_of(name: str) -> Callable[..., Path]:
+    @pytest.fixture(scope="session", name=name)
+    def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return MAKERS[name](tmp_path_factory.mktemp(name))
 
-    root = tmp_path_factory.mktemp("data") / "tiny-imagenet-200"
-    synthetic.make(root, train=8, val=4, test=2)
-    return root
-
-
-@pytest.fixture(scope="session")
-def few_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A smaller one: 10 classes, 40 training, 20 validation, 10 test images."""
-    from datamodules.synthetic import tiny_imagenet as synthetic
-
-    root = tmp_path_factory.mktemp("few") / "tiny-imagenet-200"
-    synthetic.make(root, train=4, val=2, test=1)
-    return root
+    made.__doc__ = MAKERS[name].__doc__
+    return made
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the session's decoded data is kept."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="session")
-def wikitext2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small text in WikiText-2's layout: 170 training, 45 validation, 50 test tokens, 14 words with <eos>, <unk>."""
-    root = tmp_path_factory.mktemp("text") / "wikitext-2"
-    root.mkdir()
-    draw = random.Random(0)
-    words = ["<unk>", *(f"word{i}" for i in range(12))]
-    for split, tokens in {"train": 170, "valid": 45, "test": 50}.items():
-        first = words[:] if split == "train" else []
-        text = first + draw.choices([*words, "\n"], k=tokens - 1 - len(first))
-        (root / f"{split}.txt").write_text(" ".join(["", *text, "\n"]))
-    return root
-
-
-@pytest.fixture(scope="session")
-def librispeech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in LibriSpeech's layout: 14 training, 6 validation, 4 test utterances of 0.7 to 2.7 s."""
-    import numpy as np
-
-    from datamodules.synthetic import librispeech as synthetic
-
-    root = tmp_path_factory.mktemp("speech") / "LibriSpeech"
-    for seed, (subset, count) in enumerate({"train-small": 14, "dev-small": 6, "test-small": 4}.items()):
-        synthetic.write_subset(root / subset, np.linspace(0.4, 1.6, count), np.random.default_rng([seed, 2]))
-    return root
-
-
-@pytest.fixture(scope="session")
-def criteo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in Criteo's layout: ``train.txt`` with 70 rows."""
-    from datamodules.synthetic import criteo as synthetic
-
-    root = tmp_path_factory.mktemp("clicks") / "criteo"
-    synthetic.make(root, rows=70)
-    return root
-
-
-@pytest.fixture(scope="session")
-def text_vqa(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set of questions about images: 156 training, 91 validation, 13 test questions, 13 answers.
-
-    In ``data`` Parquet files with the columns of the Hugging Face hub's TextVQA, and ``vocab.txt``.
-    """
-    from datamodules.synthetic import text_vqa as synthetic
-
-    root = tmp_path_factory.mktemp("questions") / "text-vqa"
-    synthetic.make(root, train=12, val=7, test=1)
-    return root
-
-
-@pytest.fixture(scope="session")
-def pascal_voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in Pascal VOC's layout: 5 classes, 20 training, 3 validation images of 40 to 56 pixels."""
-    from datamodules.synthetic import pascal_voc as synthetic
-
-    root = tmp_path_factory.mktemp("segmentation") / "VOC2012"
-    synthetic.make(root, train=20, val=3, sides=(40, 56))
-    return root
+for _name in MAKERS:
+    globals()[_name] = _fixture_of(_name)
 
 
 def pytest_configure() -> None:
     """Compute in one thread, also in the processes that tests start: the tests run in as many as there are cores."""
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell has it for what it starts in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over the million objects that imports have made."""
-    gc.freeze()
+    """Prepare the process that has imported everything for its tests."""
+    if torch := sys.modules.get("torch"):
+        # Tensors without content, as an export has them, make torch believe in a GPU; the first gradients after that
+        # start a thread for it, and no fork could compute any.
+        torch.ones(1, requires_grad=True).sum().backward()
+    gc.freeze()  # the garbage collector passes over the million objects that imports have made
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many damaged files were tried, where that was asked for."""
+    if TIMES > 1:
+        terminalreporter.section(f"{TRIED.total():,} damaged files")
+        for test, count in sorted(TRIED.items()):
+            terminalreporter.write_line(f"{count:7,} {test}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -183,10 +125,6 @@ def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
     def arguments(name: str, predicting: bool = False) -> list[str]:
         workload = Workload(request.config.getoption("--configs") / f"{name}.yaml")
-        overlays = []
-        for number, text in enumerate(workload.small(request.getfixturevalue)):
-            overlays.append(folder / f"{name}.{number}.yaml")
-            overlays[-1].write_text(text, encoding="utf-8")
-        return [f"--config={file}" for file in (workload.config, *overlays[: None if predicting else 1])]
+        return workload.write_small(request.getfixturevalue, folder, predicting)
 
     return arguments

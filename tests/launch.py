@@ -7,6 +7,7 @@ import importlib
 import logging
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ _context = multiprocessing.get_context("fork")
 def _command(args: list[str], environment: dict[str, str], folder: str, log: str | None) -> None:
     os.chdir(folder)
     os.environ.update(environment)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):  # the tests may run under nohup
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if log is not None:
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(out, 1)
@@ -50,13 +54,18 @@ def start(
 
 
 def start_ranks(
-    args: Sequence[str | Path], folder: Path, world_size: int, log: Path, strategy: str = "ddp"
+    args: Sequence[str | Path],
+    folder: Path,
+    world_size: int,
+    log: Path,
+    strategy: str = "ddp",
+    environment: dict[str, str] | None = None,
 ) -> list[ForkProcess]:
     """Start a command as ``world_size`` processes that find each other as under torchrun."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {
+    shared = (environment or {}) | {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(world_size),

@@ -1,10 +1,22 @@
 """Files with damage of every kind that reading has to survive, the same for the same seed."""
 
+import functools
+import os
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
 
 from sextant.errors import InputError
+
+#: How many times as many damaged files are tried as the quick tests do: ``make fuzz``.
+TIMES = int(os.environ.get("FUZZ_TIMES", "1"))
+#: How many were tried, by test.
+TRIED: Counter[str] = Counter()
 
 #: What is put into a file, or in the place of a part of it.
 PIECES = (
@@ -28,10 +40,38 @@ PIECES = (
 )
 
 
+def fuzz(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Try a test of Hypothesis, one damaged file an example, on so many or ``TIMES`` as many of them."""
+
+    def decorate(test: Any) -> Any:
+        one = test.hypothesis.inner_test
+
+        @functools.wraps(one)
+        def counted(*args: Any, **options: Any) -> None:
+            _count()
+            one(*args, **options)
+
+        test.hypothesis.inner_test = counted
+        return pytest.mark.fuzz(settings(max_examples=count * TIMES, deadline=None)(test))
+
+    return decorate
+
+
+def tries(count: int) -> Iterator[int]:
+    """Numbers of so many damaged files, or ``TIMES`` as many, for a test that tries them in a loop."""
+    for number in range(count * TIMES):
+        _count()
+        yield number
+
+
+def _count() -> None:
+    TRIED[os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0]] += 1
+
+
 def mutations(content: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
-    """Damaged versions of a file."""
+    """So many damaged versions of a file, or ``TIMES`` as many."""
     draw = random.Random(seed)
-    for _ in range(count):
+    for _ in tries(count):
         damaged = content
         for _ in range(draw.randint(1, 3)):
             start = draw.randint(0, len(damaged))
@@ -55,4 +95,4 @@ def require_only_input_errors(file: Path, read: Callable[[], object], count: int
             raise AssertionError(f"{type(error).__name__}: {error}\n{damaged[:2000]!r}") from error
     file.write_bytes(content)
     read()
-    assert 0 < refused < count
+    assert 0 < refused < count * TIMES

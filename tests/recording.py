@@ -16,7 +16,7 @@ class RecordBatches(Observer):
 
     Args:
         folder: where to.
-        hold_at: optimizer step before which the run waits to be killed, or for the file ``<folder>/go``; -1 does not.
+        hold_at: optimizer step before which the run waits for the file ``<folder>/go``, or to be killed; -1 does not.
     """
 
     def __init__(self, folder: str, hold_at: int = -1) -> None:
@@ -30,9 +30,8 @@ class RecordBatches(Observer):
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._record(trainer, "train", batch)
-        if trainer.global_step == self.hold_at:
-            while not (self.folder / "go").exists():
-                time.sleep(0.02)
+        while trainer.global_step == self.hold_at and not (self.folder / "go").exists():
+            time.sleep(0.1)
 
     @override
     def on_validation_batch_start(

@@ -3,6 +3,7 @@
 The trainings on synthetic data take minutes, so each may run in another process of the tests (``xdist_group``).
 """
 
+import ast
 import csv
 import json
 import operator
@@ -42,11 +43,11 @@ def test_synthetic_run_reaches_its_accuracy_and_says_where_everything_is(tmp_pat
     accuracy = re.search(r"Best val/accuracy: ([\d.]+)", output)
     assert accuracy is not None
     assert float(accuracy[1]) >= 0.95
-    run = tmp_path / "logs" / "resnet_tiny_imagenet" / "version_0"
+    run = tmp_path / "logs" / "resnet_tiny_imagenet-synthetic" / "version_0"
     assert f"Best checkpoint: {run / 'checkpoints' / 'best.ckpt'}" in output
     assert f"tensorboard --logdir {run}" in output
-    # The summary shows each layer with its sizes.
-    assert re.search(r"network\.layer4.*\[1, 256, 4, 4\].*\[1, 512, 2, 2\]", output)
+    # A table shows each layer with its parameters and FLOPs.
+    assert re.search(r"^  network\.layer4 +Sequential +8\.39 M +67\.1 M$", output, re.MULTILINE)
 
     predictions = tmp_path / "predictions.csv"
     train("predict", *SYNTHETIC, *folders, "--ckpt_path=best", f"--predictions.output={predictions}")
@@ -235,3 +236,16 @@ def test_repository_holds_no_lock_file_and_no_data() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
     assert "uv.lock" not in tracked
     assert all(os.path.getsize(ROOT / name) < 2**20 for name in tracked if (ROOT / name).exists())  # noqa: PTH202
+
+
+def test_messages_of_the_page_on_troubleshooting_are_those_of_the_program() -> None:
+    said = set()
+    for folder in ("sextant", "modules", "datamodules", "callbacks"):
+        for file in (ROOT / folder).rglob("*.py"):
+            nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            said |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    assert len(messages) >= 20
+    parts = {part.strip() for message in messages for part in message.split("...")}
+    assert [part for part in parts if not any(part in text for text in said)] == []

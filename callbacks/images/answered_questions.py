@@ -1,8 +1,7 @@
-"""The validation questions with the lowest and the highest loss, in TensorBoard."""
+"""The validation questions with the lowest and the highest loss, in the log."""
 
 import heapq
 import itertools
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -11,15 +10,17 @@ import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
 
+from callbacks.card import DPI, INCHES, POINTS, lines
 from callbacks.images.image_data import ImageData
-from callbacks.tensorboard import validation_axis, validation_writer
+from callbacks.validations import shows_validation, validation_axis
 from sextant.contracts import Observer, require
 from sextant.lightning_internals import datamodule_of
+from sextant.logs.drawing import draw_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LINE = 34  # characters of a caption's line
+LINE = 30  # characters of a caption's line
 
 
 class Answered(NamedTuple):
@@ -57,7 +58,7 @@ class AnswersQuestions(Protocol):
 
 
 class AnsweredQuestions(Observer):
-    """The questions with the lowest and those with the highest loss in TensorBoard after each validation.
+    """The questions with the lowest and those with the highest loss in the log after each validation.
 
     Of several processes, the first one's questions alone.
 
@@ -69,7 +70,7 @@ class AnsweredQuestions(Observer):
         InputError: in ``setup``, if the module is no :class:`AnswersQuestions` or the data no :class:`ImageData`.
     """
 
-    def __init__(self, count: int = 8, columns: int = 4) -> None:
+    def __init__(self, count: int = 6, columns: int = 2) -> None:
         self.count = count
         self.columns = columns
         self._order = itertools.count()
@@ -92,7 +93,7 @@ class AnsweredQuestions(Observer):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if validation_writer(trainer) is None:
+        if not shows_validation(trainer):
             return
         by_loss = outputs["losses"].argsort().tolist()
         shown = dict.fromkeys([*by_loss[: self.count], *by_loss[-self.count :]])
@@ -115,11 +116,10 @@ class AnsweredQuestions(Observer):
 
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        writer = validation_writer(trainer)
-        if self._best and writer is not None:
+        if self._best and shows_validation(trainer):
             for name, questions in (("best", self._best), ("worst", self._worst)):
                 figure = draw_questions(questions, self.columns)
-                writer.add_figure(f"val/{name}_answers", figure, validation_axis(trainer))
+                draw_figure(trainer, f"val/{name}_answers", figure, validation_axis(trainer))
         self._best, self._worst = [], []
 
 
@@ -131,7 +131,8 @@ def draw_questions(questions: list[Answered], columns: int) -> "Figure":
     from matplotlib.figure import Figure
 
     rows = -(-len(questions) // columns)
-    figure = Figure((2.8 * columns, 3.6 * rows), layout="constrained")
+    side = INCHES / columns
+    figure = Figure((INCHES, rows * (side + 1.6)), dpi=DPI, layout="constrained")
     for place, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         if place >= len(questions):
             axes.set_axis_off()
@@ -142,11 +143,7 @@ def draw_questions(questions: list[Answered], columns: int) -> "Figure":
         axes.imshow(one.image)
         axes.set(xticks=[], yticks=[])
         # Prices would be read as formulas otherwise.
-        axes.set_title(f"{_lines(one.question, 3)}\n{_lines(given, 2)}", fontsize=8, parse_math=False)
-        below = f"{_lines(one.answer, 1)} (score {one.score:.1f})"
-        axes.set_xlabel(below, fontsize=8, color="green" if one.score else "red", parse_math=False)
+        axes.set_title(f"{lines(one.question, LINE, 3)}\n{lines(given, LINE, 2)}", fontsize=POINTS, parse_math=False)
+        below = f"{lines(one.answer, LINE - 12, 1)} (score {one.score:.1f})"
+        axes.set_xlabel(below, fontsize=POINTS, color="green" if one.score else "red", parse_math=False)
     return figure
-
-
-def _lines(text: str, most: int) -> str:
-    return "\n".join(textwrap.wrap(text, LINE, max_lines=most, placeholder=" ..."))

@@ -1,26 +1,34 @@
-"""A validation of segmentation in TensorBoard: images, IoU by class, confusion matrix."""
+"""A validation of segmentation in the log: images, IoU by class, confusion matrix."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 from typing_extensions import override
 
+from callbacks.card import DPI, POINTS, TEXT, WIDTH, card_font, fitted
 from callbacks.images.image_data import ImageData
-from callbacks.images.masks import SegmentsImages, add_legend, overlay
-from callbacks.tensorboard import validation_axis, validation_writer
+from callbacks.images.masks import SegmentsImages, overlay
+from callbacks.validations import SpreadSamples
 from datamodules.images.voc_palette import voc_palette
-from sextant.contracts import Observer, require
+from sextant.contracts import require
 from sextant.lightning_internals import datamodule_of
+from sextant.logs.drawing import draw_figure, draw_image, draw_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TILE = 320  # pixels of the longer side of an image
-CAPTION = 20  # pixels of height for the line above images
+GAP = 5  # pixels between images
+TILE = (WIDTH - 2 * GAP) // 3  # pixels of an image's width, and the most of its height
+LINE = TEXT + 8  # pixels of height of a line of text
+LABELS = 150  # pixels of the names beside a confusion matrix
+CELL = 24  # pixels of a cell of it, at the least
+
+#: An image, uint8 (H, W, 3), and its true and its predicted labels, uint8 (H, W).
+Segmented = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @runtime_checkable
@@ -34,10 +42,8 @@ class MeasuresSegmentation(SegmentsImages, Protocol):
     confusion: Tensor
 
 
-class SegmentationReport(Observer):
-    """Images, IoU by class and the confusion matrix in TensorBoard after each validation.
-
-    The images are the first ones of the first process.
+class SegmentationReport(SpreadSamples[Segmented]):
+    """Images, IoU by class and the confusion matrix in the log after each validation.
 
     Args:
         count: how many images to show.
@@ -47,8 +53,7 @@ class SegmentationReport(Observer):
     """
 
     def __init__(self, count: int = 6) -> None:
-        self.count = count
-        self._shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        super().__init__(count)
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -57,43 +62,30 @@ class SegmentationReport(Observer):
             require(datamodule_of(trainer), ImageData, self)
 
     @override
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._shown = []
+    def size(self, batch: dict[str, Any]) -> int:
+        return len(batch["label"])
 
     @override
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: dict[str, Tensor],
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if len(self._shown) < self.count and validation_writer(trainer) is not None:
-            images = require(datamodule_of(trainer), ImageData, self).to_images(batch["image"]).permute(0, 2, 3, 1)
-            arrays = [images, batch["label"], outputs["prediction"]]
-            self._shown += zip(*(array.byte().cpu().numpy() for array in arrays), strict=True)
+    def take(self, trainer: Trainer, outputs: Any, batch: dict[str, Any], places: list[int]) -> Iterable[Segmented]:
+        images = require(datamodule_of(trainer), ImageData, self).to_images(batch["image"][places])
+        arrays = [images.permute(0, 2, 3, 1), batch["label"][places], outputs["prediction"][places]]
+        return zip(*(array.byte().cpu().numpy() for array in arrays), strict=True)
 
     @override
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        writer = validation_writer(trainer)
-        if writer is None:
-            return
-        step = validation_axis(trainer)
-        module = require(pl_module, MeasuresSegmentation, self)
+    def draw(self, trainer: Trainer, shown: Sequence[Segmented], step: int) -> None:
+        module = require(trainer.lightning_module, MeasuresSegmentation, self)
         names, confusion = module.pixel_class_names(), module.confusion.cpu().numpy()
-        writer.add_image("val/images", draw_images(self._shown[: self.count], names), step, dataformats="HWC")
-        writer.add_text("val/iou", overlap_table(confusion, names), step)
-        writer.add_figure("val/confusion", draw_confusion(confusion, names), step)
-        self._shown = []
+        if shown:
+            draw_image(trainer, "val/images", draw_images(shown, names), step)
+        draw_text(trainer, "val/iou", overlap_table(confusion, names), step)
+        draw_figure(trainer, "val/confusion", draw_confusion(confusion, names), step)
 
 
-def draw_images(shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]], names: Sequence[str]) -> np.ndarray:
-    """Images in rows: the image, the truth laid over it, and the prediction laid over it.
+def draw_images(shown: Sequence[Segmented], names: Sequence[str]) -> np.ndarray:
+    """Images in rows: the image, the truth laid over it, and the prediction laid over it; below, the colors' classes.
 
     Args:
-        shown: image uint8 (H, W, 3), true and predicted labels uint8 (H, W) of each.
+        shown: the images with their labels.
         names: of the classes.
 
     Returns:
@@ -105,22 +97,35 @@ def draw_images(shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]], names: S
         scale = TILE / max(image.shape)
         size = (max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0])))
         plain = Image.fromarray(image).resize(size)
-        tiles = [plain]
-        for mask in (truth, prediction):
-            scaled = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-            tiles.append(add_legend(overlay(np.asarray(plain), scaled, colors), scaled, names, colors))
-        rows.append(tiles)
-    height = sum(tiles[0].height + 4 for tiles in rows)
-    sheet = Image.new("RGB", (3 * TILE + 8, CAPTION + height), "white")
+        masks = (
+            np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) for mask in (truth, prediction)
+        )
+        rows.append([plain, *(overlay(np.asarray(plain), mask, colors) for mask in masks)])
+    seen = np.unique(np.concatenate([mask.ravel() for _, *masks in shown for mask in masks]))
+    legend = draw_legend([(names[label], tuple(colors[label].tolist())) for label in seen if 0 < label < len(names)])
+    height = LINE + sum(tiles[0].height + GAP for tiles in rows)
+    sheet = Image.new("RGB", (WIDTH, height + legend.height), "white")
     for column, caption in enumerate(("image", "truth", "prediction")):
-        place = (column * (TILE + 4) + 2, 2)
-        ImageDraw.Draw(sheet).text(place, caption, "black", ImageFont.load_default(14))
-    top = CAPTION
+        ImageDraw.Draw(sheet).text((column * (TILE + GAP), 0), caption, "black", card_font())
+    top = LINE
     for tiles in rows:
         for column, tile in enumerate(tiles):
-            sheet.paste(tile, (column * (TILE + 4), top))
-        top += tiles[0].height + 4
+            sheet.paste(tile, (column * (TILE + GAP), top))
+        top += tiles[0].height + GAP
+    sheet.paste(legend, (0, height))
     return np.asarray(sheet)
+
+
+def draw_legend(entries: Sequence[tuple[str, tuple[int, ...]]]) -> Image.Image:
+    """Names of classes with their colors, three in a row."""
+    font = card_font()
+    image = Image.new("RGB", (WIDTH, -(-len(entries) // 3) * LINE), "white")
+    draw = ImageDraw.Draw(image)
+    for k, (name, color) in enumerate(entries):
+        x, y = k % 3 * (TILE + GAP), k // 3 * LINE
+        draw.rectangle((x, y + 4, x + TEXT, y + 4 + TEXT), color, "black")
+        draw.text((x + TEXT + 8, y + 4 + TEXT // 2), fitted(name, TILE - TEXT - 8, font), "black", font, anchor="lm")
+    return image
 
 
 def overlap_table(confusion: np.ndarray, names: Sequence[str]) -> str:
@@ -150,15 +155,18 @@ def draw_confusion(confusion: np.ndarray, names: Sequence[str]) -> "Figure":
     from matplotlib.figure import Figure
 
     percent = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    side = 2.5 + 0.42 * len(names)
-    figure = Figure((side, side), layout="constrained")
+    cell = max(CELL, (WIDTH - LABELS) / len(names))  # pixels
+    side = (LABELS + cell * len(names)) / DPI
+    name_size, number_size = min(POINTS, 0.65 * cell), min(POINTS, 0.45 * cell)
+    figure = Figure((side, side), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8, parse_math=False)
-    axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true (% of its pixels)")
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=name_size, parse_math=False)
+    axes.set_yticks(range(len(names)), names, fontsize=name_size, parse_math=False)
+    axes.set_xlabel("predicted", fontsize=POINTS)
+    axes.set_ylabel("true (% of its pixels)", fontsize=POINTS)
     for row, column in np.argwhere(percent >= 0.5):
         color = "white" if percent[row, column] > 60 else "black"
-        axes.text(column, row, f"{percent[row, column]:.0f}", ha="center", va="center", fontsize=7, color=color)
+        number = f"{percent[row, column]:.0f}"
+        axes.text(column, row, number, ha="center", va="center", fontsize=number_size, color=color)
     return figure

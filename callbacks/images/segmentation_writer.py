@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from PIL import Image
@@ -13,8 +14,10 @@ from typing_extensions import override
 
 from callbacks.images.image_data import NamedImageData
 from callbacks.images.masks import SegmentsImages, add_legend, choose_colors, index_mask, overlay
+from sextant.atomic_folder import whole_file
 from sextant.contracts import Observer, require
 from sextant.errors import InputError, on_first_process
+from sextant.files.location import local_path
 from sextant.lightning_internals import datamodule_of
 
 KINDS = ("masks", "colored", "overlays")
@@ -25,7 +28,8 @@ class SegmentationWriter(Observer):
 
     ``masks/`` holds palette images whose pixels are labels, as Pascal VOC's masks do; ``colored/`` the colors of the
     labels; ``overlays/`` these over the image, with a legend. A file is either complete or absent. The masks are taken
-    from the rows of ``predict_step``, where they are ``mask``, uint8 (H, W).
+    from the rows of ``predict_step``, where they are ``mask``, uint8 (H, W). Images whose names differ in the folder or
+    the suffix alone would have the same files, and are refused.
 
     Args:
         folder: where to.
@@ -36,13 +40,13 @@ class SegmentationWriter(Observer):
     Raises:
         InputError: in ``setup``, if the module is no :class:`~callbacks.images.masks.SegmentsImages` or the data no
             :class:`~callbacks.images.image_data.NamedImageData`, or there are files; or in ``predict``, if a file
-            cannot be written or there is no such class or color.
+            cannot be written, two images would have the same, or there is no such class or color.
     """
 
     def __init__(
         self, folder: str = "segmentations", colors: dict[str, str] | None = None, overwrite: bool = False
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = local_path(folder, "--segmentations.folder")
         self.overwrite = overwrite
         self.colors: Mapping[str, str] | None = colors
 
@@ -67,6 +71,7 @@ class SegmentationWriter(Observer):
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._names = require(pl_module, SegmentsImages, self).pixel_class_names()
         self._table = choose_colors(self._names, self.colors)
+        self._refuse_same_files(trainer)
         try:
             for kind in KINDS:
                 (self.folder / kind).mkdir(parents=True, exist_ok=True)
@@ -74,6 +79,20 @@ class SegmentationWriter(Observer):
             raise InputError(
                 f"{self.folder}: cannot write there ({error}). Give the SegmentationWriter another folder."
             ) from error
+
+    def _refuse_same_files(self, trainer: Trainer) -> None:
+        """Look at the names of all images, of which this process may predict a part only."""
+        data = require(datamodule_of(trainer), NamedImageData, self)
+        loaders: Any = trainer.predict_dataloaders
+        names = data.sample_names({"index": torch.arange(len(loaders.dataset))})
+        first: dict[str, str] = {}
+        for name in names:
+            other = first.setdefault(Path(name).stem, name)
+            if other != name:
+                raise InputError(
+                    f"{name}: the files of its mask would replace those of {other}. Rename one of the two images, or "
+                    "predict them one after the other, each with another --segmentations.folder."
+                )
 
     @override
     def on_predict_batch_end(
@@ -97,12 +116,10 @@ class SegmentationWriter(Observer):
         drawn = (index_mask(mask), Image.fromarray(self._table[mask]), laid_over)
         for kind, drawing in zip(KINDS, drawn, strict=True):
             file = self.folder / kind / f"{name}.png"
-            part = file.with_name(f".{file.name}.part")
             try:
-                drawing.save(part, "PNG")
-                part.replace(file)
+                with whole_file(file) as part:
+                    drawing.save(part, "PNG")
             except OSError as error:
-                part.unlink(missing_ok=True)
                 raise InputError(f"{file}: could not be written ({error}).") from error
 
     @override

@@ -1,21 +1,29 @@
-"""Validation images in TensorBoard, with the predicted and the true class."""
+"""Validation images in the log, with the predicted and the true class."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
-from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
+from PIL import Image, ImageDraw
 from typing_extensions import override
 
+from callbacks.card import TEXT, WIDTH, card_font, fitted
 from callbacks.images.image_data import ImageData
-from callbacks.tensorboard import FirstValidationBatch
+from callbacks.validations import SpreadSamples
 from sextant.contracts import require
 from sextant.lightning_internals import datamodule_of
+from sextant.logs.drawing import draw_image
 
-TILE = 160  # pixels of an image's side
-CAPTION = 34  # pixels of height for the two lines under it
+CAPTION = 2 * TEXT + 14  # pixels of height for the two lines under an image
+
+
+class Classified(NamedTuple):
+    """An image, uint8 (H, W, 3), with the labels that it was given and that it has."""
+
+    image: np.ndarray
+    predicted: int
+    true: int
 
 
 @runtime_checkable
@@ -26,10 +34,8 @@ class ClassifiesImages(Protocol):
         """The names of the classes, in the order of the labels."""
 
 
-class ValidationImages(FirstValidationBatch):
-    """A grid of validation images in TensorBoard after each validation.
-
-    The images are the same each time, evenly spread over the first batch.
+class ValidationImages(SpreadSamples[Classified]):
+    """A grid of validation images in the log after each validation.
 
     Args:
         count: how many images to show.
@@ -39,8 +45,8 @@ class ValidationImages(FirstValidationBatch):
         InputError: in ``setup``, if the module is no :class:`ClassifiesImages` or the data no :class:`ImageData`.
     """
 
-    def __init__(self, count: int = 24, columns: int = 8) -> None:
-        self.count = count
+    def __init__(self, count: int = 12, columns: int = 3) -> None:
+        super().__init__(count)
         self.columns = columns
 
     @override
@@ -50,42 +56,41 @@ class ValidationImages(FirstValidationBatch):
             require(datamodule_of(trainer), ImageData, self)
 
     @override
-    def show(self, trainer: Trainer, outputs: Any, batch: dict[str, Tensor], writer: Any, step: int) -> None:
-        shown = np.unique(np.linspace(0, len(batch["label"]) - 1, self.count).round().astype(int))
-        names = require(trainer.lightning_module, ClassifiesImages, self).image_class_names()
-        images = require(datamodule_of(trainer), ImageData, self).to_images(batch["image"][shown]).cpu()
-        grid = draw_grid(
-            images.permute(0, 2, 3, 1).numpy(),
-            [names[i] for i in outputs["prediction"][shown].tolist()],
-            [names[i] for i in batch["label"][shown].tolist()],
-            self.columns,
-        )
-        writer.add_image("val/images", grid, step, dataformats="HWC")
+    def size(self, batch: dict[str, Any]) -> int:
+        return len(batch["label"])
+
+    @override
+    def take(self, trainer: Trainer, outputs: Any, batch: dict[str, Any], places: list[int]) -> Iterable[Classified]:
+        images = require(datamodule_of(trainer), ImageData, self).to_images(batch["image"][places]).cpu()
+        labels = [labels[places].tolist() for labels in (outputs["prediction"], batch["label"])]
+        return map(Classified, images.permute(0, 2, 3, 1).numpy(), *labels)
+
+    @override
+    def draw(self, trainer: Trainer, shown: Sequence[Classified], step: int) -> None:
+        if shown:
+            names = require(trainer.lightning_module, ClassifiesImages, self).image_class_names()
+            draw_image(trainer, "val/images", draw_grid(shown, names, self.columns), step)
 
 
-def draw_grid(images: np.ndarray, predicted: list[str], true: list[str], columns: int) -> np.ndarray:
+def draw_grid(shown: Sequence[Classified], names: Sequence[str], columns: int) -> np.ndarray:
     """Images in rows, each above its predicted name (green if right, red if wrong) and its true name.
 
     Args:
-        images: uint8 (N, H, W, 3).
-        predicted: N names.
-        true: N names.
+        shown: the images with their labels.
+        names: of the labels.
         columns: images in a row.
 
     Returns:
         uint8 (height, width, 3).
     """
-    font = ImageFont.load_default(13)
-    rows = -(-len(images) // columns)
-    grid = Image.new("RGB", (columns * TILE, rows * (TILE + CAPTION)), "white")
+    font, side = card_font(), WIDTH // columns
+    grid = Image.new("RGB", (columns * side, -(-len(shown) // columns) * (side + CAPTION)), "white")
     draw = ImageDraw.Draw(grid)
-    for k, (image, guess, truth) in enumerate(zip(images, predicted, true, strict=True)):
-        x, y = k % columns * TILE, k // columns * (TILE + CAPTION)
-        grid.paste(Image.fromarray(image).resize((TILE - 4, TILE - 4), Image.Resampling.NEAREST), (x + 2, y + 2))
-        # WordNet names list synonyms: the first one is enough here.
-        lines = [guess.split(",")[0], truth.split(",")[0]]
-        for line, (text, color) in enumerate(zip(lines, ["green" if guess == truth else "red", "black"], strict=True)):
-            while font.getlength(text) > TILE - 6:
-                text = text[:-2].rstrip(".") + "."
-            draw.text((x + 3, y + TILE + line * 16), text, color, font)
+    for k, (image, predicted, true) in enumerate(shown):
+        x, y = k % columns * side, k // columns * (side + CAPTION)
+        grid.paste(Image.fromarray(image).resize((side - 8, side - 8), Image.Resampling.NEAREST), (x + 4, y + 4))
+        for line, (label, color) in enumerate([(predicted, "green" if predicted == true else "red"), (true, "black")]):
+            # WordNet names list synonyms: the first one is enough here.
+            name = fitted(names[label].split(",")[0], side - 8, font)
+            draw.text((x + 4, y + side + line * (TEXT + 4)), name, color, font)
     return np.asarray(grid)

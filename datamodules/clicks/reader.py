@@ -164,3 +164,6 @@ def _rows(path: Path) -> Iterator[Block]:
             part = size * (done - 1) // total - size * (number - 1) // total
             yield Block(path, number, len(batch), batch, part)
             number = done
+        rows = file.metadata.num_rows
+        if number != rows + 1:
+            raise InputError(f"{path}: it is damaged: of its {rows:,} rows {number - 1:,} can be read. Get it again.")

@@ -38,7 +38,8 @@ def read_image(source: Path | bytes) -> Image.Image:
         source: a file, or its contents.
 
     Raises:
-        InvalidImageError: the image is damaged, it is none, or its pixels are numbers of an unknown range.
+        InvalidImageError: the image is damaged, it is none, or its pixels are numbers of an unknown range; also where
+            they have 16 bits and values of 8.
     """
     file = BytesIO(source) if isinstance(source, bytes) else source
     suffix = "" if isinstance(source, bytes) else source.suffix.lower()
@@ -79,7 +80,13 @@ def _black_and_white(image: Image.Image) -> tuple[int, int]:
 
 def _to_rgb(image: Image.Image, black: int, white: int) -> Image.Image:
     if image.mode.startswith("I"):
-        gray = np.asarray(image).astype(np.float32)
+        values = np.asarray(image)
+        if max(black, white) == 65535 and 0 < values.max() <= 255:
+            raise InvalidImageError(
+                "its pixels have 16 bits, but none is above 255, so that it would be black. If its values have 8 bits, "
+                "save it with 8 bits a channel"
+            )
+        gray = values.astype(np.float32)
         image = Image.fromarray(((gray - black) / (white - black) * 255).round().astype(np.uint8))
     if not image.has_transparency_data:
         return image.convert("RGB")

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from datamodules.images.image_file import list_images
+from datamodules.sources.near_root import near_root
 from sextant.errors import InputError
 from sextant.files.text_file import entries, sized_lines
 
@@ -12,8 +13,9 @@ def _require(file: Path) -> Path:
     """A text file of the data set, which must be there."""
     if not file.is_file():
         raise InputError(
-            f"{file}: there is no such file, so {file.parent} is not a whole Tiny-ImageNet folder (data.root). "
-            "Delete the folder and run again with --data.download=true, or give another one."
+            f"{file}: there is no such file, so {file.parent} is not a whole Tiny-ImageNet folder (data.root)."
+            f"{near_root(file.parent, 'wnids.txt')} Delete the folder and run again with --data.download=true, or give "
+            "another one."
         )
     return file
 

@@ -7,6 +7,7 @@ from datamodules.images.image_file import SUFFIXES, list_images
 from datamodules.images.segmentation import Pair
 from datamodules.images.voc_palette import IGNORED
 from datamodules.sources.invalid_samples import NAMED
+from datamodules.sources.near_root import near_root
 from sextant.errors import InputError
 from sextant.files.text_file import entries, sized_lines
 
@@ -44,7 +45,10 @@ def read_list(file: Path, root: Path, masks: str | None) -> list[Pair]:
         known = sorted(path.stem for path in file.parent.glob("*.txt"))
         choose = "choose one with --data.lists.train, --data.lists.val or --data.lists.test"
         there = f"There are {', '.join(known)}: {choose}" if known else ""
-        raise InputError(f"{file}: there is no such list. {there or 'Is data.root a folder like VOC2012?'}.")
+        raise InputError(
+            f"{file}: there is no such list. {there or 'Is data.root a folder like VOC2012?'}."
+            f"{near_root(root, 'JPEGImages') if not known else ''}"
+        )
     images = _by_stem(root / "JPEGImages", SUFFIXES)
     labels = None if masks is None else _by_stem(root / masks, {".png"})
     pairs, missing, line_of = [], [], dict[str, int]()

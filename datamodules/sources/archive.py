@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from sextant.atomic_folder import make_folder
+from sextant.atomic_folder import make_folder, put_in_place
 from sextant.errors import InputError
 
 TIMEOUT = 60  # seconds without an answer after which a server is given up
@@ -71,7 +71,7 @@ def download(archive: Archive, path: Path) -> None:
                 f"{path}: what {archive.url} sent is not the pinned file, since {why}. Nothing was kept; run again, "
                 "and if it happens again the file at that address has changed."
             )
-        part.replace(path)
+        put_in_place(part, path)
     except (OSError, HTTPException) as error:
         raise InputError(
             f"{path}: downloading {archive.url} failed ({error}). Run again, or download it by hand to that path."

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sextant.errors import InputError
+from sextant.files.hub import look_for_hub
 
 
 def load_splits(name: str, config: str | None, cache: Path, otherwise: str) -> Any:
@@ -24,6 +25,7 @@ def load_splits(name: str, config: str | None, cache: Path, otherwise: str) -> A
     import datasets  # takes a second that other sources need not wait for
 
     folder = Path(name)
+    look_for_hub(name)
     try:
         if (folder / "dataset_dict.json").exists():
             return datasets.load_from_disk(name)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from datamodules.sources.invalid_samples import report_invalid_samples
+from datamodules.sources.near_root import near_root
 from datamodules.speech.audio_file import InvalidAudioError, read_audio
 from datamodules.speech.folder import files_under
 from datamodules.speech.formats.suffixes import is_audio
@@ -70,9 +71,9 @@ def read_subset(
     """
     if not folder.is_dir():
         raise InputError(
-            f"{folder}: there is no such folder. Check --data.root and the names of the subsets, download the "
-            "published ones with --data.download=true, or try the program on generated recordings with "
-            "--data.synthetic=true."
+            f"{folder}: there is no such folder.{near_root(folder.parent, folder.name)} Check --data.root and the "
+            "names of the subsets, download the published ones with --data.download=true, or try the program on "
+            "generated recordings with --data.synthetic=true."
         )
     audio, tables = list_files(folder)
     if not tables:

@@ -11,6 +11,7 @@ from typing import Any
 from typing_extensions import override
 
 from datamodules.sources.hub import load_splits
+from datamodules.sources.near_root import near_root
 from sextant.errors import InputError
 from sextant.files.text_file import byte_lines, sized_lines
 
@@ -34,6 +35,9 @@ class TextSource(ABC):
     Args:
         name: by which a person finds the corpus.
     """
+
+    #: Where a corpus without splits may be instead, as a sentence.
+    instead: str = ""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -85,6 +89,8 @@ class TextFiles(TextSource):
             found = [root / name for name in names if (root / name).is_file()]
             if found:
                 self._ranges[split] = (found[0], 0, found[0].stat().st_size, 1)
+        if not self._ranges:
+            self.instead = near_root(root, *(name for names in FILE_NAMES.values() for name in names))
 
     def _divide(self, file: Path) -> None:
         count = sum(1 for _ in byte_lines(file))

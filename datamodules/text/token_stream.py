@@ -43,6 +43,7 @@ class TokenStreams:
     def __init__(self, source: TextSource, cache: Path, min_count: int = 1) -> None:
         self.name = source.name
         self.splits = source.splits
+        self._instead = source.instead
         self._require("train")
         place = hashlib.sha256(json.dumps([min_count, dict(source.splits)]).encode()).hexdigest()[:8]
         key = hashlib.sha256(f"{FORMAT}\0{source.fingerprint}".encode()).hexdigest()[:16]
@@ -80,9 +81,9 @@ class TokenStreams:
     def _require(self, split: str) -> None:
         if split not in self.splits:
             raise InputError(
-                f"{self.name}: there is no {split!r} split, only {', '.join(self.splits) or 'nothing'}. A corpus is "
-                "train.txt, valid.txt and test.txt (or wiki.train.tokens and so on) in one folder (data.root), or a "
-                "set with splits of these names (data.dataset)."
+                f"{self.name}: there is no {split!r} split, only {', '.join(self.splits) or 'nothing'}."
+                f"{self._instead} A corpus is train.txt, valid.txt and test.txt (or wiki.train.tokens and so on) in "
+                "one folder (data.root), or a set with splits of these names (data.dataset)."
             )
 
     def _require_text(self, split: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.sources.hub import load_splits
+from datamodules.sources.near_root import near_root
 from datamodules.vqa.questions import ImageColumn, ImageFiles, Images, QuestionSet
 from sextant.errors import InputError
 from sextant.files.json_file import parse_json, read_json
@@ -37,9 +38,20 @@ def read_split(root: Path, split: str, labeled: bool) -> QuestionSet:
     for suffix in (".jsonl", ".csv"):
         if (root / f"{split}{suffix}").is_file():
             return read_rows(root / f"{split}{suffix}", labeled)
-    raise InputError(
+    raise no_split(root, split)
+
+
+def no_split(root: Path, split: str) -> InputError:
+    """What to say where a folder has not the questions of a split.
+
+    Args:
+        root: the folder.
+        split: ``train``, ``val`` or ``test``.
+    """
+    near = near_root(root, f"TextVQA_*_{split}.json", f"{split}.jsonl", f"{split}.csv")
+    return InputError(
         f"{root}: there is no {split} split: neither TextVQA_0.5.1_{split}.json nor {split}.jsonl nor {split}.csv "
-        "(data.root). Get TextVQA from the Hugging Face hub with --data.dataset=lmms-lab/textvqa, or from "
+        f"(data.root).{near} Get TextVQA from the Hugging Face hub with --data.dataset=lmms-lab/textvqa, or from "
         "https://textvqa.org, give another folder with --data.root, or try the program on generated images first: "
         "add --config configs/synthetic/flava_textvqa.yaml."
     )
@@ -142,6 +154,11 @@ def _json_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, row
 
 
+def load_set(name: str, config: str | None, cache: Path) -> Any:
+    """Load all splits of a set of Hugging Face datasets, which downloads it the first time; as :func:`read_set`."""
+    return load_splits(name, config, cache, "or give a folder of files with --data.root")
+
+
 def read_set(name: str, config: str | None, cache: Path, splits: Mapping[str, bool]) -> dict[str, QuestionSet]:
     """Read splits of a set of Hugging Face datasets with the columns of :func:`read_rows`.
 
@@ -156,7 +173,7 @@ def read_set(name: str, config: str | None, cache: Path, splits: Mapping[str, bo
     """
     from datasets import Image  # takes a second that other sources need not wait for
 
-    found = load_splits(name, config, cache, "or give a folder of files with --data.root")
+    found = load_set(name, config, cache)
     sets = {}
     for split, labeled in splits.items():
         rows = next((found[set_name] for set_name in SET_NAMES[split] if set_name in found), None)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sextant.errors import InputError
+from sextant.files.hub import look_for_hub
 from sextant.files.text_file import entries
 
 
@@ -60,6 +61,7 @@ def _load(source: str) -> Any:
     )
     if file.is_file():
         return BertTokenizer(vocab=_read_vocabulary(file, advice))
+    look_for_hub(source)
     try:
         return AutoTokenizer.from_pretrained(source)
     except Exception as error:  # which the library raises itself, where a file is damaged

@@ -1,12 +1,9 @@
 """DeepLabV3 (Chen et al. 2017, https://arxiv.org/abs/1706.05587) from torchvision's parts."""
 
-import pickle
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
@@ -16,6 +13,7 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.fcn import FCNHead
 from typing_extensions import override
 
+from modules.networks.pretrained import read_weights
 from sextant.errors import InputError
 
 Backbone = Literal["resnet50", "resnet101", "mobilenet_v3_large"]
@@ -78,9 +76,9 @@ def deeplab(
         )
     network = _build(backbone, num_classes, output_stride, auxiliary)
     if weights is not None:
-        _load(network, _read_weights(f"deeplabv3_{backbone}", weights, "model.weights"), weights, _whole)
+        _load(network, read_weights(f"deeplabv3_{backbone}", weights, "model.weights"), weights, _whole)
     if backbone_weights is not None:
-        state = _read_weights(backbone, backbone_weights, "model.backbone_weights")
+        state = read_weights(backbone, backbone_weights, "model.backbone_weights")
         _load(network.backbone, state, backbone_weights, _features if "mobilenet" in backbone else _residual)
     return network
 
@@ -119,31 +117,6 @@ def _build(backbone: Backbone, num_classes: int, output_stride: int, auxiliary: 
         DeepLabHead(channels, num_classes, rates),
         FCNHead(middle_channels, num_classes) if auxiliary else None,
     )
-
-
-def _read_weights(network: str, weights: str, key: str) -> dict[str, Tensor]:
-    if not Path(weights).suffix:
-        names = get_model_weights(network)
-        if weights not in names.__members__:
-            known = ", ".join(names.__members__)
-            raise InputError(
-                f"{key}: {network} has no weights named {weights!r} in torchvision; it has {known}. "
-                "The path of a file needs its suffix (.pt, .pth, .ckpt)."
-            )
-        try:
-            return names[weights].get_state_dict(progress=True, check_hash=True)
-        except (OSError, RuntimeError) as error:
-            raise InputError(
-                f"{key}: {weights} could not be downloaded ({error}). Try again, or give a file."
-            ) from error
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{weights}: there is no such file ({key}).") from error
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{weights}: no weights can be read from it ({key}); the file may be damaged.") from error
-    state = state.get("state_dict", state.get("model", state))  # of Lightning, of torchvision's references, or plain
-    return {name.removeprefix("network."): value for name, value in state.items()}
 
 
 def _whole(name: str) -> str | None:

@@ -11,6 +11,7 @@ from transformers import AutoConfig, FlavaConfig, FlavaModel
 from transformers.models.flava.configuration_flava import FlavaImageConfig, FlavaMultimodalConfig, FlavaTextConfig
 
 from sextant.errors import InputError
+from sextant.files.hub import look_for_hub
 
 Part = Literal["text", "image", "multimodal"]
 #: What each part that can be frozen consists of.
@@ -126,6 +127,7 @@ def pretrained_flava(weights: str) -> FlavaModel:
         "first time), or a folder that save_pretrained wrote; or leave model.weights out for random ones."
     )
     loaded: Any = None
+    look_for_hub(weights)
     try:
         kind = AutoConfig.from_pretrained(weights).model_type
         if kind == FlavaConfig.model_type:

@@ -1,12 +1,11 @@
 """Residual networks (He et al. 2016, https://arxiv.org/abs/1512.03385) for large and for small images."""
 
-from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
-from torchvision.models import get_model, get_model_weights
+from torchvision.models import get_model
 
+from modules.networks.pretrained import read_weights
 from sextant.errors import InputError
 
 
@@ -34,26 +33,8 @@ def resnet(depth: int, num_classes: int, stem: Literal["imagenet", "small"], wei
         nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
         network.maxpool = nn.Identity()
     if weights is not None:
-        _load_matching(network, _read_weights(depth, weights), weights)
+        _load_matching(network, read_weights(f"resnet{depth}", weights, "model.weights"), weights)
     return network
-
-
-def _read_weights(depth: int, weights: str) -> dict[str, Tensor]:
-    if not Path(weights).suffix:
-        names = get_model_weights(f"resnet{depth}")
-        if weights not in names.__members__:
-            known = ", ".join(names.__members__)
-            raise InputError(
-                f"model.weights: resnet{depth} has no weights named {weights!r} in torchvision; it has {known}. "
-                "The path of a file needs its suffix (.pt, .pth, .ckpt)."
-            )
-        return names[weights].get_state_dict(progress=True, check_hash=True)
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{weights}: there is no such file (model.weights).") from error
-    state = state.get("state_dict", state)
-    return {name.removeprefix("network."): value for name, value in state.items()}
 
 
 def _load_matching(network: nn.Module, state: dict[str, Tensor], source: str) -> None:

@@ -1,6 +1,6 @@
 """The checkpoint that ``--ckpt_path`` means: a path, or the best or the last one of the newest run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +8,20 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from sextant.checkpoint_files import LAST, PREVIOUS, main_file, restore_interrupted
 from sextant.errors import InputError
+from sextant.files.location import Location, changed, location
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 
 
 def find_checkpoint(
-    meant: str, folder: Path | None, is_meant: Callable[[Path], bool] | None = None
-) -> tuple[Path, dict[str, Any]] | None:
+    meant: str, folder: Location | None, is_meant: Callable[[Location], bool] | None = None
+) -> tuple[Location, dict[str, Any]] | None:
     """Find a checkpoint, and read it.
 
     Where the last one of the newest run is damaged, the one before it is taken, with a warning; or the newest other
     one of that run.
 
     Args:
-        meant: a path, ``last``, ``best``, or ``auto``: the last one of those runs that ``is_meant``.
+        meant: a path or URL, ``last``, ``best``, or ``auto``: the last one of those runs that ``is_meant``.
         folder: where the runs of the workload are; None if there is none.
         is_meant: for ``auto``, whether the folder of a run is that of one to go on with; all are if not given.
 
@@ -28,14 +29,23 @@ def find_checkpoint(
         Its path, and what it holds but for sharded tables; None where ``auto`` finds none.
 
     Raises:
-        InputError: there is none, or none that can be read.
+        InputError: there is none, none that can be read, or the place of the runs does not answer.
     """
+    try:
+        return _find(meant, folder, is_meant)
+    except OSError as error:
+        raise InputError(f"--ckpt_path={meant}: cannot look for it under {folder} ({error}).") from error
+
+
+def _find(
+    meant: str, folder: Location | None, is_meant: Callable[[Location], bool] | None
+) -> tuple[Location, dict[str, Any]] | None:
     if meant not in ("last", "best", "auto"):
-        path = Path(meant)
+        path = location(meant)
         restore_interrupted(path)
         return path, _read(path)
     name = "best.ckpt" if meant == "best" else LAST
-    runs = [] if folder is None else list(folder.glob("*/checkpoints"))
+    runs: list[Location] = [] if folder is None else list(folder.glob("*/checkpoints"))
     for run in runs:
         restore_interrupted(run / name)
     found = [path for run in runs if (path := run / name).exists()]
@@ -48,7 +58,7 @@ def find_checkpoint(
             f"--ckpt_path={meant}: there is no {meant}.ckpt of a run under {folder}. "
             "Start a new run without --ckpt_path, or give the path of a checkpoint."
         )
-    path = max(found, key=_time)
+    path = max(found, key=changed)
     try:
         return path, _read(path)
     except InputError as error:
@@ -57,10 +67,11 @@ def find_checkpoint(
         return _other_than(path, error)
 
 
-def _other_than(damaged: Path, error: InputError) -> tuple[Path, dict[str, Any]]:
+def _other_than(damaged: Location, error: InputError) -> tuple[Location, dict[str, Any]]:
     """The previous checkpoint of a run whose last one is damaged, or the newest other one that can be read."""
-    others = [path for path in damaged.parent.glob("*.ckpt") if path != damaged and not path.name.startswith(".")]
-    others.sort(key=lambda path: (path.name == PREVIOUS, _time(path)), reverse=True)
+    beside: Iterable[Location] = damaged.parent.glob("*.ckpt")
+    others = [path for path in beside if path != damaged and not path.name.startswith(".")]
+    others.sort(key=lambda path: (path.name == PREVIOUS, changed(path)), reverse=True)
     for path in others:
         try:
             checkpoint = _read(path)
@@ -74,15 +85,11 @@ def _other_than(damaged: Path, error: InputError) -> tuple[Path, dict[str, Any]]
     raise InputError(f"{error} {also}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Location) -> dict[str, Any]:
     """Read a checkpoint; of sharded tables it is only looked whether their files are there."""
-    checkpoint = AtomicCheckpointIO().load_checkpoint(main_file(path))
-    if path.is_dir():
+    checkpoint = AtomicCheckpointIO().load_checkpoint(str(main_file(path)))
+    if isinstance(path, Path) and path.is_dir():
         from sextant.strategies.sharded_checkpoint import check_tables  # which takes TorchRec
 
         check_tables(path, checkpoint)
     return checkpoint
-
-
-def _time(path: Path) -> float:
-    return path.stat().st_mtime

@@ -1,7 +1,5 @@
 """The command line: Lightning's, with the shared Trainer loaded first and strict rules for checkpoints."""
 
-import logging
-import os
 import sys
 import warnings
 from argparse import SUPPRESS
@@ -16,18 +14,38 @@ from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from typing_extensions import override
 
 import sextant.strategies  # noqa: F401 makes their names known
 from sextant.cli.checkpoint_search import find_checkpoint
 from sextant.cli.consolidate import consolidate
-from sextant.cli.parser import OneErrorParser, refuse_other_encodings
-from sextant.cli.prediction_writer import PredictionWriter
+from sextant.cli.monitored import MonitoredMetrics
+from sextant.cli.parsing.config_files import check_files
+from sextant.cli.parsing.config_schema import PrintSchema
+from sextant.cli.parsing.parser import OneErrorParser, refuse_other_encodings
+from sextant.cli.places import check_places, settle_urls
+from sextant.cli.predictions.writer import PredictionWriter
+from sextant.cli.quiet import quiet_libraries
+from sextant.cli.refusals import settings_refused
+from sextant.cli.runs import (
+    keep_mlflow_store_apart,
+    kept_runs_folder,
+    require_libraries,
+    require_writable,
+    run_name,
+    runs_folder,
+)
 from sextant.cli.trainer import SextantTrainer
+from sextant.cli.within_memory import WithinMemory
 from sextant.contracts import need_weights
 from sextant.datamodule import BaseDataModule
 from sextant.errors import InputError
-from sextant.files.text_file import read_text
+from sextant.files.location import Location
+from sextant.lightning_internals import callbacks_of
+from sextant.logs.position import KEY as LOG
+from sextant.logs.run_folder import RunFolder
+from sextant.logs.run_record import RunRecord
 from sextant.resume.agreement import (
     check_agreement,
     check_classes,
@@ -37,7 +55,6 @@ from sextant.resume.agreement import (
     configuration_of,
     report_taken,
 )
-from sextant.resume.continued_log import ContinuedLog, sizes_of_log
 from sextant.resume.no_imports import no_imports
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
 from sextant.resume.run_configuration import RunConfiguration
@@ -49,6 +66,7 @@ from sextant.resume.settings import (
     settings_to_take,
     settings_with_meaning,
 )
+from sextant.resume.shared_failure import SharedFailure
 
 #: Commands that say something with a trained model.
 EVALUATIONS = ("validate", "test", "predict")
@@ -73,14 +91,15 @@ class SextantCLI(LightningCLI):
         callback_groups: Mapping[str, type[Callback]] | None = None,
     ) -> None:
         self.callback_groups = callback_groups or {}
-        self._log_is_continued = False
-        self._log_sizes: dict[Path, int] = {}
+        self._failure = SharedFailure()
+        self._continued: dict[str, Any] = {}
         arguments = sys.argv[1:] if args is None else args
         refuse_other_encodings(arguments)
         self._arguments = arguments
         self._named = set(arguments) & set(self.subcommands()) or set(self.subcommands())
-        shared = {"shared_config": shared_config}
+        shared = {"shared_config": shared_config, "arguments": arguments}
         first = shared | {"default_config_files": [str(shared_config)]}
+        quiet_libraries()
         super().__init__(
             model_class=LightningModule,
             subclass_mode_model=True,
@@ -96,11 +115,7 @@ class SextantCLI(LightningCLI):
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        # The parser does not say which file is wrong where it is that of a part, as in --data=FILE.
-        for word in self._arguments:
-            file = Path(str(word).rpartition("=")[2])
-            if file.suffix in (".yaml", ".yml", ".json") and file.is_file():
-                read_text(file)
+        check_files(self._arguments)  # the parser does not say which file is wrong, nor where
         try:
             super().parse_arguments(parser, args)
         except RecursionError as error:
@@ -148,6 +163,12 @@ class SextantCLI(LightningCLI):
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--name",
+            type=str,
+            default="unnamed",
+            help="Of the workload: its runs are in logs/<name>, or those on generated data in logs/<name>-synthetic.",
+        )
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
         parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(RecoveryCheckpoint, "recovery_checkpoint")
@@ -160,10 +181,11 @@ class SextantCLI(LightningCLI):
             "138. For jobs with a time limit; start it again with --ckpt_path=auto.",
         )
         parser.link_arguments("stop_after", "recovery_checkpoint.stop_after")
+        parser.add_argument("--print_schema", action=PrintSchema)
         for name, group in self.callback_groups.items():
             about, settings = cleandoc(group.__doc__ or "").split("\n")[0], signature(group).parameters
             names = ", ".join(f"--{name}.{setting}" for setting in settings)
-            parser.add_argument(f"--{name}", type=group | None, default=None, help=f"{about} Its settings: {names}.")
+            parser.add_argument(f"--{name}", type=group | None, default=None, help=f"{about[:-1]} (settings: {names}).")
         parser.add_argument(
             "--settings_from",
             type=Literal["checkpoint", "command"] | None,
@@ -178,6 +200,8 @@ class SextantCLI(LightningCLI):
         # Lightning's own lets the checkpoint's hyper-parameters silently replace those of the command.
         command = self.config.subcommand
         config = self.config[command]
+        if command != "consolidate":  # which has no Trainer
+            settle_urls(config)
         if not config.get("ckpt_path"):
             return
         if config.ckpt_path == "auto" and command != "fit":
@@ -185,22 +209,22 @@ class SextantCLI(LightningCLI):
                 "--ckpt_path=auto is for fit, to go on with a run or to begin one. Give best, last or a path."
             )
         is_meant = self._learned_by() if config.ckpt_path == "auto" else None
-        found = find_checkpoint(config.ckpt_path, log_folder(config), is_meant)
+        found = find_checkpoint(config.ckpt_path, kept_runs_folder(config), is_meant)
         if found is None:
             config.ckpt_path = None
             return
         path, checkpoint = found
         config.ckpt_path = str(path)
         self._agree(path, checkpoint)
-        self._continue_log(path, checkpoint)
+        self._go_on_in_folder(path, checkpoint)
 
-    def _learned_by(self) -> Callable[[Path], bool]:
+    def _learned_by(self) -> Callable[[Location], bool]:
         """What says whether the run in a folder learned what this command would learn."""
         new = self._plain_config()
         free = free_settings(new)
         wanted = learning_settings(new, free)
 
-        def is_same(run: Path) -> bool:
+        def is_same(run: Location) -> bool:
             try:
                 old = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
                 return not list(differences(learning_settings(old, free), wanted))
@@ -209,7 +233,7 @@ class SextantCLI(LightningCLI):
 
         return is_same
 
-    def _agree(self, path: Path, checkpoint: dict[str, Any]) -> None:
+    def _agree(self, path: Location, checkpoint: dict[str, Any]) -> None:
         """Compare the command with the checkpoint's configuration, and settle which of the two holds."""
         fits = self.config.subcommand == "fit"
         # What a checkpoint answers is decided by the model, and by a few settings of its data, whose class may be gone.
@@ -237,7 +261,7 @@ class SextantCLI(LightningCLI):
         self._take(path, settings_to_take(old_part, new))
         check_classes(path, part(self._plain_config()), new_part)  # what was a text may have been parsed
 
-    def _take(self, path: Path, settings: dict[str, Any]) -> None:
+    def _take(self, path: Location, settings: dict[str, Any]) -> None:
         """Let a checkpoint's settings hold, which may name code to run."""
         if "data" in settings:
             settings["data"].setdefault("class_path", self.config[self.config.subcommand].data.class_path)
@@ -250,18 +274,17 @@ class SextantCLI(LightningCLI):
                 raise InputError(f"{path}: --settings_from=checkpoint takes no function from it. Give {key} yourself.")
         self.config = config
 
-    def _continue_log(self, path: Path, checkpoint: dict[str, Any]) -> None:
-        """Write into the log of the run that the checkpoint belongs to, in place of what it logged after it."""
-        config = self.config[self.config.subcommand]
+    def _go_on_in_folder(self, path: Location, checkpoint: dict[str, Any]) -> None:
+        """Log into the folder of the run that the checkpoint belongs to, in place of what it logged after it."""
+        command = self.config.subcommand
+        config = self.config[command]
         run = path.resolve().parent.parent
-        folder = log_folder(config)
-        if folder is None or run.parent != folder.resolve():
-            return
-        config.trainer.logger.init_args.version = run.name
-        self._log_is_continued = True
-        if self.config.subcommand == "fit":
-            self._log_sizes = sizes_of_log(run, checkpoint)
-            config.trainer.logger.init_args.purge_step = checkpoint["global_step"] + 1  # for a TensorBoard at work
+        if command in ("fit", *EVALUATIONS) and run.parent == kept_runs_folder(config).resolve():
+            self._continued = {
+                "continued": runs_folder(config) / run.name,
+                "position": checkpoint.get(LOG),
+                "step": checkpoint["global_step"] + 1,
+            }
 
     def _plain_config(self) -> dict[str, Any]:
         dump = self.parser.dump(
@@ -272,22 +295,11 @@ class SextantCLI(LightningCLI):
 
     @override
     def before_instantiate_classes(self) -> None:
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
-        # Configurations ask for bf16 on a GPU only; on a CPU that means float32.
-        warnings.filterwarnings("ignore", message=".*CUDA is not available.*[Dd]isabling.*")
-        # The order of samples and the position in it are the DataModule's, not the loader's.
-        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
-        # Epoch metrics are torchmetrics', which reduce over the processes themselves.
-        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
-        # Lightning tells at each checkpoint what it would do with weights_only; AtomicCheckpointIO decides that.
-        logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
-        # TorchRec's own use of torch, and of itself.
-        warnings.filterwarnings("ignore", message=".*(reduce_scatter_tensor|all_gather_into_tensor).*")
-        warnings.filterwarnings("ignore", message=".*an autograd kernel was not registered.*")
-        logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
         command = self.config.subcommand
+        if command == "consolidate":  # which has no Trainer
+            self.config_dump = {}
+            return
         if command == "export":  # what is compared is one process on the processor, and no run is logged
-            logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # of torchao's use of torch
             warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint need to be provided.*")
             alone = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "logger": False}
             self.config.export.trainer.update(Namespace(alone))
@@ -295,40 +307,53 @@ class SextantCLI(LightningCLI):
             here = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "logger": False}
             self.config.plan.trainer.update(Namespace(here))
         self.config_dump = self._plain_config()  # Lightning makes it only where it is not there yet
-        self._leave_out_the_past(self.config_dump)
+        for key in {"ckpt_path", "settings_from"} & self.config_dump.keys():
+            self.config_dump[key] = None  # whoever uses the configuration starts a new run
+        require_libraries(self.config[command])
+        keep_mlflow_store_apart(self.config[command])
         self.trainer_defaults["callbacks"] = [
+            MonitoredMetrics(),
+            RunRecord(self.config_dump["name"], self.config_dump["data"]),
             RunConfiguration(
                 self.config_dump,
                 "config.yaml" if command == "fit" else f"config_{command}.yaml",
                 self.config[command].get("ckpt_path"),
             ),
-            ContinuedLog(self._log_sizes),
         ]
-
-    def _leave_out_the_past(self, config: dict[str, Any]) -> None:
-        """Leave out of a configuration what says which run is gone on with: whoever uses it starts a new one."""
-        for key in {"ckpt_path", "settings_from"} & config.keys():
-            config[key] = None
-        if self._log_is_continued and isinstance(config["trainer"]["logger"], dict):  # an export has none
-            config["trainer"]["logger"]["init_args"] |= {"version": None, "purge_step": None}
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self.config_init[self.subcommand]
         self.trainer_defaults["callbacks"] += [c for name in self.callback_groups if (c := config[name]) is not None]
-        return super().instantiate_trainer(**kwargs)
+        with settings_refused():
+            trainer = super().instantiate_trainer(**kwargs)
+        given = self.config[self.subcommand]
+        RunFolder(runs_folder(given), run_name(given), kept_runs_folder(given), **self._continued).prepare(trainer)
+        callbacks_of(trainer).insert(0, self._failure)  # all may fail from now on
+        return trainer
 
     @override
     def instantiate_classes(self) -> None:
         if self.subcommand == "consolidate":  # which needs none
             return
         try:
-            super().instantiate_classes()
+            self._find_data()
+            with WithinMemory():
+                super().instantiate_classes()
         except ValueError as error:  # jsonargparse wraps what a constructor raises
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__ or cause.__context__
             raise cause or error from None
+
+    def _find_data(self) -> None:
+        """Look for the data first, if weights of the model may have to be downloaded: there may be none for it."""
+        config = self.config[self.subcommand]
+        settings = config.model.get("init_args") or Namespace()
+        has_weights = any(key.endswith("weights") and value for key, value in settings.items())
+        if has_weights and self.subcommand in ("fit", *EVALUATIONS):
+            part = Namespace({self.subcommand: Namespace(data=config.data)})
+            _find(self.parser.instantiate_classes(part)[self.subcommand].data, self.subcommand)
 
     @override
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -340,12 +365,15 @@ class SextantCLI(LightningCLI):
         if subcommand == "consolidate":
             consolidate(self.config.consolidate.checkpoint, self.config.consolidate.output)
             return
-        require_writable(log_folder(self.config[subcommand]))
+        if subcommand == "fit" or self._continued:
+            require_writable(runs_folder(self.config[subcommand]))
+            check_places(self.config[subcommand])
         if subcommand in EVALUATIONS:
             config = self.config[subcommand]
             need_weights(self.model, config.ckpt_path, config.random_weights)
         try:
-            super()._run_subcommand(subcommand)
+            with self._failure.said_once(self.trainer), settings_refused(self.config[subcommand].trainer.precision):
+                super()._run_subcommand(subcommand)
         except RuntimeError as error:
             if "loading state_dict" not in str(error):  # as torch says it
                 raise
@@ -353,25 +381,7 @@ class SextantCLI(LightningCLI):
             raise InputError(f"{path}: its weights do not fit this command's model. {reason}") from error
 
 
-def log_folder(config: Namespace) -> Path | None:
-    """Where the runs of a workload are, ``<save_dir>/<name>``; None if the logger has no such folder."""
-    logger = config.trainer.logger
-    init_args = logger.get("init_args") if isinstance(logger, Namespace) else None
-    return Path(init_args.save_dir) / init_args.name if init_args and init_args.get("save_dir") else None
-
-
-def require_writable(folder: Path | None) -> None:
-    """Require that a run can be logged in a folder, which need not be there yet.
-
-    Raises:
-        InputError: it cannot.
-    """
-    if folder is None:
-        return
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
-    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        why = "you may not write there" if there.is_dir() else "it is no folder"
-        raise InputError(
-            f"{there}: the run cannot be logged in {folder}, since {why}. Make it writable, or choose another folder "
-            "with --trainer.logger.init_args.save_dir."
-        )
+@rank_zero_only
+def _find(data: BaseDataModule, stage: str) -> None:
+    data.prepare_data()
+    data.require_data(stage)

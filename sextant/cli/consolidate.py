@@ -1,9 +1,8 @@
 """The command that turns a checkpoint of sharded tables, a folder, into one file."""
 
-from pathlib import Path
-
 from sextant.checkpoint_files import restore_interrupted
 from sextant.errors import InputError
+from sextant.files.location import local_path
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
 
 
@@ -20,7 +19,7 @@ def consolidate(checkpoint: str, output: str) -> None:
     Raises:
         InputError: there is no such folder, it is a file, it is damaged, or the output exists.
     """
-    folder, file = Path(checkpoint), Path(output)
+    folder, file = local_path(checkpoint, "checkpoint"), local_path(output, "output")
     restore_interrupted(folder)
     if folder.is_file():
         raise InputError(f"{folder}: it is one file already. Use it as it is, in any run.")

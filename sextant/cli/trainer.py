@@ -8,17 +8,32 @@ from lightning.pytorch import LightningModule, Trainer
 from typing_extensions import override
 
 from sextant.cli.plan import plan
+from sextant.cli.trainer_settings import settle
 from sextant.datamodule import BaseDataModule
-from sextant.lightning_internals import load_given_checkpoints_only
+from sextant.files.location import local_path
+from sextant.lightning_internals import leave_signals_alone, load_given_checkpoints_only
 
 
 class SextantTrainer(Trainer):
-    """A Trainer that also plans embedding tables, and writes models to files for phones, browsers and servers."""
+    """A Trainer that also plans embedding tables, and writes models to files for phones, browsers and servers.
+
+    Its run has a folder of its own, whatever logs it: :class:`~sextant.logs.run_folder.RunFolder`.
+    """
+
+    run_folder: Path | None = None
 
     @override
     def __init__(self, *args: Any, **options: Any) -> None:
+        settle(options)
         super().__init__(*args, **options)
+        leave_signals_alone(self)
         load_given_checkpoints_only(self)
+
+    @property
+    @override
+    def log_dir(self) -> str | None:
+        """The folder of the run; None until it has one. Unlike Lightning's it may be asked for by one process alone."""
+        return None if self.run_folder is None else str(self.run_folder)
 
     plan = plan
 
@@ -76,7 +91,7 @@ class SextantTrainer(Trainer):
 
         settings = ExportSettings(
             format=format,
-            output=Path(output),
+            output=local_path(output, "--output"),
             checkpoint=ckpt_path,
             random_weights=random_weights,
             size=size,

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sextant.atomic_folder import put_in_place
 from sextant.errors import InputError
 
 
@@ -76,5 +77,5 @@ class ExportedFile:
         text = part.with_name(self.description.name)
         text.write_text(json.dumps(what | description, indent=2) + "\n", encoding="utf-8")
         self.description.unlink(missing_ok=True)  # of an older file: a description is never beside another file
-        part.replace(self.path)
-        text.replace(self.description)
+        put_in_place(part, self.path)
+        put_in_place(text, self.description)

@@ -1,19 +1,19 @@
 """What must agree between a checkpoint and the command that uses it."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from sextant.errors import InputError
+from sextant.files.location import Location
 from sextant.resume.run_configuration import KEY
 from sextant.resume.settings import differences, other_classes
 
 OWN_CLASSES = "Nothing that only a checkpoint names is imported"
 
 
-def configuration_of(path: Path, checkpoint: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+def configuration_of(path: Location, checkpoint: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]:
     """The configuration in a checkpoint, which is untrusted input.
 
     Args:
@@ -35,7 +35,7 @@ def configuration_of(path: Path, checkpoint: Mapping[str, Any], parts: Sequence[
     )
 
 
-def check_model_class(path: Path, old: str, new: str) -> None:
+def check_model_class(path: Location, old: str, new: str) -> None:
     """Require that a checkpoint holds a model of the command's class.
 
     Args:
@@ -54,7 +54,7 @@ def check_model_class(path: Path, old: str, new: str) -> None:
         )
 
 
-def check_agreement(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def check_agreement(path: Location, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Require that two configurations agree.
 
     Args:
@@ -76,7 +76,7 @@ def check_agreement(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) 
     raise InputError(f"{path}: the checkpoint was made with other settings than this command has:{lines}\n{advice}")
 
 
-def check_options(path: Path, old: Mapping[str, Any], new: Mapping[str, Any], arguments: Sequence[str]) -> None:
+def check_options(path: Location, old: Mapping[str, Any], new: Mapping[str, Any], arguments: Sequence[str]) -> None:
     """Require that no argument of a command contradicts the checkpoint that it uses.
 
     What a configuration says beyond the arguments is that of the workload, and gives way.
@@ -105,7 +105,7 @@ def check_options(path: Path, old: Mapping[str, Any], new: Mapping[str, Any], ar
         )
 
 
-def report_taken(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def report_taken(path: Location, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Say which settings of a checkpoint hold in place of the command's configuration.
 
     Args:
@@ -118,7 +118,7 @@ def report_taken(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
         rank_zero_info(f"{path}: the model's settings are the checkpoint's where the configuration differs:{lines}")
 
 
-def check_classes(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def check_classes(path: Location, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Require that a checkpoint's configuration names no class that the command does not name in the same place.
 
     Args:
@@ -138,7 +138,7 @@ def check_classes(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 
 
 def check_partial_epoch(
-    path: Path, checkpoint: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]
+    path: Location, checkpoint: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> None:
     """Require that the data of a run that is gone on with within an epoch is as it was.
 

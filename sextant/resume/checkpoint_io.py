@@ -1,8 +1,6 @@
 """Checkpoint files that are whole or absent, and that hold nothing but data."""
 
-import os
 import pickle
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +8,10 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
-from sextant.atomic_folder import put_in_place
+from sextant.atomic_folder import whole_file
 from sextant.checkpoint_files import MAIN_FILE, find_not_plain, remove, replace_atomically, verify
 from sextant.errors import InputError
+from sextant.files.location import Location, RemotePath, local_copy, location, seems_there
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -20,6 +19,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     A checkpoint is written to a temporary file in its own folder, flushed to the disk and renamed, so that
     a kill or a full disk leaves the previous file as it was. It has checksums, which are compared on loading.
+    A path may be a URL of a file system that fsspec knows, such as ``s3://bucket/runs/last.ckpt``.
     """
 
     @override
@@ -42,28 +42,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"A checkpoint holds tensors and plain values only, but {not_plain} is neither. "
                 "Store what it is made from instead."
             )
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        part = Path(name)
+        place = location(path)
         try:
             torch.serialization.set_crc32_options(True)
-            with os.fdopen(handle, "wb") as file:
+            with whole_file(place, replace_atomically) as part, part.open("wb") as file:
                 torch.save(checkpoint, file)
-            umask = os.umask(0)
-            os.umask(umask)
-            part.chmod(0o666 & ~umask)  # mkstemp makes a private file
-            if path.is_dir():  # of a run with sharded tables
-                replace_atomically(part, path)
-            else:
-                put_in_place(part, path)
         except (OSError, RuntimeError) as error:  # torch wraps a failed write into a RuntimeError
-            kept = "The previous file of that name is as it was." if path.exists() else "No file was left behind."
+            kept = "The previous file of that name is as it was." if seems_there(place) else "No file was left behind."
             raise InputError(
-                f"{path}: the checkpoint could not be written ({error}). {kept} Free some space and resume."
+                f"{place}: the checkpoint could not be written ({error}). {kept} Free some space and resume."
             ) from error
-        finally:
-            part.unlink(missing_ok=True)
 
     @override
     def load_checkpoint(
@@ -79,16 +67,33 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             InputError: the file is missing, damaged, or would need more than tensors and plain values.
         """
-        path = Path(path)
-        if path.is_dir():
-            from sextant.strategies.sharded_checkpoint import read_whole  # which takes TorchRec
-
-            return read_whole(path, self.load_checkpoint(path / MAIN_FILE, map_location))
-        if not path.is_file():
-            raise InputError(f"{path}: there is no such checkpoint. Give the path of a .ckpt file, or 'last'.")
+        place = location(path)
         try:
-            verify(path)
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+            if place.is_dir():
+                return self._load_folder(place, map_location)
+            if not place.is_file():
+                raise InputError(f"{place}: there is no such checkpoint. Give the path of a .ckpt file, or 'last'.")
+            with local_copy(place) as file:
+                return self._load_file(place, file, map_location)
+        except OSError as error:
+            raise InputError(f"{place}: the checkpoint cannot be read ({error}).") from error
+
+    def _load_folder(self, place: Location, map_location: Any | None) -> dict[str, Any]:
+        if isinstance(place, RemotePath):
+            raise InputError(
+                f"{place}: a checkpoint of sharded tables is read from a file system of this machine only. Copy the "
+                "folder there, or make one file of it with train.py consolidate."
+            )
+        from sextant.strategies.sharded_checkpoint import read_whole  # which takes TorchRec
+
+        return read_whole(place, self.load_checkpoint(place / MAIN_FILE, map_location))
+
+    @staticmethod
+    def _load_file(path: Location, file: Path, map_location: Any | None) -> dict[str, Any]:
+        """Load a file that is on this machine, wherever ``path``, for the messages, is."""
+        try:
+            verify(file)
+            checkpoint = torch.load(file, map_location=map_location, weights_only=True)
         except pickle.UnpicklingError as error:
             raise InputError(
                 f"{path}: refused, since it holds more than tensors and plain values, and loading it could run code. "
@@ -106,7 +111,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     @override
     def remove_checkpoint(self, path: str | Path) -> None:
-        remove(Path(path))
+        remove(location(path))
 
 
 def _first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from sextant.lightning_internals import (
     callbacks_of,
     count_epochs_by_data,
     datamodule_of,
+    end_again,
     end_with_loader,
     is_fitting,
     total_batches,
@@ -30,12 +31,17 @@ class PartialEpoch(Callback):
 
     Every checkpoint says whether the validation that belongs to its step was done, and where it was not, the resumed
     run begins with it; Lightning takes it for done. A run that has stopped within an epoch, because of ``max_steps`` or
-    ``max_time``, is resumed within it; Lightning takes the epoch for done. The limit ``max_time`` counts for each
-    command.
+    ``max_time``, is resumed within it; Lightning takes the epoch for done. Where no step is left, a run ends
+    once more: it may have been killed before it had. The limit ``max_time`` counts for each command.
     """
 
     def __init__(self) -> None:
         self._validated = 0  # the training batches of the run before the last validation
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            end_again(trainer, lambda: self._is_validated(trainer))
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -45,8 +51,12 @@ class PartialEpoch(Callback):
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if is_fitting(trainer) and not trainer.sanity_checking:
-            validated = self._validated == total_batches(trainer)
-            write_point_to_resume(checkpoint, validates=not validated and validation_due(trainer))
+            due = not self._is_validated(trainer) and validation_due(trainer)
+            write_point_to_resume(checkpoint, validates=due)
+
+    def _is_validated(self, trainer: Trainer) -> bool:
+        """Whether there was a validation after the training batch under way."""
+        return self._validated == total_batches(trainer)
 
     @override
     def state_dict(self) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -12,6 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from typing_extensions import override
 
 from sextant.checkpoint_files import LAST, PREVIOUS, keep_as_previous, remove_leftovers
+from sextant.files.location import Location, location
 from sextant.lightning_internals import (
     call_at_boundaries,
     ends_after_epoch,
@@ -23,6 +23,7 @@ from sextant.lightning_internals import (
     validate_before_stop,
     validation_due,
 )
+from sextant.logs.kept_folder import kept_folder
 from sextant.resume.consensus import Consensus
 from sextant.resume.duration import seconds
 from sextant.signals import SIGNALS, Stopped
@@ -65,6 +66,7 @@ class RecoveryCheckpoint(Checkpoint):
         self.every_n_minutes = every_n_minutes
         self.keep_epochs = keep_epochs or []
         self.stop_after = None if stop_after is None else seconds(stop_after)
+        self.writes = True  # False in a run without checkpoints
         self._began = time.monotonic()
         self._saved_at = 0.0
         self._saved_step = -1
@@ -76,30 +78,32 @@ class RecoveryCheckpoint(Checkpoint):
         self._leave_signals: Callable[[], None] = lambda: None
 
     @staticmethod
-    def folder(trainer: Trainer) -> Path | None:
+    def folder(trainer: Trainer) -> Location | None:
         """Where a run's checkpoints are; None for a run without a log folder."""
-        log_dir = trainer.log_dir
-        return None if log_dir is None else Path(log_dir) / "checkpoints"
+        folder = kept_folder(trainer)
+        return None if folder is None else folder / "checkpoints"
 
     # --- when it is written ------------------------------------------------------------------------------------------
 
     def _save(self, trainer: Trainer, name: str) -> None:
         folder = self.folder(trainer)
-        if folder is not None:
+        if folder is not None and self.writes:
             if name == LAST and self._saved_last:
                 self._keep_as_previous(trainer, folder / LAST)
-            trainer.save_checkpoint(folder / name)
+            trainer.save_checkpoint(str(folder / name))
             self._saved_last = self._saved_last or name == LAST
             self._saved_at = time.monotonic()
             self._saved_step = trainer.global_step
             self._said_old = self._save_due = False
 
-    def _keep_as_previous(self, trainer: Trainer, path: Path) -> None:
+    def _keep_as_previous(self, trainer: Trainer, path: Location) -> None:
         if trainer.is_global_zero and path.exists():
             try:
                 keep_as_previous(path)
             except OSError as error:
-                rank_zero_warn(f"{path.with_name(PREVIOUS)} is not kept, which takes hard links ({error}).")
+                rank_zero_warn(
+                    f"{path.with_name(PREVIOUS)} is not kept: the file system did not link or copy it ({error})."
+                )
 
     def _tidy(self, trainer: Trainer) -> None:
         """Remove what a killed run left, and keep what this run goes on from, which could be read."""
@@ -108,8 +112,11 @@ class RecoveryCheckpoint(Checkpoint):
         if folder is None or not folder.is_dir() or not trainer.is_global_zero:
             return
         remove_leftovers(folder)
-        if resumed and Path(resumed).parent.resolve() == folder.resolve() and Path(resumed).name != PREVIOUS:
-            self._keep_as_previous(trainer, Path(resumed))
+        if not resumed:
+            return
+        path = location(resumed)
+        if path.parent.resolve() == folder.resolve() and path.name != PREVIOUS:
+            self._keep_as_previous(trainer, path)
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -142,10 +149,13 @@ class RecoveryCheckpoint(Checkpoint):
             validate_before_stop(trainer)
 
     def _after_step(self, trainer: Trainer) -> None:
-        if is_last_batch(trainer) or trainer.global_step == self._saved_step:
+        if is_last_batch(trainer):
             return
         every = bool(self.every_n_steps) and trainer.global_step % self.every_n_steps == 0
-        if every or self._save_due or stops_after_step(trainer):
+        stops, saved = stops_after_step(trainer), trainer.global_step == self._saved_step
+        if stops and validation_due(trainer):  # a resumed run may have begun with it
+            saved = False
+        if not saved and (every or self._save_due or stops):
             self._save(trainer, LAST)
 
     def _after_epoch(self, trainer: Trainer) -> None:
@@ -177,7 +187,7 @@ class RecoveryCheckpoint(Checkpoint):
     def _save_and_stop(self, trainer: Trainer, number: int) -> None:
         self._save(trainer, LAST)
         folder = self.folder(trainer)
-        saved = f"Saved {folder / LAST}" if folder else "Nothing is saved without a log folder"
+        saved = f"Saved {folder / LAST}" if folder and self.writes else "Nothing is saved: the run has no checkpoints"
         self._stop(trainer, number, f"Stopped by {_name(number)} after {trainer.global_step:,} steps.\n{saved}")
 
     def _stop(self, trainer: Trainer, number: int, message: str) -> None:

@@ -1,6 +1,5 @@
 """The configuration of a run, kept in its folder and in its checkpoints."""
 
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -8,14 +7,16 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from sextant.atomic_folder import put_in_place
-from sextant.lightning_internals import is_fast_dev_run
+from sextant.atomic_folder import whole_file
+from sextant.lightning_internals import is_fast_dev_run, is_fitting
+from sextant.logs.drawing import show_run_file
+from sextant.logs.kept_folder import kept_folder
 
 KEY = "configuration"
 
 
 class RunConfiguration(Callback):
-    """Keep the configuration of a run in its checkpoints, and as a file to start another one from.
+    """Keep the configuration of a run in its checkpoints, and as a file to start another one from, also on TensorBoard.
 
     Args:
         configuration: the parsed command line as plain values.
@@ -31,16 +32,34 @@ class RunConfiguration(Callback):
         self.ckpt_path = ckpt_path
 
     @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        folder = trainer.log_dir  # all processes ask
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer)
+        if self.file_name is not None:
+            show_run_file(trainer, self.file_name, self._text())
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not is_fitting(trainer):
+            self._write(trainer)
+
+    @override
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer)
+
+    @override
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        folder = kept_folder(trainer)
         if self.file_name is None or folder is None or is_fast_dev_run(trainer) or not trainer.is_global_zero:
             return
-        file = Path(folder) / self.file_name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".{file.name}.part")
+        with whole_file(folder / self.file_name) as part:
+            part.write_text(self._text(), encoding="utf-8")
+
+    def _text(self) -> str:
         text = yaml.safe_dump(self.configuration, sort_keys=False, allow_unicode=True)
-        part.write_text(f"# lightning=={lightning.__version__}\n{text}", encoding="utf-8")
-        put_in_place(part, file)
+        return f"# lightning=={lightning.__version__}\n{text}"
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -28,7 +28,10 @@ FREE_BEST_CHECKPOINT_SETTINGS = frozenset(
 )
 #: Groups of settings that belong to one command alone.
 FREE_GROUPS = frozenset(
-    {"config", "ckpt_path", "settings_from", "random_weights", "stop_after", "recovery_checkpoint", "predictions"}
+    {
+        *("config", "name", "ckpt_path", "settings_from", "random_weights", "stop_after"),
+        *("recovery_checkpoint", "predictions"),
+    }
 )
 #: Lightning's callbacks that only watch, and plugins that only say how files are written and processes are found.
 FREE_CLASSES = (

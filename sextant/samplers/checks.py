@@ -82,6 +82,12 @@ def checked_budgets(max_batch_length: float | Sequence[float], kinds: int) -> ND
     return budgets
 
 
+def budget_text(budgets: Sequence[float] | NDArray[np.float64], quadratic: float | None) -> str:
+    """The budgets, and what is compared with them where that is not the length."""
+    numbers = ", ".join(f"{budget:g}" for budget in budgets)
+    return numbers if quadratic is None else f"{numbers} (as L + L^2 / {quadratic:g})"
+
+
 def too_long_message(named: Sequence[str], too_long: int, examples: int, budget: str) -> str:
     """The sentence about examples that are longer than the budget, which names the first of them."""
     return (

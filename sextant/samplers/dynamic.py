@@ -18,6 +18,7 @@ from sextant.errors import InputError
 from sextant.samplers.checks import (
     NAMED,
     TooLong,
+    budget_text,
     check_options,
     check_padding,
     checked_budgets,
@@ -333,7 +334,7 @@ class DynamicBatchSampler(Sampler[list[int]]):
         if not len(beyond) or too_long == "alone":
             return everything, len(beyond)
         named = [f"example {i} ({', '.join(f'{x:g}' for x in self._lengths[i])})" for i in beyond[:NAMED]]
-        budget = ", ".join(f"{x:g}" for x in self._budgets)
+        budget = budget_text(self._budgets, self.quadratic)
         message = too_long_message(named, len(beyond), len(everything), budget)
         if too_long == "error":
             raise InputError(

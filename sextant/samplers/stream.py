@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from typing_extensions import override
 
 from sextant.errors import InputError
-from sextant.samplers.checks import NAMED, TooLong, check_options, too_long_message
+from sextant.samplers.checks import NAMED, TooLong, budget_text, check_options, too_long_message
 from sextant.samplers.packing import halve_largest
 from sextant.samplers.state import position_state, read_position
 
@@ -234,6 +234,7 @@ class DynamicBatchStream(IterableDataset[Any], Generic[Example]):
 
     def _within_budget(self, epoch: int) -> Iterator[tuple[float, Example]]:
         """The examples that batches are made of, each after its cost."""
+        budget = budget_text([self.max_batch_length], self.quadratic)
         count = too_long = 0
         named: list[str] = []
         for count, example in enumerate(self.examples(epoch), 1):  # noqa: B007
@@ -244,9 +245,8 @@ class DynamicBatchStream(IterableDataset[Any], Generic[Example]):
             if cost > self.max_batch_length:
                 if self.too_long == "error":
                     raise InputError(
-                        f"{example}: {length:g} long, longer than the budget of {self.max_batch_length:g}. Raise "
-                        "max_batch_length, or say with too_long what to do: 'drop' leaves it out, 'alone' makes it a "
-                        "batch of its own."
+                        f"{example}: {length:g} long, longer than the budget of {budget}. Raise max_batch_length, or "
+                        "say with too_long what to do: 'drop' leaves it out, 'alone' makes it a batch of its own."
                     )
                 too_long += 1
                 if too_long <= NAMED:
@@ -258,7 +258,7 @@ class DynamicBatchStream(IterableDataset[Any], Generic[Example]):
             raise InputError("There are no examples in the stream.")
         if not too_long or self.too_long == "alone":
             return
-        message = too_long_message(named, too_long, count, f"{self.max_batch_length:g}")
+        message = too_long_message(named, too_long, count, budget)
         if self.too_long == "drop" and too_long == count:
             raise InputError(f"{message} Nothing is left; raise max_batch_length.")
         worker = get_worker_info()

@@ -1,28 +1,33 @@
 """The settings by which a strategy plans tables, for the devices of a run or for others."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 from torch import nn
 
+from sextant.atomic_folder import whole_file
+from sextant.contracts import require_memory
 from sextant.errors import InputError
-from sextant.lightning_internals import is_fitting
+from sextant.lightning_internals import callbacks_of, is_fitting
+from sextant.logs.drawing import draw_text
 from sextant.strategies.embedding_tables import find_collections
 from sextant.strategies.plan_file import read_plan
+from sextant.strategies.sharded_tables import Table
 from sextant.strategies.table_constraints import GB, Devices, TableConstraints
-from sextant.strategies.table_plan import Plan
+from sextant.strategies.table_plan import Plan, TablePlan
 from sextant.strategies.table_planner import make_plan
 
 MEMORY_FRACTION = 0.85  # of a device's memory that tables may take where nothing is said
 BATCH_SIZE = 2048  # of all processes together, where nothing is said
 PLAN_FILE = "table_plan.json"
+HOST_KERNELS = ("fused_uvm", "fused_uvm_caching")  # of tables in the host's memory
+SMALLER = "Give the tables fewer rows or columns, or shard them over more devices, or more nodes with their memory."
 
 
 @runtime_checkable
@@ -96,14 +101,63 @@ class Planning:
         return Devices(device.type, count, per_node, round(memory))
 
 
-def report_plan(trainer: Trainer, plan: Plan) -> None:
-    """Print a plan, and write it into the log of a run; all processes call it together."""
-    rank_zero_info(f"Embedding tables:\n{plan}")
+def refuse_copies(trainer: Trainer) -> None:
+    """Refuse callbacks that would copy the whole tables on each process of a run.
+
+    Raises:
+        InputError: there is one.
+    """
+    for callback in callbacks_of(trainer) if is_fitting(trainer) else ():
+        if isinstance(callback, WeightAveraging | StochasticWeightAveraging):
+            raise InputError(
+                f"TorchRecStrategy: {type(callback).__name__} would copy the whole tables on each process. Take it out "
+                "of trainer.callbacks, or use --trainer.strategy=auto."
+            )
+
+
+def require_memory_for_tables(trainer: Trainer, plan: Plan, tables: Mapping[str, Table], device: torch.device) -> None:
+    """Require memory for the shards of a plan and the state of their optimizers; all processes call it together.
+
+    Args:
+        trainer: of the run.
+        plan: of its tables.
+        tables: of its model, by the names of their parameters.
+        device: of this process.
+
+    Raises:
+        InputError: there is too little.
+    """
+    fitting, rank = is_fitting(trainer), trainer.global_rank
+    of_node = {other for other in range(plan.devices) if other // plan.per_node == rank // plan.per_node}
+    host = torch.device("cpu")
+    if device == host:
+        require_memory(trainer, host, _bytes(plan.tables, tables, of_node, fitting), SMALLER)
+        return
+    in_host = [table for table in plan.tables if table.compute_kernel in HOST_KERNELS]
+    in_device = [table for table in plan.tables if table.compute_kernel not in HOST_KERNELS]
+    require_memory(trainer, host, _bytes(in_host, tables, of_node, fitting), SMALLER)
+    require_memory(trainer, device, _bytes(in_device, tables, {rank}, fitting), SMALLER)
+
+
+def _bytes(planned: Sequence[TablePlan], tables: Mapping[str, Table], ranks: Set[int], fitting: bool) -> dict[str, int]:
+    """The bytes that some ranks take for some tables."""
+    weights = state = 0
+    for table in planned:
+        shards = [shard for shard in table.shards if shard.rank in ranks]
+        cells, rows = sum(shard.rows * shard.columns for shard in shards), sum(shard.rows for shard in shards)
+        weights += 4 * cells
+        if fitting or not table.replicated:  # tables that are updated in the backward pass always have their state
+            kind = tables[f"{table.module}.embedding_bags.{table.name}.weight"].state_kind
+            state += 4 * {"cells": cells, "rows": rows, "none": 0}[kind]
+    return {"the tables": weights, "their optimizer's state": state}
+
+
+def keep_plan(trainer: Trainer, plan: Plan) -> None:
+    """Keep a plan with a run that is logged; all processes call it together."""
     log_dir = trainer.log_dir  # all processes take part in finding it
     if not trainer.is_global_zero or trainer.logger is None:
         return
     if log_dir is not None:
-        Path(log_dir).mkdir(parents=True, exist_ok=True)
-        (Path(log_dir) / PLAN_FILE).write_text(plan.to_json())
-    if isinstance(trainer.logger, TensorBoardLogger) and is_fitting(trainer):
-        trainer.logger.experiment.add_text("tables/plan", "    " + str(plan).replace("\n", "\n    "))
+        with whole_file(Path(log_dir) / PLAN_FILE) as part:
+            part.write_text(plan.to_json())
+    draw_text(trainer, "tables/plan", str(plan), preformatted=True)

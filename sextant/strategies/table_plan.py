@@ -1,6 +1,7 @@
 """Which process holds which shard of which embedding table: a plan, its JSON and its text."""
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
@@ -91,6 +92,17 @@ class Plan:
                 first = [""] * 3
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+    def summary(self) -> str:
+        """How many tables are sharded in which way, and the most that a process has of them, in a line."""
+        kinds = Counter(table.sharding_type for table in self.tables)
+        ways = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        most, cost = (max(each) for each in zip(*self.loads(), strict=True))
+        size, milliseconds = _estimates(most, cost)
+        return (
+            f"{ways} over {self.devices} {self.kind} devices; the fullest has about {size} MB and takes "
+            f"{milliseconds} ms a step"
+        )
 
     def loads(self) -> list[tuple[int, float]]:
         """Estimated bytes and milliseconds of a step for each rank."""

@@ -140,7 +140,8 @@ def _why_not(options: Sequence[ShardingOption], devices: Devices, names: Sequenc
             f"TorchRecStrategy: the tables do not fit: they take {total:,} bytes (with their optimizer's state and "
             f"buffers), {missing:,} more than the {memory} of each of {devices.count} devices. The largest is "
             f"{largest}. About {-(-total // devices.memory)} devices would do, or memory_gb="
-            f"{_gb(total / devices.count)}."
+            f"{_gb(total / devices.count)}, or tables of fewer rows."
+            + (" Processes of one machine share its memory." if devices.kind == "cpu" else "")
         )
     return (
         f"TorchRecStrategy: the tables take {total:,} of {room:,} bytes, but no way was found to distribute them to "

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
 from sextant.errors import InputError
+from sextant.files.location import Location
 from sextant.strategies.sharded_checkpoint import (
     STATE,
     TABLES,
@@ -34,12 +35,12 @@ class TableReader:
     """
 
     def __init__(
-        self, path: Path, checkpoint: dict[str, Any], names: Sequence[str], reset_optimizer_state: bool
+        self, path: Location, checkpoint: dict[str, Any], names: Sequence[str], reset_optimizer_state: bool
     ) -> None:
         self.path = path
         self._reset = reset_optimizer_state
         self._values: dict[str, Tensor] | None = None  # of a file
-        if path.is_dir():
+        if isinstance(path, Path) and path.is_dir():
             self._saved = saved_tables(path, checkpoint)
         else:
             self._values = {}
@@ -131,6 +132,7 @@ class TableReader:
 
     def _load(self, state: dict[str, Any]) -> None:
         if self._values is None:
+            assert isinstance(self.path, Path)
             load_tensors(state, self.path / TABLES)
             return
         for name, rectangles in state.items():

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -22,11 +24,12 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
 
 from sextant.checkpoint_files import main_file
-from sextant.errors import InputError
+from sextant.errors import InputError, lost_process
+from sextant.files.location import RemotePath, location
 from sextant.lightning_internals import datamodule_of, is_fitting, move_state
 from sextant.strategies.checkpoint_writer import CheckpointWriter
 from sextant.strategies.embedding_tables import fill_table
-from sextant.strategies.planning import Planning, report_plan
+from sextant.strategies.planning import Planning, keep_plan, refuse_copies, require_memory_for_tables
 from sextant.strategies.prefetched_lookups import OneAhead, PrefetchedLookups, prefetched_lookups
 from sextant.strategies.sharded_checkpoint import adagrad_state
 from sextant.strategies.sharded_tables import LocalTable, Table, find_tables, local_tables, set_learning_rate
@@ -35,7 +38,7 @@ from sextant.strategies.table_plan import Plan
 from sextant.strategies.table_planner import AnyTypeSharder
 from sextant.strategies.table_reader import TableReader
 
-LOST = re.compile("gloo|nccl|connection|timed out", re.IGNORECASE)  # what torch says where a process is missing
+BEYOND = re.compile(r"idx < num_rows|out of bounds: \d")  # what FBGEMM says of an id
 
 
 class TorchRecStrategy(DDPStrategy):
@@ -125,6 +128,12 @@ class TorchRecStrategy(DDPStrategy):
             yield
 
     @override
+    def setup_environment(self) -> None:
+        if self.lightning_module is not None:  # otherwise only the processes are to find each other
+            refuse_copies(self._trainer)  # before callbacks make them
+        super().setup_environment()
+
+    @override
     def setup(self, trainer: Trainer) -> None:
         self._refuse(trainer)
         assert self.accelerator is not None
@@ -159,13 +168,21 @@ class TorchRecStrategy(DDPStrategy):
                 f"TorchRecStrategy: accumulate_grad_batches is {trainer.accumulate_grad_batches}, but tables are "
                 "updated in every backward pass. Use 1, and a larger batch_size."
             )
+        best = [c.dirpath for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+        for place in (trainer.log_dir, trainer.default_root_dir, *best):
+            if isinstance(location(place or ""), RemotePath):
+                raise InputError(
+                    f"TorchRecStrategy: {place} is not on a file system of this machine, where all processes write a "
+                    "checkpoint of sharded tables, a folder, together. Keep the run in a folder that all nodes see."
+                )
 
     def _shard(self, trainer: Trainer) -> DistributedModelParallel:
         module: Any = self.lightning_module
         plan = self._make_plan()
         self.plan = plan
         self._tables = find_tables(module)
-        report_plan(trainer, plan)
+        require_memory_for_tables(trainer, plan, self._tables, self.root_device)
+        rank_zero_info(f"Embedding tables: {plan.summary()}")
         seed = self.broadcast(torch.initial_seed())  # replicas must be the same, also in a run without seed
         environment = ShardingEnv(self.world_size, self.global_rank, dist.group.WORLD, output_dtensor=True)
         sharded = DistributedModelParallel(
@@ -224,6 +241,8 @@ class TorchRecStrategy(DDPStrategy):
     @override
     def on_train_start(self) -> None:
         self._same_steps("training", self._trainer.num_training_batches)
+        assert self.plan is not None
+        keep_plan(self._trainer, self.plan)
 
     @override
     def on_validation_start(self) -> None:
@@ -324,12 +343,14 @@ class TorchRecStrategy(DDPStrategy):
     @override
     def on_exception(self, exception: BaseException) -> None:
         self.checkpoint_writer.rescue()
-        if isinstance(exception, RuntimeError) and self.world_size > 1 and LOST.search(str(exception)):
+        if isinstance(exception, RuntimeError) and BEYOND.search(str(exception)):
             raise InputError(
-                f"Process {self.global_rank} stops: another process of the run was lost, or did not answer within "
-                f"{self.timeout} (hours:minutes:seconds). If it had the time, it said why itself. To go on: the same "
-                f"command with --ckpt_path=last ({str(exception).strip().splitlines()[0]})"
+                f"Process {self.global_rank} stops: an id is beyond the rows of its table. The data has other ids than "
+                "the model has rows: the sizes of the tables must be those that the data says "
+                f"({str(exception).strip().splitlines()[0].partition('  ')[0]})"
             ) from exception
+        if self.world_size > 1 and (lost := lost_process(exception, self.global_rank)):
+            raise lost from exception
 
     @override
     def remove_checkpoint(self, filepath: str | Path) -> None:
@@ -339,8 +360,8 @@ class TorchRecStrategy(DDPStrategy):
     @override
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint but its tables, which are read when they are sharded."""
-        path = Path(self.broadcast(str(checkpoint_path)))
-        checkpoint = self.checkpoint_io.load_checkpoint(main_file(path))
+        path = location(self.broadcast(str(checkpoint_path)))
+        checkpoint = self.checkpoint_io.load_checkpoint(str(main_file(path)))
         self._reader = TableReader(path, checkpoint, list(self._known_tables()), self.reset_optimizer_state)
         return checkpoint
 

@@ -157,3 +157,16 @@ def test_commit_has_the_program_configurations_and_options_of_the_command(histor
             configurations += [file for name, values in given if name == "config" for file in values]
     # A run writes its configuration itself.
     assert [file for file in configurations if file not in there and not file.startswith("logs/")] == []
+
+
+def test_figures_of_the_readme_are_those_of_the_ledger() -> None:
+    _, _, table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| our best figure |")
+    lines = [line.split("|")[1:-1] for line in table.partition("\n\n")[0].splitlines()[2:]]
+    assert len(lines) == 6
+    for _, configurations, figures, _ in lines:
+        names = re.findall(r"`(\w+)`", configurations)
+        rows = [row for row in ROWS if row["workload"] in names]
+        for figure in re.findall(r"\d+\.\d+", figures):
+            assert any(figure in (row["value"], row["reference"]) for row in rows), figure
+        kinds = {row["data"] for row in rows if row["value"] in re.findall(r"\d+\.\d+", figures)}
+        assert all(kind in figures for kind in kinds)

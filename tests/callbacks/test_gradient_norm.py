@@ -32,6 +32,17 @@ def test_norm_is_computed_for_logged_steps_only(tmp_path: Path) -> None:
     assert [point.step for point in logged(run).Scalars("gradient_norm")] == [1, 3]
 
 
+def test_norm_is_that_of_the_step_at_which_it_is_logged(tmp_path: Path) -> None:
+    norms = []
+    for every in (1, 2):
+        torch.manual_seed(0)
+        run = trainer(tmp_path, GradientNorm(), log_every_n_steps=every, max_epochs=2)
+        run.fit(Plain(), loader())
+        norms.append({point.step: point.value for point in logged(run).Scalars("gradient_norm")})
+    assert len(set(norms[0].values())) == 4
+    assert norms[1] == {step: norms[0][step] for step in (1, 3)}
+
+
 class Sparse(LightningModule):
     """A table of which a batch looks up some rows, one of them twice."""
 

@@ -1,6 +1,7 @@
 """The report of a run."""
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def test_synthetic_data_is_called_so_on_the_terminal_and_in_tensorboard(
     with caplog.at_level(logging.INFO, logger="lightning.pytorch"):
         run.fit(Plain(), Images(synthetic))
     assert (SYNTHETIC_NOTICE in caplog.text) == synthetic
-    assert ("data/text_summary" in logged(run).Tags()["tensors"]) == synthetic
+    assert ("run/data/text_summary" in logged(run).Tags()["tensors"]) == synthetic
 
 
 def test_end_of_a_run_says_what_was_done_and_where_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -42,7 +43,7 @@ def test_end_of_a_run_says_what_was_done_and_where_it_is(tmp_path: Path, caplog:
     run = trainer(tmp_path, *callbacks, plugins=[AtomicCheckpointIO()], enable_checkpointing=True, max_epochs=2)
     with caplog.at_level(logging.INFO, logger="lightning.pytorch"):
         run.fit(Plain(), loader())
-    assert "Steps done: 4, epochs: 2\n" in caplog.text
+    assert re.search(r"Steps done: 4, epochs: 2, in 0:\d\d\n", caplog.text)
     assert f"Last checkpoint: {run.log_dir}/checkpoints/last.ckpt" in caplog.text
     assert f"tensorboard --logdir {run.log_dir}" in caplog.text
 
@@ -54,7 +55,7 @@ def test_end_of_a_run_within_an_epoch_says_how_much_of_it_was_done(
     run = trainer(tmp_path, *callbacks, enable_checkpointing=True, max_epochs=None, max_steps=3)
     with caplog.at_level(logging.INFO, logger="lightning.pytorch"):
         run.fit(Plain(), loader())
-    assert "Steps done: 3, epochs: 1 and 1 of 2 batches of the next\n" in caplog.text
+    assert "Steps done: 3, epochs: 1 and 1 of 2 batches of the next, in " in caplog.text
 
 
 @pytest.mark.parametrize("synthetic", [False, True])

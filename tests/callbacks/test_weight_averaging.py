@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from typing_extensions import override
@@ -91,3 +91,42 @@ def test_statistics_of_batch_norm_are_averaged_too_and_its_count_is_copied(tmp_p
     run = trainer(tmp_path, EMAWeightAveraging(), limit_train_batches=STEPS, num_sanity_val_steps=0)
     run.fit(module, data, batches(1))
     assert module.validated == (pytest.approx(average_of_steps(0.999)), STEPS)
+
+
+class Saves(Callback):
+    """Writes a checkpoint wherever one may be written, over the earlier ones of the same place."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @override
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        trainer.save_checkpoint(self.folder / "after_a_step.ckpt")
+
+    @override
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        trainer.save_checkpoint(self.folder / "within_a_validation.ckpt")
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.save_checkpoint(self.folder / "after_a_validation.ckpt")
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.save_checkpoint(self.folder / "after_an_epoch.ckpt")
+
+
+def test_checkpoints_have_the_average_as_the_model_and_the_weights_beside_it_wherever_they_are_written(
+    tmp_path: Path,
+) -> None:
+    averaging, saves = EMAWeightAveraging(), Saves(tmp_path / "saved")
+    run = trainer(tmp_path, averaging, saves, limit_train_batches=STEPS, num_sanity_val_steps=0)
+    run.fit(Climber(), batches(STEPS), batches(1))
+    files = sorted(saves.folder.iterdir())
+    assert [file.stem for file in files] == [
+        *("after_a_step", "after_a_validation", "after_an_epoch", "within_a_validation")
+    ]
+    for file in files:
+        checkpoint = torch.load(file, weights_only=True)
+        assert checkpoint["state_dict"]["weight"] == pytest.approx(average_of_steps(0.999)), file.stem
+        assert checkpoint["current_model_state"]["weight"] == STEPS, file.stem

@@ -41,6 +41,7 @@ def tiny_imagenet_folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["wnids.txt", "val/val_annotations.txt"])
+@pytest.mark.fuzz
 def test_tiny_imagenet(tiny_imagenet_folder: Path, name: str) -> None:
     def read() -> None:
         wnids = list(read_classes(tiny_imagenet_folder))
@@ -50,6 +51,7 @@ def test_tiny_imagenet(tiny_imagenet_folder: Path, name: str) -> None:
     require_only_input_errors(tiny_imagenet_folder / name, read)
 
 
+@pytest.mark.fuzz
 def test_voc(tmp_path: Path) -> None:
     for name in ("a", "b c", "d.1"):
         image(tmp_path / "JPEGImages" / f"{name}.jpg")
@@ -77,12 +79,14 @@ def read_text_files(file: Path) -> None:
     ],
     ids=["transcripts", "prompts", "answers", "corpus"],
 )
+@pytest.mark.fuzz
 def test_text_with_a_line_for_each(tmp_path: Path, content: str, read: Callable[[Path], object]) -> None:
     file = tmp_path / "train.txt"
     file.write_text(content)
     require_only_input_errors(file, lambda: read(file))
 
 
+@pytest.mark.fuzz
 def test_vocabulary_of_subwords(tmp_path: Path) -> None:
     file = tmp_path / "vocab.txt"
     file.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nwhat\n##s\n\u00e9\n")
@@ -111,6 +115,7 @@ CSV = 'image,question,answers,ocr_tokens\n0.png,"what, ""this""\nhere?","[""a"",
     ],
     ids=["json lines", "csv", "published"],
 )
+@pytest.mark.fuzz
 def test_questions(tmp_path: Path, name: str, content: str) -> None:
     for folder in (tmp_path, tmp_path / "train_images"):
         for k in range(2):

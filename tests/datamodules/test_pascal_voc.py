@@ -129,6 +129,20 @@ def test_augmented_list_is_trained_on_if_it_and_its_masks_are_there(root: Path) 
     assert len(names(prepared(root, "fit", lists=Lists(train="train")).train_dataloader())) == 20
 
 
+def test_each_split_has_the_images_of_its_own_list(root: Path) -> None:
+    there = (lists(root) / "train.txt").read_text().split()
+    own = {"train": there[:5], "val": there[5:8], "test": there[8:10]}
+    for split, images in own.items():
+        (lists(root) / f"my_{split}.txt").write_text("\n".join(images))
+    settings = {"lists": Lists("my_train", "my_val", "my_test")}
+    data = prepared(root, "fit", **settings)
+    assert names(data.train_dataloader()) == own["train"]
+    assert names(data.val_dataloader()) == own["val"]
+    assert names(prepared(root, "validate", **settings).val_dataloader()) == own["val"]
+    assert names(prepared(root, "test", **settings).test_dataloader()) == own["test"]
+    assert names(prepared(root, "predict", **settings).predict_dataloader()) == own["test"]
+
+
 def test_images_to_segment_are_checked_before_the_run(tmp_path: Path) -> None:
     for name in ("a", "b"):
         Image.effect_noise((40, 40), 50).save(tmp_path / f"{name}.jpg")

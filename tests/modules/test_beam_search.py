@@ -201,6 +201,15 @@ def test_file_of_another_format_is_no_language_model(arpa: str, content: bytes, 
     assert str(error.value).startswith(f"{arpa}{complaint}")
 
 
+@pytest.mark.parametrize("count", ["-16", "99999999999999999999999", "1e3", "", "\u0664"])
+def test_number_of_ngrams_that_no_file_has_is_named(arpa: str, count: str) -> None:
+    """KenLM takes it for a size."""
+    Path(arpa).write_text(ARPA.replace("ngram 2=4", f"ngram 2={count}"), encoding="utf-8")
+    with pytest.raises(InputError, match="line 3: no n-gram model in ARPA format has '"):
+        BeamSearch(VOCABULARY, Decoding(beam_size=20, language_model=arpa))
+
+
+@pytest.mark.fuzz
 def test_language_model_with_any_damage_is_used_or_refused(arpa: str) -> None:
     def search() -> None:
         BeamSearch(VOCABULARY, Decoding(beam_size=5, language_model=arpa))(emissions("BB.A.DD_"), torch.tensor([8]))

@@ -57,6 +57,8 @@ def test_board_has_losses_entropy_calibration_auc_rates_and_the_sizes_of_tables(
         assert [point.step for point in board.Scalars(name)] == [1, 3, 5, 7, 9]
     rates = [tag for tag in board.Tags()["scalars"] if tag.startswith("lr-")]
     assert len(rates) == 2
+    # Only the dense part's optimizer has a schedule here, which is stepped after every step.
+    assert sorted(len({point.value for point in board.Scalars(tag)}) for tag in rates) == [1, 5]
     summary = board.Tensors("model/tables/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "C20" in summary
     assert "dense part" in summary

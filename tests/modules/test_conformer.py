@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.nn.functional import one_hot
 from torchmetrics.functional.text import char_error_rate, word_error_rate
 
 from datamodules.librispeech import LibriSpeech
@@ -116,6 +117,22 @@ def test_any_audio_is_transcribed_into_rows_with_times_and_confidence(
         written = list(csv.DictReader(file))
     assert [json.loads(row["words"]) for row in written] == [row["words"] for row in rows]
     assert [float(row["start"]) for row in written] == [row["start"] for row in rows]
+
+
+def test_words_have_the_times_of_their_encoded_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoded frame stands for four of the features."""
+    model = SpeechRecognizer(vocab_size=4, num_features=16, architecture=TINY).eval()
+    model.data_spec = DataSpec(labels=("<blank>", "\u2581", "A", "B"))
+    path = torch.tensor([0, 2, 2, 3, 1, 0, 0, 3, 0, 0])
+    monkeypatch.setattr(model, "forward", lambda *_: (one_hot(path, 4)[None].log(), torch.tensor([10])))
+    features = torch.zeros(1, 40, 16), torch.tensor([40])
+    places = {"start": torch.tensor([1.5]), "end": torch.tensor([2.3])}
+    (row,) = model.predict_step({"features": features, **places, "frame_seconds": 0.02}, 0)
+    assert (row["start"], row["end"], row["text"]) == (1.5, 2.3, "AB B")
+    assert [(word["word"], word["start"], word["end"]) for word in row["words"]] == [
+        ("AB", 1.58, 1.82),  # frames 1 to 3, of 0.08 s each
+        ("B", 2.06, 2.14),
+    ]
 
 
 def test_validations_of_training_do_not_search(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

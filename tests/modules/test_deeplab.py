@@ -100,9 +100,9 @@ def test_two_processes_measure_each_image_once(
     """Three images on two processes: the second one has an image that only pads its batch."""
     log = tmp_path / "log"
     checkpoint = trained / "checkpoints" / "best.ckpt"
-    finish(start_ranks(["validate", *words, f"--ckpt_path={checkpoint}"], tmp_path, 2, log), log)
-    (folder,) = tmp_path.glob("logs/deeplab_voc/*")
-    events = EventAccumulator(str(folder)).Reload()
+    logs = f"--trainer.logger.save_dir={trained.parent.parent}"
+    finish(start_ranks(["validate", *words, f"--ckpt_path={checkpoint}", logs], tmp_path, 2, log), log)
+    events = EventAccumulator(str(trained)).Reload()
     for name, value in measure(model, pascal_voc).items():
         assert events.Scalars(f"val/{name}")[-1].value == pytest.approx(value, rel=1e-4), name
 

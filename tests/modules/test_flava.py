@@ -280,6 +280,20 @@ def test_data_that_the_model_is_not_made_for_is_refused(run: Any, words_: list[s
         run("fit", *words_)
 
 
+@pytest.mark.parametrize("size", [1, 8, 15, 17, 32])
+def test_images_of_any_other_size_than_the_model_s_are_refused(size: int) -> None:
+    """Smaller ones too: each patch has a position of its own."""
+    with pytest.raises(InputError, match=rf"image_size has {size}, .*made for 16.*--data.preprocessing.image_size=16"):
+        answerer().check_data(DataSpec(labels=("<unk>", *"abcde"), input_sizes={"image_size": size}))
+
+
+def test_data_within_the_sizes_of_the_model_is_accepted() -> None:
+    """Shorter questions of fewer tokens do not matter, nor do sizes that the data does not say."""
+    sizes = {"image_size": 16, "max_question_length": 12, "tokenizer": 30}
+    for smaller in ({}, sizes, sizes | {"max_question_length": 5}, sizes | {"tokenizer": 20}):
+        answerer().check_data(DataSpec(labels=("<unk>", *"abcde"), input_sizes=smaller))
+
+
 def test_checkpoint_with_other_answers_is_refused(trained: Path, run: Any, tmp_path: Path) -> None:
     """As many answers, but one of them another."""
     checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)

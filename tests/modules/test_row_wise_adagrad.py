@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modules.row_wise_adagrad import RowWiseAdagrad
+from sextant.optimization import state_bytes
 
 LOOKUPS = st.lists(st.lists(st.integers(0, 5), max_size=8), min_size=1, max_size=4)
 
@@ -88,3 +89,7 @@ def test_closure_is_called_once_with_gradients() -> None:
     assert RowWiseAdagrad([table], lr=1.0).step(closure).item() == 4.0
     assert len(calls) == 1
     assert torch.allclose(table, torch.tensor(0.0))
+
+
+def test_state_is_known_before_it_is_there() -> None:
+    assert state_bytes(RowWiseAdagrad, [torch.Size((100, 8)), torch.Size((7, 8))], 4) == 4 * 107

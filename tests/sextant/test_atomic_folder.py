@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sextant import atomic_folder
 from sextant.atomic_folder import make_folder, put_in_place
 from tests.filesystem import listing
 from tests.processes import in_fork
@@ -38,6 +39,31 @@ def test_folder_is_absent_until_it_is_complete(tmp_path: Path) -> None:
     make_folder(destination, make)
     assert seen == [False]
     assert destination.is_dir()
+
+
+@pytest.mark.parametrize("many", [3, 100])
+def test_files_of_a_folder_are_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One by one, or, if they are many, with all others of the machine."""
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(handle: int) -> None:
+        done.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        fsync(handle)
+
+    def renamed(source: Path, target: Path) -> None:
+        done.append(f"named {Path(target).name}")
+        replace(source, target)
+
+    monkeypatch.setattr(atomic_folder, "MANY", many)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "sync", lambda: done.append("all"))
+    monkeypatch.setattr(os, "replace", renamed)
+    make_folder(tmp_path / "data", write_ten_files)
+    before = set(done[: done.index("named data")])
+    assert before >= ({"all"} if many < 10 else {f"{k}.txt" for k in range(10)})
 
 
 def test_folder_inside_the_temporary_one_is_renamed_and_the_rest_is_dropped(tmp_path: Path) -> None:

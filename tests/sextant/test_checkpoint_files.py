@@ -94,6 +94,7 @@ def test_previous_checkpoint_is_what_the_last_one_was(tmp_path: Path, make: Call
     make(path, "1")
     for number in (2, 3):
         keep_as_previous(path)
+        keep_as_previous(path)  # of a run that was killed again before it had saved another one
         part = tmp_path / ".last.ckpt.part"
         make(part, str(number))
         replace_atomically(part, path)

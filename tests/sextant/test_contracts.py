@@ -1,12 +1,15 @@
 """What one part of a run needs of another is checked by name."""
 
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import pytest
+import torch
 from lightning.pytorch import LightningModule
 
-from sextant.contracts import need_weights, require
+from sextant.contracts import need_weights, require, sharing
 from sextant.errors import InputError
+from tests.datamodules.recorder import bare_trainer
 
 
 @runtime_checkable
@@ -62,7 +65,11 @@ class Network(LightningModule):
 
 
 class Published(Network):
-    pretrained = True
+    """With published weights, where they are asked for."""
+
+    def __init__(self, pretrained: bool = True) -> None:
+        super().__init__()
+        self.pretrained = pretrained
 
 
 def test_trained_weights_are_needed_unless_somebody_says_that_random_ones_will_do(
@@ -73,7 +80,16 @@ def test_trained_weights_are_needed_unless_somebody_says_that_random_ones_will_d
     assert not recwarn.list
     need_weights(Network(), None, random_weights=True)
     assert "RANDOM WEIGHTS" in str(recwarn.pop().message)
-    with pytest.raises(InputError, match=r"needs trained weights, .* Give a checkpoint: --ckpt_path=best"):
-        need_weights(Network(), None, random_weights=False)
+    for untrained in (Network(), Published(pretrained=False)):
+        with pytest.raises(InputError, match=r"needs trained weights, .* Give a checkpoint: --ckpt_path=best"):
+            need_weights(untrained, None, random_weights=False)
     with pytest.raises(InputError, match="leave it or --ckpt_path out"):
         need_weights(Network(), "best.ckpt", random_weights=True)
+
+
+@pytest.mark.parametrize("num_nodes", [1, 2])
+def test_processes_of_one_node_share_its_memory_and_none_shares_that_of_a_gpu(tmp_path: Path, num_nodes: int) -> None:
+    trainer = bare_trainer(tmp_path, strategy="ddp", devices=3, num_nodes=num_nodes)
+    assert trainer.world_size == 3 * num_nodes
+    assert sharing(trainer, torch.device("cpu")) == 3
+    assert sharing(trainer, torch.device("cuda")) == 1

@@ -1,13 +1,14 @@
 """Loaders begin where a run stopped, and what is drawn depends on the step alone."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
@@ -15,6 +16,7 @@ from typing_extensions import override
 from datamodules.tiny_imagenet import TinyImageNet
 from sextant.datamodule import BaseDataModule
 from sextant.loaders import TimedDataLoader
+from sextant.resume.partial_epoch import PartialEpoch
 from sextant.samplers.fixed.shuffled import ShuffledBatches
 from tests.datamodules.recorder import Recorder, bare_trainer
 
@@ -74,9 +76,17 @@ class DrawRecorder(Recorder):
         torch.rand(self.extra_draws)
 
 
-def fit(data: NumbersData, folder: Path, epochs: int = 3, extra_draws: int = 0) -> DrawRecorder:
+def fit(
+    data: NumbersData,
+    folder: Path,
+    epochs: int = 3,
+    extra_draws: int = 0,
+    callbacks: Sequence[Callback] = (),
+    ckpt_path: Path | None = None,
+) -> DrawRecorder:
     recorder = DrawRecorder(extra_draws)
-    bare_trainer(folder, max_epochs=epochs).fit(recorder, datamodule=data)
+    trainer = bare_trainer(folder, max_epochs=epochs, callbacks=list(callbacks))
+    trainer.fit(recorder, datamodule=data, ckpt_path=ckpt_path)
     return recorder
 
 
@@ -136,6 +146,27 @@ def test_position_after_each_batch_says_what_is_left_to_train_on(tmp_path: Path)
         resumed.load_state_dict(position)
         rest = recorder.batches[k + 1 :]
         assert indices(resumed.train_dataloader()) == rest[: 5 - sum(steps for steps, _ in position["done"])]
+
+
+class SavesEach(Callback):
+    """Writes a checkpoint after each step, by its number."""
+
+    @override
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / f"{trainer.global_step}.ckpt")
+
+
+def test_run_that_is_resumed_again_and_again_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Each run goes on one step after the beginning of the run before it, whose checkpoint it takes."""
+    whole = fit(NumbersData(), tmp_path, epochs=2, callbacks=[SavesEach()])
+    for step in range(1, 8):
+        resumed = fit(
+            NumbersData(), tmp_path, 2, callbacks=[PartialEpoch(), SavesEach()], ckpt_path=tmp_path / f"{step}.ckpt"
+        )
+        assert resumed.batches == whole.batches[step:]
+        assert [position["epoch"] for position in resumed.positions] == [k // 5 for k in range(step + 1, 11)]
+        done = [sum(steps for steps, _ in position["done"]) for position in resumed.positions]
+        assert done == [k % 5 for k in range(step + 1, 11)]
 
 
 def test_each_epoch_of_a_fit_has_every_sample_once_in_its_own_order(tmp_path: Path) -> None:

@@ -14,12 +14,14 @@ import torch
 from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.profilers import SimpleProfiler
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from torchmetrics import MeanMetric
 from typing_extensions import override
 
 from sextant import lightning_internals as internals
+from sextant.errors import InputError
 from tests.datamodules.recorder import bare_trainer
 
 
@@ -74,9 +76,32 @@ def test_callbacks_of_a_run_are_those_it_was_given(tmp_path: Path) -> None:
 
 def test_options_of_the_trainer_can_be_read(tmp_path: Path) -> None:
     trainer = bare_trainer(tmp_path, log_every_n_steps=7)
-    assert internals.log_every_n_steps(trainer) == 7
+    assert [step for step in range(20) if internals.is_logged(trainer, step)] == [0, 7, 14]
+    assert not internals.is_logged(bare_trainer(tmp_path, log_every_n_steps=0), 7)
     assert not internals.is_fast_dev_run(trainer)
     assert internals.is_fast_dev_run(bare_trainer(tmp_path, fast_dev_run=2))
+
+
+def test_trainer_of_a_part_is_the_one_it_is_attached_to(tmp_path: Path) -> None:
+    module, data = Module(), Data()
+    assert internals.trainer_of(module) is internals.trainer_of(data) is None
+    trainer = bare_trainer(tmp_path, max_epochs=1)
+    trainer.fit(module, datamodule=data)
+    assert internals.trainer_of(module) is internals.trainer_of(data) is trainer
+
+
+def test_run_that_repeats_a_few_batches_is_known_as_one(tmp_path: Path) -> None:
+    assert not internals.is_overfitting(bare_trainer(tmp_path))
+    assert internals.is_overfitting(bare_trainer(tmp_path, overfit_batches=0.3))
+
+
+def test_second_split_among_processes_is_refused(tmp_path: Path) -> None:
+    quiet: dict[str, Any] = {"accelerator": "cpu", "logger": False, "default_root_dir": tmp_path}
+    internals.refuse_distributed_sampler(Trainer(**quiet, use_distributed_sampler=True))
+    several = quiet | {"devices": 2, "strategy": "ddp"}
+    internals.refuse_distributed_sampler(Trainer(**several, use_distributed_sampler=False))
+    with pytest.raises(InputError, match="use_distributed_sampler is true"):
+        internals.refuse_distributed_sampler(Trainer(**several, use_distributed_sampler=True))
 
 
 def test_run_of_fit_is_known_as_one(tmp_path: Path) -> None:
@@ -239,6 +264,45 @@ def test_epoch_that_was_over_at_a_checkpoint_ends_once_more_unless_epochs_are_co
     assert ended == ([1] if by_data else [0, 1])
 
 
+def test_run_that_is_resumed_at_its_last_step_ends_the_epoch_without_another(tmp_path: Path) -> None:
+    ended: list[int] = []
+
+    class Ends(Callback):
+        @override
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            ended.append(trainer.global_step)
+
+    bare_trainer(tmp_path, max_epochs=1, callbacks=[Saves(tmp_path)]).fit(Module(), datamodule=Data())
+    resumed = Module()
+    trainer = bare_trainer(tmp_path, max_steps=2, callbacks=[Ends()])
+    internals.end_again(trainer, lambda: False)
+    trainer.fit(resumed, datamodule=Data(), ckpt_path=str(tmp_path / "partial.ckpt"))
+    assert (ended, resumed.answers, trainer.max_steps) == ([2], [], 2)
+
+
+def test_run_that_is_resumed_at_its_end_ends_without_another_epoch(tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    class Hears(Callback):
+        @override
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            heard.append("start")
+
+        @override
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            heard.append("epoch")
+
+        @override
+        def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            heard.append(f"end after {trainer.current_epoch}")
+
+    bare_trainer(tmp_path, max_epochs=1, callbacks=[Saves(tmp_path)]).fit(Module(), datamodule=Data())
+    trainer = bare_trainer(tmp_path, max_epochs=1, callbacks=[Hears()])
+    internals.end_again(trainer, lambda: True)
+    trainer.fit(Module(), datamodule=Data(), ckpt_path=str(tmp_path / "end.ckpt"))
+    assert (heard, trainer.max_epochs) == (["start", "end after 1"], 1)
+
+
 def test_stream_hears_of_each_epoch(tmp_path: Path) -> None:
     heard: list[int] = []
 
@@ -290,3 +354,10 @@ def test_state_of_an_optimizer_is_moved() -> None:
     internals.move_state([optimizer], torch.device("meta"))
     assert optimizer.state[parameter]["sum"].device == torch.device("meta")
     assert parameter.device == torch.device("cpu")
+
+
+def test_profiler_writes_into_a_folder_unless_it_has_one(tmp_path: Path) -> None:
+    for given, folder in ((None, tmp_path), ("there", "there")):
+        trainer = bare_trainer(tmp_path, profiler=SimpleProfiler(given, "times"))
+        internals.profile_into(trainer, tmp_path)
+        assert trainer.profiler.dirpath == folder  # type: ignore[attr-defined]

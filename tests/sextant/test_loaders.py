@@ -1,6 +1,7 @@
 """The loader counts how long training waits for it, and begins anew where it was left."""
 
 import itertools
+import multiprocessing
 import time
 from collections.abc import Iterable
 from types import SimpleNamespace
@@ -84,3 +85,19 @@ def test_bad_input_in_a_worker_is_said_in_one_message(num_workers: int) -> None:
 
     with pytest.raises(InputError, match=r"^a\.png: no image\.$"):
         list(loader_of(Damaged(), num_workers))
+
+
+def test_process_that_multiprocessing_started_ends_between_two_batches() -> None:
+    """It asks its children to end, with a signal that workers do not heed, and would wait for them for ever."""
+    kept = []
+
+    def work() -> None:
+        kept.append(iter(loader_of(Numbers(), num_workers=2)))
+        next(kept[0])
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join(30)
+    code = process.exitcode
+    process.kill()
+    assert code == 0

@@ -9,8 +9,9 @@ def test_mean_is_weighted_and_in_double_precision_whatever_the_module_is_turned_
     metric = mean_loss()
     torch.nn.ModuleList([metric]).bfloat16()
     metric.update(torch.tensor(1e8), 1)
-    metric.update(torch.tensor(1.0), 2)
-    assert metric.compute().item() == (1e8 + 2) / 3
+    metric.update(torch.tensor(1.0), 3)
+    assert metric.compute().item() == (1e8 + 3) / 4
+    assert torch.tensor((1e8 + 3) / 4).item() != (1e8 + 3) / 4  # no number of float32 is that
 
 
 def test_value_that_is_no_number_makes_the_mean_none() -> None:

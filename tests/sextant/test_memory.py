@@ -2,6 +2,9 @@
 
 import ctypes
 import multiprocessing
+import resource
+import subprocess
+import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,3 +101,64 @@ def test_c_library_that_keeps_freed_memory_is_an_error(monkeypatch: pytest.Monke
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
     with pytest.raises(InputError, match=r"cannot be measured here .*mallopt"):
         PeakMemory(torch.device("cpu"))
+
+
+SHAPES = """
+import sys
+import torch
+from sextant.memory import keep_few_shapes, peak_memory
+
+if sys.argv[1] == "few":
+    keep_few_shapes()
+convolution = torch.nn.Sequential(torch.nn.Conv2d(1, 64, 3, 2), torch.nn.Conv2d(64, 64, 3, 2))
+for length in range(300, 430):
+    convolution(torch.randn(2, 1, length, 64)).sum().backward()
+    if length == 320:
+        before = peak_memory()
+print(peak_memory() - before)
+"""
+
+
+@pytest.mark.slow
+def test_memory_grows_little_with_the_shapes_of_batches() -> None:
+    """OneDNN reads the setting once, so each is tried in a process of its own."""
+    few, many = (
+        float(subprocess.run([sys.executable, "-c", SHAPES, kept], capture_output=True, check=True, text=True).stdout)
+        for kept in ("few", "many")
+    )
+    assert few < many / 2
+
+
+@pytest.mark.parametrize(
+    ("groups", "limit", "used", "stat"),
+    [
+        ("0::/job/step", "memory.max", "memory.current", "active_file"),
+        ("9:cpu:/\n4:memory:/job/step", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_active_file"),
+    ],
+)
+def test_limits_of_all_groups_that_a_process_is_in_hold(
+    container: Path, monkeypatch: pytest.MonkeyPatch, groups: str, limit: str, used: str, stat: str
+) -> None:
+    """As SLURM and systemd make them, within one another, of both versions."""
+    (container / "groups").write_text(f"{groups}\n")
+    monkeypatch.setattr(memory, "OWN_GROUPS", container / "groups")
+    root = container if groups.startswith("0:") else container / "memory"
+    for name, most in (("job/step", 900_000), ("job", 400_000), ("", 800_000)):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for file, text in ((limit, most), (used, 300_000), ("memory.stat", f"{stat} 7000")):
+            (root / name / file).write_text(f"{text}\n")
+    assert memory.available_memory(CPU) == 107_000
+
+
+def test_limit_of_the_shell_holds(container: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (container / "status").write_text("VmSize:\t 600 kB\n")
+    monkeypatch.setattr(memory, "STATUS", container / "status")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (700 * 1024, 700 * 1024))
+    assert memory.available_memory(CPU) == 100 * 1024
+
+
+def test_free_swap_is_of_the_processor(container: Path) -> None:
+    assert memory.free_swap(CPU) == 0
+    (container / "meminfo").write_text("SwapFree: 3 kB\n")
+    assert memory.free_swap(CPU) == 3 * 1024
+    assert memory.free_swap(torch.device("meta")) == 0

@@ -165,3 +165,35 @@ def test_checkpoint_of_other_data_is_refused(tmp_path: Path) -> None:
 def test_data_that_the_model_is_not_made_for_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model\.outputs is 2, but the data has 3 labels"):
         trainer(tmp_path).validate(Scale(), Samples("cat", "dog", "fox"))
+
+
+class Shifted(Scale):
+    """With a second parameter: the first batch's gradients are 2.5 and 0.5."""
+
+    def __init__(self) -> None:
+        super().__init__(lr=1.0)
+        self.shift = nn.Parameter(torch.ones(()))
+
+    @override
+    def step(self, batch: Tensor, metrics: MetricCollection) -> dict[str, Tensor]:
+        return {"loss": super().step(batch, metrics)["loss"] + self.shift / 2}
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [2.5, 0.5]),
+        ({"gradient_clip_val": 1.0}, [2.5 / 6.5**0.5, 0.5 / 6.5**0.5]),
+        ({"gradient_clip_val": 1.0, "gradient_clip_algorithm": "norm"}, [2.5 / 6.5**0.5, 0.5 / 6.5**0.5]),
+        ({"gradient_clip_val": 1.0, "gradient_clip_algorithm": "value"}, [1.0, 0.5]),
+    ],
+    ids=str,
+)
+def test_gradients_are_clipped_in_the_way_that_was_asked_for_in_every_precision(
+    tmp_path: Path, precision: str, settings: dict[str, Any], expected: list[float]
+) -> None:
+    module = Shifted()
+    once: dict[str, Any] = {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 0}
+    trainer(tmp_path, enable_checkpointing=False, precision=precision, **once, **settings).fit(module, Samples())
+    assert [1 - module.factor.item(), 1 - module.shift.item()] == pytest.approx(expected, abs=1e-5)

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,14 @@ from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from sextant.optimization import Optimization, PolynomialDecay, WarmupCosine, parameter_groups
+from sextant.optimization import (
+    Optimization,
+    PolynomialDecay,
+    WarmupCosine,
+    named_groups,
+    parameter_groups,
+    state_bytes,
+)
 from tests.datamodules.recorder import bare_trainer
 from tests.sextant.tiny import Line, PointsData
 
@@ -70,6 +78,28 @@ def test_norms_and_biases_are_in_the_group_without_decay() -> None:
     assert len(parameter_groups(network, decay_norm_and_bias=True)) == 1
 
 
+@pytest.mark.parametrize(
+    ("together", "names"),
+    [(False, ["backbone/decay", "backbone/no_decay", "head/decay", "head/no_decay"]), (True, ["backbone", "head"])],
+)
+def test_groups_are_named_after_their_part_and_what_is_decayed(together: bool, names: list[str]) -> None:
+    parts = {"backbone": nn.Linear(2, 2), "head": nn.Linear(2, 2)}
+    groups = [g for name, part in parts.items() for g in named_groups(name, parameter_groups(part, together), 0.5)]
+    optimizer = torch.optim.AdamW(groups)
+    assert [group["name"] for group in optimizer.param_groups] == names
+    assert {group["lr_factor"] for group in optimizer.param_groups} == {0.5}
+
+
+def test_state_of_groups_without_names_is_taken_on() -> None:
+    old, new = (torch.optim.SGD(parameter_groups(nn.Linear(2, 2), False), momentum=0.9) for _ in range(2))
+    state = old.state_dict()
+    for group in state["param_groups"]:
+        del group["name"]
+        group["lr"] = 0.25
+    new.load_state_dict(state)
+    assert [group["lr"] for group in new.param_groups] == [0.25, 0.25]
+
+
 def test_polynomial_decay_spans_the_run_and_each_group_has_its_peak() -> None:
     model, heads = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
     module = LightningModule()
@@ -105,3 +135,18 @@ def test_every_step_of_a_run_has_its_rate_from_the_first_on(tmp_path: Path) -> N
     bare_trainer(tmp_path, max_epochs=4, callbacks=[steps]).fit(line, datamodule=PointsData(batch_size=4))
     warmup = [0.1 * (k + 1) / 5 for k in range(4)]  # of the eight steps of the run
     assert steps.seen == pytest.approx([*warmup, *(0.05 * (1 + math.cos(math.pi * k / 4)) for k in range(4))])
+
+
+@pytest.mark.parametrize(
+    ("make", "numbers"),
+    [
+        (lambda groups: torch.optim.AdamW(groups), 2 * 24),
+        (lambda groups: torch.optim.SGD(groups, lr=0.1, momentum=0.9), 24),
+        (lambda groups: torch.optim.SGD(groups, lr=0.1), 0),
+        (lambda groups: torch.optim.Adagrad(groups), 24),
+        (lambda groups: torch.optim.LBFGS(groups), 0),  # it is not known
+    ],
+)
+def test_state_of_an_optimizer_is_known_before_it_is_there(make: Any, numbers: int) -> None:
+    """A matrix of 4 x 5, and 4 biases."""
+    assert state_bytes(make, [torch.Size((4, 5)), torch.Size((4,))], 4) == 4 * numbers

@@ -34,5 +34,8 @@ def test_numbers_and_scalars_become_one_tensor() -> None:
 def test_examples_that_do_not_fit_together_are_refused() -> None:
     with pytest.raises(InputError, match=r"'x' .* \(2, 3\) torch\.float32, \(2, 4\) torch\.float32"):
         pad_right([{"x": torch.zeros(2, 3)}, {"x": torch.zeros(2, 4)}])
+    for first, second in [(torch.float32, torch.float64), (torch.int64, torch.float32), (torch.bool, torch.uint8)]:
+        with pytest.raises(InputError, match=rf"'x' .* \(2,\) {first}, \(3,\) {second}"):
+            pad_right([{"x": torch.zeros(2, dtype=first)}, {"x": torch.zeros(3, dtype=second)}])
     with pytest.raises(InputError, match="have no 'y'"):
         pad_right([{"x": 1, "y": 2}, {"x": 1}])

@@ -24,6 +24,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             marks = [pytest.mark.xdist_group(workload.name), *([] if workload in first else [pytest.mark.slow])]
             given.append(pytest.param(workload, id=workload.name, marks=marks))
         metafunc.parametrize("workload", given, scope="session")
+    if "base_workload" in metafunc.fixturenames:
+        given = [pytest.param(each, id=each.name, marks=pytest.mark.xdist_group(each.name)) for each in first]
+        metafunc.parametrize("base_workload", given)
     if "further_workload" in metafunc.fixturenames:
         metafunc.parametrize("further_workload", further, ids=lambda workload: workload.name)
     if "synthetic" in metafunc.fixturenames:

@@ -1,7 +1,5 @@
 """Runs of a workload made small: undisturbed ones, and ones that are killed in their second epoch and resumed."""
 
-import os
-import signal
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -9,7 +7,6 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
@@ -103,14 +100,21 @@ class Runner:
 
     def _run_undisturbed(self, ranks: int, strategy: str) -> Run:
         run = Run(self.workload, self._new_folder("whole"), ranks, self.epochs)
-        finish(self._start(run, strategy, "--data.num_workers=0"), run.folder / "log")
+        finish(self._start(run, strategy), run.folder / "log")
         return run
 
-    def killed(self, ranks: int = 1, strategy: str = "ddp", num_workers: int = 0) -> Run:
+    def killed(self, ranks: int = 1, strategy: str = "ddp") -> Run:
         """A run that was killed before the last step of its second epoch, and whose last checkpoint is a step older."""
         steps = len(self.whole(ranks, strategy).steps("train", 0))
         assert steps >= 3, f"{self.workload.name} needs three steps an epoch or more, to be killed within one"
-        run, processes = self._held("killed", ranks, strategy, num_workers, steps, f"{SAVES}={2 * steps - 2}")
+        run = Run(self.workload, self._new_folder("killed"), ranks, self.epochs)
+        hold = f"--trainer.callbacks.hold_at={2 * steps - 1}"
+        processes = self._start(run, strategy, f"{SAVES}={2 * steps - 2}", hold)
+        deadline = time.monotonic() + 240
+        while not all(self._holds(run, rank, 2 * steps) for rank in range(ranks)):
+            assert time.monotonic() < deadline, run.log
+            assert all(process.is_alive() for process in processes), run.log
+            time.sleep(0.02)
         for process in processes:
             process.kill()
             process.join()
@@ -118,48 +122,20 @@ class Runner:
         assert run.last[data] == {"epoch": 1, "done": [[steps - 2, ranks]]}
         return run
 
-    def stopped(self, number: int, ranks: int = 1, strategy: str = "ddp", num_workers: int = 0) -> Run:
-        """A run that a signal has ended in its second epoch, sent to its last process and to all loader workers."""
-        steps = len(self.whole(ranks, strategy).steps("train", 0))
-        run, processes = self._held("stopped", ranks, strategy, num_workers, steps)
-        for pid in [processes[-1].pid, *(pid for process in processes for pid in _children(process))]:
-            assert pid is not None
-            os.kill(pid, number)
-        (run.record / "go").touch()
-        for process in processes:
-            process.join(240)
-        assert [process.exitcode for process in processes] == [128 + number] * ranks, run.log
-        assert run.log.count(f"Stopped by {signal.Signals(number).name} after ") == 1
-        return run
-
-    def _held(
-        self, name: str, ranks: int, strategy: str, num_workers: int, steps: int, *more: str
-    ) -> tuple[Run, list[ForkProcess]]:
-        """A run whose processes wait before the last step of its second epoch."""
-        run = Run(self.workload, self._new_folder(name), ranks, self.epochs)
-        hold = f"--trainer.callbacks.hold_at={2 * steps - 1}"
-        processes = self._start(run, strategy, f"--data.num_workers={num_workers}", *more, hold)
-        deadline = time.monotonic() + 240
-        while not all(self._holds(run, rank, 2 * steps) for rank in range(ranks)):
-            assert time.monotonic() < deadline, run.log
-            assert all(process.is_alive() for process in processes), run.log
-            time.sleep(0.02)
-        return run, processes
-
     @staticmethod
     def _holds(run: Run, rank: int, steps: int) -> bool:
         record = run.record / f"{rank}.jsonl"
         return record.exists() and record.read_text().count('["train"') == steps
 
-    def resumed(self, killed: Run, ranks: int = 1, strategy: str = "ddp", num_workers: int = 0) -> Run:
-        """A killed run, gone on with to its end."""
-        run = Run(self.workload, killed.folder, ranks, self.epochs, "resumed")
-        finish(self._start(run, strategy, f"--data.num_workers={num_workers}", "--ckpt_path=last"), run.folder / "log")
+    def resumed(self, killed: Run) -> Run:
+        """A killed run, gone on with to its end by one process."""
+        run = Run(self.workload, killed.folder, 1, self.epochs, "resumed")
+        finish(self._start(run, "", "--ckpt_path=last"), run.folder / "log")
         return run
 
     def _start(self, run: Run, strategy: str, *more: str) -> list[ForkProcess]:
         record = ["--trainer.callbacks+=tests.recording.RecordBatches", f"--trainer.callbacks.folder={run.record}"]
-        arguments = ["fit", *self.arguments, *record, *more]
+        arguments = ["fit", *self.arguments, "--data.num_workers=0", *record, *more]
         if run.ranks == 1:
             return [start(arguments, run.folder, log=run.folder / "log")]
         return start_ranks(arguments, run.folder, run.ranks, run.folder / "log", strategy)
@@ -168,27 +144,3 @@ class Runner:
         folder = self.folder / f"{name}{len([*self.folder.iterdir()])}"
         folder.mkdir()
         return folder
-
-
-def _children(process: ForkProcess) -> list[int]:
-    """The processes that a process has started."""
-    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-
-
-def assert_same_training(a: Run, b: Run) -> None:
-    """Weights, averaged weights, the state of the optimizers and what was measured are equal bit by bit."""
-    old, new = a.last, b.last
-    assert old.keys() == new.keys()
-    for part in {"state_dict", "current_model_state"} & old.keys():
-        assert old[part].keys() == new[part].keys()
-        for name in old[part]:
-            assert torch.equal(old[part][name], new[part][name]), f"{part}: {name}"
-    states = [checkpoint["optimizer_states"][0]["state"] for checkpoint in (old, new)]
-    assert states[0].keys() == states[1].keys()
-    for i, key in ((i, key) for i, state in states[0].items() for key in state):
-        assert torch.equal(torch.as_tensor(states[0][i][key]), torch.as_tensor(states[1][i][key])), (i, key)
-    assert old["lr_schedulers"] == new["lr_schedulers"]
-    measured = [run.scalars() for run in (a, b)]
-    assert {"train/loss", "val/loss"} <= measured[0].keys()
-    assert len(measured[0]["val/loss"]) == a.epochs
-    assert measured[0] == measured[1]

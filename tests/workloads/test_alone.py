@@ -4,7 +4,6 @@ import itertools
 import json
 import math
 import re
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from sextant.errors import InputError
-from tests.workloads.runs import Run, Runner, assert_same_training
+from tests.workloads.runs import Run
 from tests.workloads.workload import Workload
 
 
@@ -50,22 +49,6 @@ def test_every_sample_is_seen_once_an_epoch_in_another_order_each_time(whole: Ru
     assert len(counts) == 1
     in_order = [index for step in orders[0] for index in step] == whole.samples("train", 0)  # a text in columns
     assert in_order or all(a != b for a, b in itertools.combinations(orders, 2))
-
-
-def test_killed_run_ends_as_if_it_had_not_been_killed(runner: Runner, whole: Run) -> None:
-    assert_same_training(whole, runner.resumed(runner.killed()))
-
-
-@pytest.mark.slow
-def test_killed_run_with_workers_ends_as_if_it_had_not_been_killed(longer: Runner) -> None:
-    assert_same_training(longer.whole(), longer.resumed(longer.killed(num_workers=2), num_workers=2))
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("usual_signals")
-def test_run_with_workers_that_got_a_signal_ends_as_if_it_had_not(longer: Runner) -> None:
-    stopped = longer.stopped(signal.SIGHUP, num_workers=2)
-    assert_same_training(longer.whole(), longer.resumed(stopped, num_workers=2))
 
 
 @pytest.mark.slow

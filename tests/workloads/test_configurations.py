@@ -37,5 +37,6 @@ def test_synthetic_configuration_trains_for_some_steps_and_says_that_its_data_is
 ) -> None:
     workload = Workload(synthetic.parent.parent / synthetic.name)
     main(["fit", f"--config={workload.config}", f"--config={synthetic}", *FEW])
-    board = EventAccumulator(str(tmp_path / "logs" / workload.log_name / "version_0")).Reload()
-    assert "data/text_summary" in board.Tags()["tensors"]
+    folder = tmp_path / "logs" / f"{workload.settings['name']}-synthetic"
+    board = EventAccumulator(str(folder / "version_0")).Reload()
+    assert "run/data/text_summary" in board.Tags()["tensors"]

@@ -1,128 +1,25 @@
-"""A seventh workload: four files in a folder of its own, nothing edited, and all workloads' tests pass for it."""
+"""A seventh workload: four files in a folder of its own, nothing edited, and all workloads' tests pass for it.
+
+Three of the files are those of docs/adding-a-workload.md.
+"""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.faults.cases import chosen_cases
+from tests.faults.trial import Trials
 from tests.launch import finish, start
-from tests.workloads.runs import Runner, assert_same_training
 from tests.workloads.workload import Workload
 
 ROOT = Path(__file__).resolve().parents[2]
 
-MODULE = '''
-"""House prices: features of a house in, its price out."""
-
-from typing import Any
-
-import torch.nn.functional as F
-from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor, nn
-from torchmetrics import MeanAbsoluteError, MetricCollection
-
-from sextant.module import BaseModule
-
-
-class PriceRegressor(BaseModule):
-    """Predict prices by a multilayer perceptron.
-
-    Batch: ``features`` float (B, num_features); ``price`` float (B,).
-    """
-
-    headline = "error"
-
-    def __init__(self, optimizer: OptimizerCallable, num_features: int = 4, dim: int = 16) -> None:
-        super().__init__(optimizer)
-        self.network = nn.Sequential(nn.Linear(num_features, dim), nn.GELU(), nn.Linear(dim, 1), nn.Flatten(0))
-        self.add_metrics({"error": MeanAbsoluteError()})
-
-    def step(self, batch: dict[str, Tensor], metrics: MetricCollection) -> dict[str, Any]:
-        price = self.network(batch["features"])
-        loss = F.mse_loss(price, batch["price"])
-        metrics["loss"].update(loss.detach(), len(price))
-        metrics["error"].update(price, batch["price"])
-        return {"loss": loss}
-
-    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> list[dict[str, Any]]:
-        return [{"price": price} for price in self.network(batch["features"]).tolist()]
-'''
-
-DATA = '''
-"""Houses whose prices are a linear function of their features, and noise."""
-
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset
-
-from sextant.datamodule import BaseDataModule
-from sextant.loaders import TimedDataLoader
-
-PRICES = torch.tensor([3.0, -1.0, 0.5, 2.0])
-NOISE = 0.1
-
-
-class Houses(Dataset):
-    """Batches of ``features`` float (B, 4), ``price`` float (B,) and ``index`` int64 (B,)."""
-
-    def __init__(self, count: int, seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self.features = torch.randn(count, len(PRICES), generator=generator)
-        self.price = self.features @ PRICES + NOISE * torch.randn(count, generator=generator)
-
-    def __len__(self) -> int:
-        return len(self.price)
-
-    def __getitem__(self, indices: list[int]) -> dict[str, Tensor]:
-        index = torch.tensor(indices)
-        return {"features": self.features[index], "price": self.price[index], "index": index}
-
-
-class HousePrices(BaseDataModule):
-    """Synthetic houses."""
-
-    synthetic = True
-
-    def __init__(self, batch_size: int = 16, num_workers: int = 0, seed: int = 0) -> None:
-        super().__init__(num_workers, seed)
-        self.batch_size = batch_size
-        self.sets = {"train": Houses(160, 0), "val": Houses(30, 1), "test": Houses(30, 2)}
-
-    def train_dataloader(self) -> TimedDataLoader:
-        return self.loader(self.sets["train"], training=True)
-
-    def val_dataloader(self) -> TimedDataLoader:
-        return self.loader(self.sets["val"])
-
-    def test_dataloader(self) -> TimedDataLoader:
-        return self.loader(self.sets["test"])
-
-    def predict_dataloader(self) -> TimedDataLoader:
-        return self.loader(self.sets["test"])
-
-    def sample_names(self, batch: dict[str, Tensor]) -> list[str]:
-        return [f"house {index}" for index in batch["index"].tolist()]
-'''
-
-CONFIG = """
-model:
-  class_path: price_regressor.PriceRegressor
-  init_args:
-    optimizer:
-      class_path: torch.optim.Adam
-      init_args: {lr: 0.03}
-data:
-  class_path: house_prices.HousePrices
-trainer:
-  max_epochs: 20
-  logger:
-    init_args: {name: house_prices}
-best_checkpoint:
-  monitor: val/error
-  mode: min
-"""
+PAGE = ROOT / "docs" / "adding-a-workload.md"
+MODULE, DATA, CONFIG = re.findall(r"^```(?:python|yaml)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
 
 TEST = '''
 """House prices are learned up to their noise."""
@@ -174,9 +71,11 @@ def test_workload_of_four_files_is_killed_resumed_and_predicts(
     monkeypatch.syspath_prepend(four_files)
     workload = Workload(four_files / "configs" / "house_prices.yaml")
     config = f"--config={workload.config}"
-    runner = Runner(workload, [config], tmp_path_factory.mktemp("runs"), epochs=2)
-    whole = runner.whole()
-    assert_same_training(whole, runner.resumed(runner.killed()))
+    trials = Trials(lambda name: [config], tmp_path_factory.mktemp("runs"))
+    case = chosen_cases(workload)[0]
+    outcome = trials.run(case)
+    assert (outcome.wrong, len(outcome.struck)) == ([], 2)
+    whole = trials.undisturbed(case.training)
     finish(
         [start(["predict", config, "--ckpt_path=best"], whole.folder, log=whole.folder / "log")], whole.folder / "log"
     )
@@ -186,5 +85,6 @@ def test_workload_of_four_files_is_killed_resumed_and_predicts(
 @pytest.mark.slow
 def test_workload_of_four_files_passes_all_tests_of_the_workloads(four_files: Path) -> None:
     tests = [str(ROOT / "tests" / "workloads" / f"test_{name}.py") for name in ("alone", "two_processes")]
+    tests += [f"{ROOT}/tests/faults/test_faults.py::test_run_that_goes_through_chosen_faults_ends_as_if_it_had_not"]
     output = run_tests(four_files, *tests, str(four_files / "test_house_prices.py"))
-    assert "15 passed" in output
+    assert "13 passed" in output

@@ -1,10 +1,8 @@
 """What every workload does in two processes: by DDP, or with sharded tables where it has tables."""
 
-import signal
-
 import pytest
 
-from tests.workloads.runs import Run, Runner, assert_same_training
+from tests.workloads.runs import Run, Runner
 
 pytestmark = pytest.mark.slow
 
@@ -28,11 +26,6 @@ def test_two_processes_see_together_what_one_sees(longer: Runner, alone: Run, st
         assert both.samples("val", epoch) == alone.samples("val", epoch)
 
 
-def test_killed_run_ends_as_if_it_had_not_been_killed(longer: Runner, strategy: str) -> None:
-    killed = longer.killed(2, strategy)
-    assert_same_training(longer.whole(2, strategy), longer.resumed(killed, 2, strategy))
-
-
 def test_what_two_processes_left_of_an_epoch_is_done_by_one(longer: Runner, alone: Run, strategy: str) -> None:
     killed = longer.killed(2, strategy)
     kept = killed.steps("train", 1)[:-2]  # the others were lost with the processes
@@ -42,8 +35,3 @@ def test_what_two_processes_left_of_an_epoch_is_done_by_one(longer: Runner, alon
     assert resumed.samples("train", 2) == alone.samples("train", 2)
     for epoch in (1, 2):
         assert resumed.samples("val", epoch) == alone.samples("val", epoch)
-
-
-def test_run_that_got_a_signal_ends_as_if_it_had_not(longer: Runner, strategy: str) -> None:
-    stopped = longer.stopped(signal.SIGTERM, 2, strategy)
-    assert_same_training(longer.whole(2, strategy), longer.resumed(stopped, 2, strategy))

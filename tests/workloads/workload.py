@@ -46,8 +46,9 @@ class Workload:
 
     @property
     def log_name(self) -> str:
-        """The folder of its runs."""
-        return self.settings["trainer"]["logger"]["init_args"]["name"]
+        """The folder of its runs on small data."""
+        generated = not self._overlay.exists() and "synthetic" in self._data_settings()
+        return self.settings["name"] + "-synthetic" * generated
 
     def callbacks(self) -> set[str]:
         """The classes of the callbacks that it adds to the shared Trainer's."""
@@ -63,14 +64,34 @@ class Workload:
         Args:
             place: gives the folder of a fixture.
         """
-        overlay = SMALL / f"{self.data.split('.')[-2]}.yaml"
-        if overlay.exists():
-            template = Template(overlay.read_text(encoding="utf-8"))
+        if self._overlay.exists():
+            template = Template(self._overlay.read_text(encoding="utf-8"))
             text = template.substitute({name: place(name) for name in template.get_identifiers()})
             return text.split("---\n")
-        takes = inspect.signature(resolve_name(self.data)).parameters
         settings = {"synthetic": True, "cache": str(place("cache"))}
-        return [yaml.safe_dump({"data": {"init_args": {k: v for k, v in settings.items() if k in takes}}})]
+        taken = {key: value for key, value in settings.items() if key in self._data_settings()}
+        return [yaml.safe_dump({"data": {"init_args": taken}})]
+
+    @property
+    def _overlay(self) -> Path:
+        return SMALL / f"{self.data.split('.')[-2]}.yaml"
+
+    def _data_settings(self) -> set[str]:
+        return set(inspect.signature(resolve_name(self.data)).parameters)
+
+    def write_small(self, place: Callable[[str], Path], folder: Path, predicting: bool = False) -> list[str]:
+        """Write the configurations that make the workload small, and give the arguments of a command that takes them.
+
+        Args:
+            place: gives the folder of a fixture.
+            folder: where to.
+            predicting: whether the command predicts.
+        """
+        overlays = []
+        for number, text in enumerate(self.small(place)):
+            overlays.append(folder / f"{self.name}.{number}.yaml")
+            overlays[-1].write_text(text, encoding="utf-8")
+        return [f"--config={file}" for file in (self.config, *overlays[: None if predicting else 1])]
 
 
 def workloads(configs: Path = CONFIGS) -> list[Workload]:

@@ -12,7 +12,7 @@ T = TypeVar("T", covariant=True)
 class Position(TypedDict, total=False):
     """Where in the order of an epoch a rank begins.
 
-    Args:
+    Attributes:
         seed: seed of the order; 0 if it is not given.
         rank: the rank whose part of each batch to give; 0 if it is not given.
         world_size: number of ranks; 1 if it is not given.

@@ -1,6 +1,7 @@
 """The drawings and the table of a validation of segmentation."""
 
 import io
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from callbacks.images.segmentation_report import SegmentationReport, draw_confusion, draw_images, overlap_table
+from callbacks.card import TEXT, WIDTH
+from callbacks.images.segmentation_report import (
+    GAP,
+    LINE,
+    TILE,
+    SegmentationReport,
+    draw_confusion,
+    draw_images,
+    overlap_table,
+)
 from datamodules.images.voc_palette import voc_palette
 from tests.callbacks.small_run import Plain, loader, logged, trainer
 
@@ -26,10 +36,15 @@ def test_report_shows_images_of_different_sizes_with_truth_and_prediction() -> N
         for h, w in ((30, 60), (70, 20))
     ]
     sheet = draw_images(gray, NAMES).astype(int)
-    first = sheet[60:150]
-    middle = [first[80, column] for column in (160, 324 + 160, 648 + 160)]
+    assert sheet.shape[1] == WIDTH
+    places = [column * (TILE + GAP) + TILE // 2 for column in range(3)]
+    middle = [sheet[LINE + TILE // 4, place] for place in places]
     assert middle[0].tolist() == middle[1].tolist() == [120, 120, 120]
     assert middle[2][0] > middle[2][1] + 30  # the prediction is a person
+    legend = sheet[-LINE:]
+    assert legend[LINE // 2, TEXT // 2].tolist() == voc_palette()[1].tolist()
+    assert (legend[:, TEXT + 4 :] < 100).any()  # the name of the class
+    assert (legend[:, TILE:] == 255).all()  # no other one
 
 
 @pytest.mark.parametrize("which", [1, 2])
@@ -39,8 +54,9 @@ def test_images_show_the_labels_of_masks_alone(which: int) -> None:
     mask[:, 20:40] = 2
     black, empty = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
     sheet = draw_images([(black, mask, empty) if which == 1 else (black, empty, mask)], NAMES)
-    below_legend = sheet[200:300, 324 * which : 324 * which + 320]
-    colors = {tuple(color) for color in below_legend.reshape(-1, 3).tolist()}
+    left = which * (TILE + GAP)
+    drawn = sheet[LINE : LINE + TILE, left : left + TILE]
+    colors = {tuple(color) for color in drawn.reshape(-1, 3).tolist()}
     assert colors == {(0, 0, 0), tuple((0.6 * voc_palette()[2]).astype(np.uint8).tolist())}
 
 
@@ -63,6 +79,18 @@ def test_confusion_is_drawn_in_percent_of_the_true_pixels() -> None:
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true (% of its pixels)")
     for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
         assert [tick.get_text() for tick in ticks] == NAMES[:2]
+
+
+def test_names_and_numbers_of_many_classes_fit_side_by_side() -> None:
+    names = [f"class {label}" for label in range(21)]
+    figure = draw_confusion(np.full((21, 21), 1), names)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    assert figure.get_size_inches()[0] * figure.dpi == pytest.approx(WIDTH)
+    boxes = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert all(below.y1 <= above.y0 + 1 for above, below in pairwise(boxes))
+    numbers = [text.get_window_extent() for text in axes.texts[:21]]  # of the first row
+    assert all(left.x1 < right.x0 for left, right in pairwise(numbers))
 
 
 CONFUSION = torch.tensor([[75, 25], [0, 10]])

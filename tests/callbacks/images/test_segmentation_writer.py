@@ -15,6 +15,7 @@ from typing_extensions import override
 from callbacks.images.segmentation_writer import SegmentationWriter
 from sextant.errors import InputError
 from tests.callbacks.small_run import trainer
+from tests.filesystem import require_synced
 
 MASK = torch.tensor([[0, 1, 2], [2, 1, 0]], dtype=torch.uint8)
 
@@ -31,18 +32,27 @@ class Segmenter(LightningModule):
 
 
 class Images(LightningDataModule):
-    """A gray image, and one that pads the batch."""
+    """A gray image, and one that pads the batch.
+
+    Args:
+        names: of images in other batches, which another process may predict.
+    """
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.names = names
 
     def to_images(self, image: Tensor) -> Tensor:
         return (255 * image).byte()
 
     def sample_names(self, batch: dict[str, Any]) -> list[str]:
-        return [f"folder/image {index}.jpg" for index in batch["index"].tolist()]
+        names = dict(enumerate(self.names))
+        return [names.get(index, f"folder/image {index}.jpg") for index in batch["index"].tolist()]
 
     @override
     def predict_dataloader(self) -> DataLoader:
         batch = {"image": torch.full((2, 3, 2, 3), 0.5), "index": torch.tensor([7, -1])}
-        return DataLoader([batch], batch_size=None)  # type: ignore[arg-type]
+        return DataLoader([batch] * (len(self.names) or 1), batch_size=None)  # type: ignore[arg-type]
 
 
 def test_mask_of_each_image_but_those_that_pad_is_in_three_whole_files_of_its_name(tmp_path: Path) -> None:
@@ -55,6 +65,20 @@ def test_mask_of_each_image_but_those_that_pad_is_in_three_whole_files_of_its_na
     assert np.array_equal(mask, MASK.numpy())
     assert np.array_equal(colored, np.where((MASK.numpy() == 1)[..., None], (255, 0, 0), 0))
     assert rows == [[{}, None]]  # the masks are not kept in memory
+
+
+def test_each_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path) -> None:
+    run = trainer(tmp_path, SegmentationWriter(str(tmp_path)))
+    require_synced(tmp_path / "masks" / "image 7.png", lambda: run.predict(Segmenter(), Images()))
+
+
+@pytest.mark.parametrize("other", ["here/a.png", "there/a.jpg"])
+def test_images_whose_masks_would_have_the_same_files_are_refused_before_any_is_written(
+    tmp_path: Path, other: str
+) -> None:
+    with pytest.raises(InputError, match=f"{other}: the files of its mask would replace those of here/a.jpg. Rename"):
+        trainer(tmp_path, SegmentationWriter(str(tmp_path))).predict(Segmenter(), Images("here/a.jpg", "b.jpg", other))
+    assert not (tmp_path / "masks").exists()
 
 
 def test_files_are_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:

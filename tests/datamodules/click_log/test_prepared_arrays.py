@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from datamodules.clicks import preparation as click_preparation
@@ -28,6 +29,17 @@ def test_arrays_are_made_once_and_again_when_files_or_settings_change(root: Path
     assert len(log(root).open()) == 61
     assert len(list((root / "cache").glob("clicks-*"))) == 3, "the outdated arrays are gone"
     assert not list((root / "cache").rglob("keys-*")), "what counting took is gone"
+
+
+@pytest.mark.parametrize("changed", [{"min_count": 7}, {"split": "random"}, {"fractions": (0.5, 0.2, 0.3)}])
+def test_vocabularies_are_counted_again_when_what_they_depend_on_changes(root: Path, changed: dict[str, Any]) -> None:
+    log(root, mapping="vocabulary").open()
+    kept = [path.name for path in (root / "cache").glob("clicks-*")]
+    found = log(root, mapping="vocabulary", **changed).open()
+    fresh = log(root, mapping="vocabulary", cache=str(root / "fresh"), **changed).open()
+    assert found.folder.name not in kept
+    rows = np.arange(60)
+    assert [part.tolist() for part in found.ids(rows)] == [part.tolist() for part in fresh.ids(rows)]
 
 
 def test_killed_preparation_leaves_nothing_that_counts(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

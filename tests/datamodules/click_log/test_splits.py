@@ -14,14 +14,32 @@ from tests.datamodules.click_log.small_logs import Row, draw_rows, log, rows_of,
 def test_files_of_their_own_are_the_splits_and_are_ordered_by_number(tmp_path: Path) -> None:
     rows = draw_rows(50)
     for day in range(12):
-        write_csv(tmp_path / f"day_{day}.csv", rows[4 * day : 4 * day + 4])
-    data = log(tmp_path, train=["day_?.csv", "day_10.csv"], val=["day_11.csv"], mapping="vocabulary")
+        name = f"day_{day}.csv" if day < 11 else "after.csv"
+        write_csv(tmp_path / name, rows[4 * day : 4 * day + 4])
+    data = log(tmp_path, train=["day_*.csv"], val=["after.csv"], mapping="vocabulary")
     data.setup("fit")
     train, val = (loader.dataset for loader in (data.train_dataloader(), data.val_dataloader()))
     assert train.columns.labels(np.arange(48)).tolist() == [row[0] for row in rows[:48]]  # type: ignore[attr-defined]
     assert (len(train), len(val)) == (44, 4)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"there are no rows for 'test'"):
         data.setup("test")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "order"),
+    [
+        (["*.csv"], ["2.csv", "010.csv", "a9_1.csv", "a9_20.csv", "a10_3.csv"]),
+        (["a*", "2.csv", "0*"], ["a9_1.csv", "a9_20.csv", "a10_3.csv", "2.csv", "010.csv"]),
+    ],
+)
+def test_files_are_read_pattern_by_pattern_and_those_of_one_by_the_numbers_in_their_names(
+    tmp_path: Path, patterns: list[str], order: list[str]
+) -> None:
+    """However many numbers a name has, and however many digits they have."""
+    for name in ("a10_3.csv", "2.csv", "a9_20.csv", "010.csv", "a9_1.csv"):
+        write_csv(tmp_path / name, draw_rows(1))
+    columns = log(tmp_path, train=patterns).open()
+    assert columns.names(np.arange(len(order))) == [f"{tmp_path / name}:2" for name in order]
 
 
 def test_random_split_is_the_same_for_every_seed(root: Path) -> None:

@@ -56,6 +56,29 @@ def test_names_come_from_the_header_or_are_given(tmp_path: Path) -> None:
     assert open_click_file(tmp_path / "test.txt", COLUMNS).columns == ["I1", "C1"]
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    ("name", "delimiter", "names"),
+    [
+        ("rows.tsv", "\t", ["click", "a,b"]),
+        ("rows.tsv.gz", "\t", ["click", "a,b"]),
+        ("day.1.tsv.gz", "\t", ["click", "a,b"]),
+        ("rows.csv", ",", ["click\ta", "b"]),
+        ("rows.csv.gz", ",", ["click\ta", "b"]),
+        ("tsv.gz", ",", ["click\ta", "b"]),
+        ("rows", ",", ["click\ta", "b"]),
+    ],
+)
+def test_columns_are_separated_as_the_name_of_the_file_says_packed_or_not(
+    tmp_path: Path, name: str, delimiter: str, names: list[str], packed: bool
+) -> None:
+    content = b"click\ta,b\n1\t2,3\n"
+    (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
+    file = open_click_file(tmp_path / name)
+    assert (file.columns, file.delimiter, file.has_header) == (names, delimiter, True)
+    assert [block.content for block in file.blocks()] == [b"1\t2,3\n"]
+
+
 def test_columns_of_the_same_name_are_an_input_error(tmp_path: Path) -> None:
     pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "rows.parquet")
     with pytest.raises(InputError, match=re.escape(f"{tmp_path / 'rows.parquet'}: several columns are named 'a'")):

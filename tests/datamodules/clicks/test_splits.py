@@ -48,7 +48,10 @@ def test_files_of_their_own_make_the_splits() -> None:
     ]
 
 
-@pytest.mark.parametrize("fractions", [(0.5, 0.5), (0.8, 0.1, 0.2), (1.1, -0.1, 0.0), ()])
+@pytest.mark.parametrize(
+    "fractions",
+    [(0.5, 0.5), (0.8, 0.1, 0.2), (0.8, 0.1, 0.05), (0.0, 0.0, 0.0), (0.7, 0.2, 0.0999), (1.1, -0.1, 0.0), ()],
+)
 def test_fractions_that_do_not_make_a_whole_are_an_input_error(fractions: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match=r"data.files.fractions is .* three fractions"):
         SplitRule("chronological", fractions)

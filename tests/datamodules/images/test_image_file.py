@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from datamodules.images.image_file import InvalidImageError, list_images, read_image
 from sextant.errors import InputError
+from tests.mutations import fuzz
 from tests.noise_images import noise
 
 
@@ -132,6 +133,23 @@ def test_grayscale_of_more_than_8_bits_keeps_its_shades(bits: int, inverted: boo
     np.testing.assert_allclose(found, np.stack([GRAY] * 3, axis=2), atol=1)
 
 
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM", "JPEG2000"])
+@pytest.mark.parametrize("brightest", [1, 255])
+def test_16_bits_with_values_of_8_are_refused_instead_of_read_as_black(form: str, brightest: int) -> None:
+    file = BytesIO()
+    Image.fromarray(np.full((8, 8), brightest, np.uint16)).save(file, form)
+    with pytest.raises(InvalidImageError, match=r"have 16 bits, but none is above 255, .* save it with 8 bits"):
+        read_image(file.getvalue())
+
+
+@pytest.mark.parametrize("brightest", [0, 256])
+def test_16_bits_that_are_black_or_dark_are_read_by_their_bits(brightest: int) -> None:
+    """Whatever the brightest value is, white is 65535."""
+    file = BytesIO()
+    Image.fromarray(np.full((8, 8), brightest, np.uint16)).save(file, "PNG")
+    assert np.unique(np.asarray(read_image(file.getvalue()))).tolist() == [round(brightest / 65535 * 255)]
+
+
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize(("form", "largest"), [("PNG", 65535), ("TIFF", 65535), ("PPM", 65535)])
 def test_16_bits_are_turned_and_scaled(orientation: int, form: str, largest: int) -> None:
@@ -240,7 +258,7 @@ def test_name_that_no_file_can_have_is_named(tmp_path: Path, name: str) -> None:
         read_image(tmp_path / f"{name}.png")
 
 
-@settings(max_examples=200, deadline=None)
+@fuzz(200)
 @given(kind=st.sampled_from(sorted(CONTENTS)), data=st.data())
 def test_damaged_image_is_read_or_an_error_that_says_why(kind: str, data: st.DataObject) -> None:
     content = bytearray(CONTENTS[kind])

@@ -1,4 +1,4 @@
-"""Masks are read as labels, and whole images come with theirs."""
+"""Masks are read as labels, and whole images and crops come with theirs."""
 
 from pathlib import Path
 
@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from datamodules.images.image_file import InvalidImageError
-from datamodules.images.segmentation import Pair, WholeImages, read_mask
+from datamodules.images.random_crop import RandomCrop
+from datamodules.images.segmentation import Pair, TrainingCrops, WholeImages, read_mask
 from tests.datamodules.images.masks import save_mask
 
 
@@ -31,6 +32,19 @@ def test_message_on_masks_in_black_and_white_tells_how_to_get_labels(tmp_path: P
         patch.chdir(tmp_path)
         exec(str(error.value).partition("in Python, by: ")[2])
     assert np.asarray(read_mask(tmp_path / "mask.png")).tolist() == [[0, 1, 1]]
+
+
+def test_crop_depends_on_seed_epoch_and_sample_alone(pair: Pair) -> None:
+    crop = RandomCrop(24, color_jitter=0.5)
+    dataset = TrainingCrops([pair] * 5, crop, (9, 9, 9), seed=1)
+    batch, other = dataset[3, [4, 1]], dataset[3, [0, 1, 2]]
+    assert all((batch[name][1] == other[name][1]).all() for name in batch)
+    assert not (batch["image"][0] == batch["image"][1]).all()  # another sample
+    assert not (dataset[4, [1]]["image"][0] == batch["image"][1]).all()  # another epoch
+    seeded = TrainingCrops([pair] * 5, crop, (9, 9, 9), seed=2)
+    assert not (seeded[3, [1]]["image"][0] == batch["image"][1]).all()
+    assert ((batch["color"] >= 0.5) & (batch["color"] <= 1.5)).all()
+    assert len(batch["color"].unique()) == 6
 
 
 def test_whole_image_is_a_batch_of_one_with_its_mask(pair: Pair) -> None:

@@ -12,7 +12,7 @@ import pytest
 from datamodules.sources.archive import Archive, download, why_damaged
 from sextant.errors import InputError
 from tests.datamodules.sources.archives import make_zip, pin
-from tests.filesystem import cut_in_half, listing
+from tests.filesystem import cut_in_half, listing, require_synced
 from tests.processes import in_fork
 
 
@@ -31,6 +31,10 @@ def test_download_brings_the_pinned_file(published: Path, path: Path) -> None:
     download(pin(published), path)
     assert path.read_bytes() == published.read_bytes()
     assert listing(path.parent) == ["data.zip"]
+
+
+def test_download_is_on_the_disk_before_it_has_its_name(published: Path, path: Path) -> None:
+    require_synced(path, lambda: download(pin(published), path))
 
 
 def test_right_file_on_disk_is_not_fetched_again(published: Path, path: Path) -> None:

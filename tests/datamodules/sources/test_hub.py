@@ -101,7 +101,25 @@ def test_set_of_the_hub_that_cannot_be_reached_is_named(tmp_path: Path, config: 
 
 
 @pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("config", ["first", "second"])
+def test_set_of_the_hub_is_loaded_in_the_configuration_that_was_asked_for(tmp_path: Path, config: str) -> None:
+    """From the cache, as a set is that was downloaded before."""
+    for name in ("first", "second"):
+        folder = tmp_path / "cache" / "huggingface" / "someone___two_ways" / name / "0.0.0" / "0123abcd"
+        rows = column([name])
+        rows.save_to_disk(folder)
+        (folder / "data-00000-of-00001.arrow").rename(folder / "two_ways-train.arrow")
+        splits = {"train": {"name": "train", "num_examples": 1, "dataset_name": "two_ways"}}
+        datasets.DatasetInfo(
+            features=rows.features, dataset_name="two_ways", config_name=name, version="0.0.0", splits=splits
+        ).write_to_directory(str(folder))
+    found = load_splits("someone/two_ways", config, tmp_path / "cache", "or ask someone")
+    assert {split: list(rows["text"]) for split, rows in found.items()} == {"train": [config]}
+
+
+@pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("name", ["dataset_dict.json", "train/state.json", "train/dataset_info.json"])
+@pytest.mark.fuzz
 def test_saved_set_with_any_damage_is_loaded_or_refused(tmp_path: Path, name: str) -> None:
     saved(tmp_path / "set")
     require_only_input_errors(tmp_path / "set" / name, lambda: load(tmp_path / "set"), 60)

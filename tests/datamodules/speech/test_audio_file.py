@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from datamodules.speech.audio_file import InvalidAudioError, read_audio
 from datamodules.synthetic.librispeech import record
+from tests.mutations import fuzz
 
 STREAM_INFO = range(18, 26)  # bytes of a FLAC file with its rate and its length, which have no check sum
 
@@ -107,7 +108,7 @@ def test_flac_that_is_truncated_is_invalid_wherever_it_is_cut(flac: Path, damage
             read_audio(damaged(content[:length]))
 
 
-@settings(deadline=None, max_examples=150)
+@fuzz(150)
 @given(st.data())
 def test_flac_with_a_damaged_byte_is_invalid_or_gives_the_very_same_samples(
     flac: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -86,8 +86,11 @@ def test_images_in_a_column_are_decoded_as_those_in_files(rows: QuestionSet, lab
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
 def test_image_of_any_mode_has_three_channels(rows: QuestionSet, tmp_path: Path, mode: str) -> None:
     file = BytesIO()
-    image = Image.fromarray(noise(0, 8, 9, 3)).convert("L" if mode == "I;16" else "RGB")
-    image.convert(mode).save(file, "TIFF")
+    image = Image.fromarray(noise(0, 8, 9, 3))
+    wide = Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)
+    of_mode = wide if mode == "I;16" else image.convert(mode)
+    assert of_mode.mode == mode
+    of_mode.save(file, "TIFF")
     (tmp_path / "1.png").write_bytes(file.getvalue())
     (found,) = unpack_images(*VisualQuestions(rows, TOKENS, None)[[1]]["image"])
     assert (found.dtype, found.shape) == (torch.uint8, (3, 8, 9))

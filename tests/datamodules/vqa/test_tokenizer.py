@@ -157,6 +157,7 @@ def test_line_ends_a_byte_order_mark_and_blank_last_lines_of_a_vocabulary_do_not
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.fuzz
 def test_saved_tokenizer_with_any_damage_is_read_or_refused(folder: Path, name: str) -> None:
     saved = as_saved_tokenizer(folder)
     require_only_input_errors(saved / name, lambda: QuestionTokenizer(str(saved), 8).encode(["what is it?"]), 60)

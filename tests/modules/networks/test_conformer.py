@@ -9,7 +9,13 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modules.networks.conformer import Conformer, ConformerArchitecture, LogProbabilities, Subsampling
+from modules.networks.conformer import (
+    Conformer,
+    ConformerArchitecture,
+    ConformerLayer,
+    LogProbabilities,
+    Subsampling,
+)
 
 TINY: dict[str, Any] = {"dim": 16, "num_heads": 2, "num_layers": 2, "feedforward_dim": 24, "kernel_size": 5}
 
@@ -72,6 +78,22 @@ def test_subsampling_is_two_strided_convolutions() -> None:
     x = F.relu(layer.across(layer.by_channel(x)))
     expected = layer.output(x.permute(0, 2, 1, 3).reshape(3, 5, -1))
     assert torch.allclose(layer(features, torch.tensor([17, 17, 17])), expected, atol=1e-6)
+
+
+def test_layer_is_that_of_the_paper_with_two_halves_of_feed_forward_networks() -> None:
+    """Gulati et al. 2020, equation 1: what stands before attention and behind convolution counts half."""
+    torch.manual_seed(0)
+    layer = ConformerLayer(ConformerArchitecture(**TINY)).eval()
+    for weight in layer.norms.parameters():  # of new layers all normalize alike
+        torch.nn.init.uniform_(weight, 0.5, 2.0)
+    x, mask = torch.randn(3, 9, 16), torch.ones(3, 9, dtype=torch.bool)
+    with torch.no_grad():
+        found = layer(x, mask)
+        x = x + layer.first(layer.norms[0](x)) / 2
+        x = x + layer.attention(layer.norms[1](x), mask)
+        x = x + layer.convolution(layer.norms[2](x), mask)
+        x = x + layer.second(layer.norms[3](x)) / 2
+        assert torch.allclose(found, layer.norms[4](x), atol=1e-6)
 
 
 def test_each_part_of_the_network_is_trained(network: Conformer) -> None:

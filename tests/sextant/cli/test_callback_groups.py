@@ -73,4 +73,4 @@ def test_help_shows_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         SextantCLI(SHARED_CONFIG, ["validate", "--help"], {"notes": Notes})
     said = " ".join(capsys.readouterr().out.split())
-    assert "Write a note. Its settings: --notes.text, --notes.folder." in said
+    assert "Write a note (settings: --notes.text, --notes.folder)." in said

@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import sys
 
 import pytest
 
@@ -21,9 +22,13 @@ def test_bad_input_ends_a_command_with_its_message_alone() -> None:
         run_command(lambda: raising(InputError("a.txt: empty")), "nothing")
 
 
-def test_full_disk_ends_a_command_with_one_line() -> None:
-    with pytest.raises(SystemExit, match=r"error: .*No space left on device: 'a\.txt'\. Free some space"):
-        run_command(lambda: raising(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.txt")), "nothing")
+@pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, "No space left on device"), (errno.EDQUOT, ".*quota.*")])
+def test_full_disk_or_quota_ends_a_command_with_one_line(number: int, reason: str) -> None:
+    with pytest.raises(SystemExit, match=rf"(?i)error: .*{reason}: 'a\.txt'\. Free some space"):
+        run_command(lambda: raising(OSError(number, os.strerror(number), "a.txt")), "nothing")
+
+
+def test_other_error_of_the_system_keeps_its_traceback() -> None:
     with pytest.raises(PermissionError):
         run_command(lambda: raising(PermissionError(errno.EPERM, "no")), "nothing")
 
@@ -62,3 +67,14 @@ def test_one_of_several_processes_does_not_end_alone(monkeypatch: pytest.MonkeyP
 def test_fault_of_the_program_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run_command(lambda: 1 // 0, "nothing")
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_traceback_of_a_mistake_is_shown_to_who_asks_for_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, debug: bool
+) -> None:
+    monkeypatch.setattr("sys.argv", ["train.py", "fit", *["--debug"] * debug])
+    with pytest.raises(SystemExit, match=r"^\nerror: a\.txt: empty$"):
+        run_command(lambda: raising(InputError("a.txt: empty")), "nothing")
+    assert ("Traceback" in capsys.readouterr().err) == debug
+    assert sys.argv == ["train.py", "fit"]

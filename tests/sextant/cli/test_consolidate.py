@@ -51,7 +51,7 @@ def test_mistakes_are_said(checkpoint: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "one.ckpt").stat().st_size
     with pytest.raises(InputError, match="it is one file already"):
         main(["consolidate", str(tmp_path / "one.ckpt"), str(tmp_path / "other.ckpt")])
-    with pytest.raises(InputError, match=r"required: consolidate\.output") as error:
+    with pytest.raises(InputError, match=r"^OUTPUT must be given\.") as error:
         main(["consolidate", str(checkpoint)])
     assert "--config" not in str(error.value)
 
@@ -60,7 +60,7 @@ def test_mistakes_are_said(checkpoint: Path, tmp_path: Path) -> None:
 def test_command_is_listed_and_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert f"\n    {command} " in capsys.readouterr().out
+    assert f"\n  {command} " in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main([command, "--help"])
     helped = capsys.readouterr().out

@@ -1,6 +1,7 @@
 """``train.py plan``: tables planned for devices that are not there, of our module and of others."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,17 @@ def test_any_module_is_planned_after_its_data_was_set_up_and_nothing_but_the_pla
     assert {entry.name for entry in tmp_path.iterdir()} == {"prepared", "plan.json"}
 
 
+def test_memory_is_counted_in_gb_of_2_to_the_30_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as the message says by how many bytes the tables do not fit."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="goods does not fit") as raised:
+        main([*of_this_file(Recommender), "--devices=1", f"--memory_gb={20_000 / 2**30}"])
+    numbers = re.search(r"takes ([\d,]+) bytes, ([\d,]+) more than", str(raised.value))
+    assert numbers is not None
+    needed, missing = (int(number.replace(",", "")) for number in numbers.groups())
+    assert needed - missing == 20_000
+
+
 def test_module_without_tables_is_one_error_before_its_data_is_prepared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,10 +148,10 @@ def test_plan_that_was_written_is_used_as_it_is(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--devices=0"], r'"devices":\n.*0 does not conform to restriction v>0'),
+        (["--devices=0"], r"--devices: it is 0, and must be >0"),
         (["--devices=3"], r"--devices is 3; it must be a multiple of --devices_per_node \(2\)"),
-        (["--memory_gb=-1"], r'"memory_gb":\n.*-1 does not conform to restriction v>0'),
-        (["--kind=tpu"], r'"kind":\n.*tpu'),
+        (["--memory_gb=-1"], r"--memory_gb: it is -1, and must be >0"),
+        (["--kind=tpu"], r"--kind: it must be one of 'cuda', 'cpu'\. It is tpu\."),
         (["--memory_gb=0.04"], "do not fit: .* About [0-9]+ devices would do, or memory_gb="),
         (["--output=nowhere/plan.json"], r"nowhere/plan\.json: the plan cannot be written .*another --output"),
     ],

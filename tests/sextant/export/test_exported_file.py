@@ -9,6 +9,7 @@ import pytest
 
 from sextant.errors import InputError
 from sextant.export.exported_file import ExportedFile
+from tests.filesystem import require_synced
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -44,6 +45,12 @@ def test_kept_file_has_its_name_and_its_description_beside_it(tmp_path: Path) ->
     }
     assert found == {"model.onnx": "weights"}
     assert len(list((tmp_path / "new" / "folder").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.onnx.json"])
+def test_both_are_on_the_disk_before_they_have_their_names(tmp_path: Path, name: str) -> None:
+    file = ExportedFile(tmp_path / "model.onnx", ".onnx", overwrite=False)
+    require_synced(tmp_path / name, lambda: write(file, "weights"))
 
 
 def test_file_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:

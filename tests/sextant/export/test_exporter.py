@@ -24,18 +24,31 @@ class ExportedLine(Line):
 
     def __init__(self) -> None:
         super().__init__(torch.optim.SGD)
+        self.read: list[float] = []  # what the file was compared on
+
+    def inputs(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        self.read += batch["x"].tolist()
+        return (batch["x"][:, None],)
 
     def export_graph(self) -> ExportGraph:
         return ExportGraph(
             network=self.network,
             inputs=(GraphInput("x", (BATCH, 1)),),
             outputs=("y",),
-            read=lambda batch: (batch["x"][:, None],),
+            read=self.inputs,
             decide=AboveZero(),
         )
 
 
-def export(folder: Path, model: LightningModule, **settings: Any) -> Path:
+class AugmentedData(PointsData):
+    """Points that are moved far away for the training."""
+
+    @override
+    def transform(self, batch: dict[str, Tensor], training: bool) -> dict[str, Tensor]:
+        return batch | {"x": batch["x"] + 100 * training}
+
+
+def export(folder: Path, model: LightningModule, data: type[PointsData] = PointsData, **settings: Any) -> Path:
     """Export a model, and give the file."""
     options: dict[str, Any] = {
         "format": "torch_export",
@@ -43,7 +56,7 @@ def export(folder: Path, model: LightningModule, **settings: Any) -> Path:
         "random_weights": True,
     } | settings
     trainer = bare_trainer(folder, limit_val_batches=2)
-    Exporter(trainer, model, PointsData(), ExportSettings(**options)).run()
+    Exporter(trainer, model, data(), ExportSettings(**options)).run()
     assert trainer.limit_val_batches == 2, "what is measured later would be measured on nothing"
     return folder / "line.pt2"
 
@@ -59,6 +72,12 @@ def test_exported_file_gives_what_the_model_gives_and_is_described(tmp_path: Pat
     assert about["random_weights"]
     assert about["measured"]["samples"] == 8
     assert about["measured"]["agreement"] == 1
+
+
+def test_file_is_run_on_samples_as_they_come_to_a_trained_model(tmp_path: Path) -> None:
+    model = ExportedLine()
+    export(tmp_path, model, AugmentedData)
+    assert model.read == [i / 8 for i in range(8)]
 
 
 def test_model_without_a_graph_is_refused_with_its_name(tmp_path: Path) -> None:

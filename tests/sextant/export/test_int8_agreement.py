@@ -1,6 +1,7 @@
 """How far a quantized file may be from its model."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,14 @@ class ImagesData(BaseDataModule):
     @override
     def val_dataloader(self) -> TimedDataLoader:
         return self.loader(Images())
+
+
+class AugmentedImages(ImagesData):
+    """Images that are turned black for the training."""
+
+    @override
+    def transform(self, batch: dict[str, Tensor], training: bool) -> dict[str, Tensor]:
+        return batch | {"image": batch["image"] * (not training)}
 
 
 class Model(BaseModule):
@@ -115,3 +124,21 @@ def test_file_that_decides_less_often_alike_is_not_kept(tmp_path: Path, monkeypa
     with pytest.raises(InputError, match=r"90\.000% of 10 decisions, which is less than 95\.000%.*--int8_agreement"):
         export(tmp_path, monkeypatch)
     assert not list(tmp_path.glob("*model*"))
+
+
+def test_quantized_model_is_calibrated_on_samples_as_they_come_to_a_trained_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrated_on: list[Tensor] = []
+
+    def quantize(graph: ExportGraph, examples: Sequence[tuple[Tensor, ...]], progress: bool) -> ExportGraph:
+        calibrated_on.extend(image for images, *_ in examples for image in images)
+        return graph
+
+    monkeypatch.setattr("sextant.export.exporter.quantize", quantize)
+    settings = ExportSettings(
+        "torch_export", tmp_path / "model.pt2", random_weights=True, int8=True, calibration_samples=10
+    )
+    Exporter(bare_trainer(tmp_path), Model(), AugmentedImages(0, 0), settings).run()
+    brightness = [image.mean().item() for image in Images()[list(range(10))]["image"]]
+    assert sorted(image.mean().item() for image in calibrated_on) == pytest.approx(brightness)

@@ -2,8 +2,10 @@
 
 import errno
 import importlib.util
+import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from sextant.errors import InputError
 from sextant.export.exported_file import ExportedFile
 from sextant.export.formats import FORMATS
+from sextant.export.graph import BATCH, ArgMax, Axis, ExportGraph, GraphInput
 from sextant.export.writing import need_libraries, operation_in, write_and_load
 from tests.sextant.export.graphs import numbers
 
@@ -82,7 +85,54 @@ def test_file_is_written_and_gives_what_the_network_gives(format: str, tmp_path:
     kind = FORMATS[format]
     run = write_and_load(kind, format, numbers(Plain()), tmp_path / f"x{kind.suffix}")
     x = torch.randn(2, 5)
-    assert torch.allclose(run((x,))[0], 2 * x)
+    (given,) = run((x,))
+    run((torch.zeros(2, 5),))
+    assert torch.allclose(given, 2 * x), "it is not what a later run gives"
+
+
+def test_outputs_stay_where_a_runtime_writes_each_run_into_the_same_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ExecuTorch does; here something stands in for it, since it takes long to import."""
+    memory = torch.zeros(3)
+
+    class Program:
+        """Doubles its input, in memory of its own."""
+
+        def load_method(self, name: str) -> "Program":
+            assert name == "forward"
+            return self
+
+        def execute(self, inputs: list[Tensor]) -> list[Tensor]:
+            return [memory.copy_(2 * inputs[0])]
+
+    runtime = SimpleNamespace(load_program=lambda path: Program())
+    threads = {"_threadpool_get_thread_count": torch.get_num_threads, "_unsafe_reset_threadpool": None}
+    modules = {
+        "executorch.runtime": SimpleNamespace(Runtime=SimpleNamespace(get=lambda: runtime)),
+        "executorch.extension.pybindings.portable_lib": SimpleNamespace(**threads),
+    }
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    run = FORMATS["executorch"].load(tmp_path / "x.pte")
+    outputs = [run((torch.full((3,), float(number)),))[0] for number in range(3)]
+    assert [output.tolist() for output in outputs] == [[0] * 3, [2] * 3, [4] * 3]
+
+
+@pytest.mark.parametrize(("low", "multiple", "least"), [(5, 4, 8), (8, 4, 8), (9, 4, 12), (5, 1, 5)])
+@pytest.mark.parametrize("limit", [None, 16])
+def test_file_takes_all_sizes_that_the_network_takes_and_none_below(
+    low: int, multiple: int, least: int, limit: int | None, tmp_path: Path
+) -> None:
+    length = Axis("length", example=16, low=low, limit=limit, multiple=multiple)
+    inputs = (GraphInput("x", (BATCH, length)),)
+    graph = ExportGraph(Plain(), inputs, ("y",), lambda batch: (batch["x"],), decide=ArgMax(1))
+    run = write_and_load(FORMATS["torch_export"], "torch_export", graph, tmp_path / "x.pt2")
+    for size in (least, 16):
+        assert run((torch.ones(2, size),))[0].shape == (2, size)
+    for size in (least - multiple, *([] if limit is None else [limit + multiple])):
+        with pytest.raises(InputError, match=rf"torch_export cannot run the file on inputs of \[2, {size}\]"):
+            run((torch.ones(2, size),))
 
 
 def test_network_whose_source_torchscript_cannot_read_is_traced(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sextant.errors import InputError
 from sextant.files.json_file import read_json
+from tests.mutations import fuzz
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text(st.characters(codec="utf-8"), max_size=5),
@@ -41,6 +42,8 @@ def test_what_was_written_is_read(
         (b'{"a": ' * 3000 + b"1" + b"}" * 3000, ": the JSON is nested too deep"),
         (b"1" * 5000, ": no JSON (Exceeds the limit"),
         (b'["\\ud800"]', ": the JSON has half a surrogate pair, '\\ud800'"),
+        (b'["\\uD83D"]', ": the JSON has half a surrogate pair, '\\ud83d'"),  # in capitals, as others write it
+        (b'{"\\uDe00": 1}', ": the JSON has half a surrogate pair, '\\ude00'"),
         (b'["caf\xe9"]', ":1: not UTF-8 at byte 5"),
         ('["a"]'.encode("utf-16"), ": it is text in UTF-16"),
         (b"\x1f\x8b\x08", ": it is a gzip file"),
@@ -54,7 +57,7 @@ def test_what_is_no_json_is_named(tmp_path: Path, content: bytes, complaint: str
     assert str(error.value).startswith(f"{file}{complaint}")
 
 
-@settings(max_examples=300, deadline=None)
+@fuzz(300)
 @given(data=st.data())
 def test_damaged_json_is_read_or_an_input_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     content = bytearray(json.dumps({"data": [{"a": "\u00e9\U0001f600", "b": [1, 2.5, None]}]}).encode())

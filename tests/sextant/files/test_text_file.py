@@ -16,6 +16,7 @@ from PIL import Image
 
 from sextant.errors import InputError
 from sextant.files.text_file import BLOCK, byte_lines, entries, read_text, sized_lines
+from tests.mutations import fuzz
 
 TEXT = "one\ntwo \u00e9\nthree\n"
 READERS: list[Callable[[Path], object]] = [
@@ -174,7 +175,7 @@ def test_what_reads_lines_may_stop_at_any_of_them(tmp_path: Path) -> None:
     assert next(lines) == ("one\n", 4)
 
 
-@settings(max_examples=300, deadline=None)
+@fuzz(300)
 @given(content=st.binary(max_size=60))
 def test_any_bytes_are_text_or_an_input_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     file = written(tmp_path_factory.getbasetemp(), content, "any.txt")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
 from sextant.contracts import Observer
@@ -16,7 +18,8 @@ PLATEAU = [
     "--model.scheduler=lightning.pytorch.cli.ReduceLROnPlateau",
     *("--model.scheduler.monitor=val/loss", "--model.scheduler.patience=0", "--model.scheduler.threshold=0.9"),
 ]
-WITHIN = ["--trainer.max_epochs=2", "--trainer.val_check_interval=0.5", *PLATEAU]
+WRITING = "--trainer.callbacks+=tests.sextant.resume.test_boundaries.Writes"
+WITHIN = ["--trainer.max_epochs=2", "--trainer.val_check_interval=0.5", *PLATEAU, WRITING]
 AVERAGED = "--trainer.callbacks+=callbacks.weight_averaging.EMAWeightAveraging"
 
 #: Hooks, and the steps that were made then: a validation follows steps 2, 4, 6 and 8, an epoch ends with 4 and 8.
@@ -36,6 +39,15 @@ QUICK = [
 
 def moments(quick: list[tuple[str, int]]) -> list[Any]:
     return [pytest.param(*case, marks=[] if case in quick else pytest.mark.slow) for case in MOMENTS]
+
+
+class Writes(Observer):
+    """Writes into the log in the middle of a validation, as what shows its first samples does."""
+
+    @override
+    def on_validation_batch_start(self, trainer: Trainer, *args: Any) -> None:
+        if isinstance(trainer.logger, TensorBoardLogger) and not trainer.sanity_checking:
+            trainer.logger.experiment.add_scalar("val/batch", 1.0, trainer.global_step)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +83,17 @@ def test_run_that_got_a_signal_ends_as_if_it_had_not(whole: Folder, tmp_path: Pa
     assert_same(whole, run)
 
 
+def test_run_that_began_with_a_validation_and_was_killed_later_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """In the same epoch, after its next validation."""
+    settings = [*WITHIN, "--trainer.val_check_interval=1", "--recovery_checkpoint.every_n_steps=1"]
+    whole, run = Folder(tmp_path / "whole", *settings), Folder(tmp_path / "run", *settings)
+    whole.fit()
+    run.end("on_train_batch_end", 1, signal.SIGTERM)
+    run.end("on_train_batch_start", 2, 0, "--ckpt_path=last")
+    run.fit("--ckpt_path=last")
+    assert_same(whole, run)
+
+
 def test_signal_after_the_last_step_lets_the_run_end(whole: Folder, tmp_path: Path) -> None:
     run = Folder(tmp_path / "run", *WITHIN)
     run.fit(*run.ending("on_train_epoch_end", 8, signal.SIGTERM))
@@ -95,6 +118,27 @@ def test_run_that_stops_within_an_epoch_is_gone_on_with_there(whole: Folder, tmp
     assert run.checkpoint()["PointsData"] == {"epoch": 1, "done": [[steps - 4, 1]]}
     assert [step for step, _ in run.points()["val/loss"]][-1] == steps
     run.fit("--ckpt_path=last", "--trainer.max_steps=-1", "--settings_from=command")
+    assert_same(whole, run)
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [("on_validation_batch_start", 0), *(pytest.param(*case, marks=pytest.mark.slow) for case in [
+        ("on_train_batch_end", signal.SIGTERM), ("on_validation_batch_start", signal.SIGTERM), ("on_train_epoch_end", 0)
+    ])],
+)  # fmt: skip
+@pytest.mark.parametrize("steps", [5, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (6, 8))])
+def test_run_that_ends_before_its_last_validation_does_is_gone_on_with_there(
+    tmp_path: Path, steps: int, moment: str, number: int
+) -> None:
+    """No step is left then."""
+    limits = [*WITHIN, f"--trainer.max_steps={steps}", "--recovery_checkpoint.every_n_steps=1"]
+    whole, run = Folder(tmp_path / "whole", *limits), Folder(tmp_path / "run", *limits)
+    whole.fit()
+    run.end(moment, steps, number)
+    run.fit("--ckpt_path=last")
+    assert_same(whole, run)
+    run.fit("--ckpt_path=last")
     assert_same(whole, run)
 
 

@@ -9,6 +9,7 @@ import torch
 from sextant.checkpoint_files import find_not_plain
 from sextant.errors import InputError
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
+from tests.filesystem import require_synced
 from tests.processes import in_fork
 
 
@@ -89,24 +90,6 @@ def test_checkpoint_is_for_whom_the_umask_says(tmp_path: Path, umask: int) -> No
     assert (tmp_path / "a.ckpt").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
-def test_checkpoint_is_whole_on_the_disk_before_it_has_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_checkpoint_is_whole_on_the_disk_before_it_has_its_name(tmp_path: Path) -> None:
     path = tmp_path / "a.ckpt"
-    fsync, replace = os.fsync, os.replace
-    done: list[tuple[str, int, int]] = []
-
-    def synced(handle: int) -> None:
-        done.append(("on the disk", os.fstat(handle).st_ino, os.fstat(handle).st_size))
-        fsync(handle)
-
-    def renamed(source: Path, target: Path) -> None:
-        if Path(target) == path:
-            done.append(("named", Path(source).stat().st_ino, Path(source).stat().st_size))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(os, "replace", renamed)
-    AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(100_000)}, path)
-    file = (path.stat().st_ino, path.stat().st_size)
-    assert done.index(("on the disk", *file)) < done.index(("named", *file))
+    require_synced(path, lambda: AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(100_000)}, path))

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from torchmetrics import MeanMetric
 from typing_extensions import override
 
 from sextant.datamodule import BaseDataModule
@@ -39,10 +40,19 @@ class Regression(LightningModule):
         super().__init__()
         torch.manual_seed(0)
         self.network = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.2), nn.Linear(8, 1))
+        self.loss = MeanMetric()
+        self.losses: list[float] = []  # of the epochs that ended
 
     @override
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        return nn.functional.mse_loss(self.network(batch["x"]), batch["y"])
+        loss = nn.functional.mse_loss(self.network(batch["x"]), batch["y"])
+        self.loss.update(loss.detach(), len(batch["x"]))
+        return loss
+
+    @override
+    def on_train_epoch_end(self) -> None:
+        self.losses.append(self.loss.compute().item())
+        self.loss.reset()
 
     @override
     def configure_optimizers(self) -> Any:
@@ -59,14 +69,14 @@ class PowerCut(Callback):
             raise InterruptedError
 
 
-def fit(folder: Path, callbacks: list[Callback], ckpt_path: Path | None = None) -> Tensor:
+def fit(folder: Path, callbacks: list[Callback], ckpt_path: Path | None = None, **options: Any) -> Regression:
     model = Regression()
     trainer = Trainer(
         accelerator="cpu", devices=1, max_epochs=3, logger=False, default_root_dir=folder, enable_progress_bar=False,
-        enable_model_summary=False, **exact_resume(callbacks, every_n_steps=2),
+        enable_model_summary=False, **exact_resume(callbacks, **{"every_n_steps": 2} | options),
     )  # fmt: skip
     trainer.fit(model, PointsData(), ckpt_path=ckpt_path)
-    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+    return model
 
 
 @pytest.mark.parametrize("step", [5, 7, 13])
@@ -74,4 +84,35 @@ def test_run_that_is_cut_off_anywhere_and_resumed_ends_bit_identical(tmp_path: P
     with pytest.raises(InterruptedError):
         fit(tmp_path / "cut", [PowerCut(step)])
     resumed = fit(tmp_path / "cut", [], tmp_path / "cut" / "checkpoints" / "last.ckpt")
-    assert torch.equal(resumed, fit(tmp_path / "whole", []))
+    whole = fit(tmp_path / "whole", [])
+    assert all(map(torch.equal, resumed.parameters(), whole.parameters()))
+    # What is measured is that of whole epochs, also of the one that was cut off.
+    assert resumed.losses == whole.losses[-len(resumed.losses) :]
+    assert len(resumed.losses) == 3 - step // 7
+
+
+class Watches(Callback):
+    """Keeps the step of ``last.ckpt`` before each batch."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.steps: list[int] = []
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        self.steps.append(torch.load(self.file, weights_only=True)["global_step"] if self.file.exists() else 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "every"), [({"every_n_steps": 3}, 3), ({"every_n_steps": 0, "every_n_minutes": 1e-9}, 1)], ids=str
+)
+def test_checkpoints_are_written_as_often_and_kept_as_long_as_was_asked_for(
+    tmp_path: Path, options: dict[str, Any], every: int
+) -> None:
+    folder = tmp_path / "checkpoints"
+    watches = Watches(folder / "last.ckpt")
+    fit(tmp_path, [watches], **options, keep_epochs=[1, 3])
+    batches = 7  # of an epoch, after which it is written too
+    assert watches.steps == [max(step // every * every, step // batches * batches) for step in range(3 * batches)]
+    kept = {file.name: torch.load(file, weights_only=True)["global_step"] for file in folder.glob("epoch=*")}
+    assert kept == {"epoch=001.ckpt": batches, "epoch=003.ckpt": 3 * batches}

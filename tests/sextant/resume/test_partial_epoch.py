@@ -1,11 +1,13 @@
 """A partial epoch ends once, and with its data."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
 from typing_extensions import override
 
 from sextant.resume.partial_epoch import PartialEpoch
@@ -59,6 +61,27 @@ def test_resumed_run_trains_on_what_is_left_and_each_epoch_ends_once(
     )
     assert resumed.batches == whole.batches[3:]
     assert ends.epochs == [0, 1]
+
+
+@pytest.mark.parametrize("interval", ["step", "epoch"])
+def test_limit_of_time_counts_for_each_command(tmp_path: Path, interval: str) -> None:
+    """Also where the commands before have used it up."""
+
+    def fit(callbacks: list[Callback], ckpt_path: Path | None = None) -> list[list[int]]:
+        recorder = Recorder()
+        limit = Timer(timedelta(hours=1), interval)
+        bare_trainer(tmp_path, max_epochs=2, callbacks=[limit, *callbacks]).fit(
+            recorder, datamodule=PointsData(batch_size=2), ckpt_path=ckpt_path
+        )
+        return recorder.batches
+
+    whole = fit([Saves(tmp_path / "a.ckpt", 3)])
+    checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    (timer,) = (state for name, state in checkpoint["callbacks"].items() if name.startswith("Timer"))
+    timer["time_elapsed"]["train"] = 3601.0
+    torch.save(checkpoint, tmp_path / "b.ckpt")
+    assert fit([PartialEpoch()], tmp_path / "b.ckpt") == whole[3:]
+    assert fit([], tmp_path / "b.ckpt") != whole[3:]  # Lightning adds the times
 
 
 def test_validation_does_not_count_epochs(tmp_path: Path) -> None:

@@ -102,6 +102,19 @@ def test_it_is_written_after_whole_steps_of_accumulated_gradients_only(tmp_path:
     assert torch.load(watches.file, weights_only=True)["PointsData"] == {"epoch": 2, "done": []}
 
 
+def test_last_one_that_the_run_did_not_write_does_not_become_the_previous_one(tmp_path: Path) -> None:
+    """The last one of another run may be damaged, and its previous one the only whole one."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    torch.save({"global_step": 90}, folder / "last.ckpt")
+    torch.save({"global_step": 80}, folder / "previous.ckpt")
+    for options, steps in (({}, {"last": 2, "previous": 80}), ({"every_n_steps": 1}, {"last": 2, "previous": 1})):
+        with pytest.raises(Stopped):
+            fit(tmp_path, Watches(tmp_path, signal_at=2), **options)
+        found = {name: torch.load(folder / f"{name}.ckpt", weights_only=True)["global_step"] for name in steps}
+        assert found == steps
+
+
 def test_request_that_is_passed_on_counts_once(tmp_path: Path) -> None:
     """By torchrun or uv, beside the terminal or the scheduler."""
     with pytest.raises(Stopped):

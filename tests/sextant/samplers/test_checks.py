@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sextant.errors import InputError
-from sextant.samplers.checks import checked_budgets, checked_lengths, too_long_message
+from sextant.samplers.checks import budget_text, checked_budgets, checked_lengths, too_long_message
 
 
 @pytest.mark.parametrize(("count", "end"), [(5, "example 4: 0"), (8, "example 4: 0 and 3 more")])
@@ -26,3 +26,9 @@ def test_examples_beyond_the_budget_are_counted_and_named() -> None:
         "7 of 20 examples are longer than the budget of 10: example 0, example 1, example 2, example 3, example 4 and "
         "2 more."
     )
+
+
+def test_budget_says_what_is_compared_with_it() -> None:
+    assert budget_text([10.0], None) == "10"
+    assert budget_text((9.5, 8), None) == "9.5, 8"
+    assert budget_text([10], 2.5) == "10 (as L + L^2 / 2.5)"

@@ -232,6 +232,17 @@ def test_batches_of_a_step_cost_nearly_the_same_on_all_ranks(quadratic: float | 
     assert by_batch.max(1).sum() / by_batch.mean(1).sum() < 1.01
 
 
+def test_each_rank_gets_batches_of_every_place_by_cost_in_a_step() -> None:
+    """Otherwise the others would wait for the same one in every step."""
+    lengths = np.random.default_rng(0).lognormal(2, 0.6, 10_000).clip(1, 40)
+    samplers = on_ranks(4, {"lengths": lengths, "max_batch_length": 200})
+    costs = np.array([[len(batch) * lengths[batch].max() for batch in sampler] for sampler in samplers])  # rank, step
+    places = costs.argsort(0).argsort(0)
+    assert places.shape[1] > 100
+    for of_rank in places:
+        assert np.bincount(of_rank, minlength=4).min() > 0.1 * len(of_rank)
+
+
 def test_too_long_examples_are_an_error_that_names_them() -> None:
     with pytest.raises(InputError, match=r"2 of 4 examples are longer than the budget of 10: example 1 \(11\), ex"):
         DynamicBatchSampler([1, 11, 2, 12], 10)
@@ -245,6 +256,15 @@ def test_too_long_examples_are_kept_alone_or_left_out_with_a_warning(choice: Any
     assert sampler.describe().too_long == 2
     assert sampler.describe().left_out == 4 - len(seen)
     assert all(len(batch) == 1 for batch in sampler if {1, 3} & set(batch))
+
+
+def test_example_is_too_long_by_its_quadratic_cost() -> None:
+    lengths = [1, 5, 6, 2]  # costs of 1.2, 10, 13.2 and 2.8
+    message = r"1 of 4 examples are longer than the budget of 10 \(as L \+ L\^2 / 5\): example 2 \(6\)\."
+    with pytest.raises(InputError, match=message):
+        DynamicBatchSampler(lengths, 10, quadratic=5)
+    with pytest.warns(UserWarning, match=message):
+        assert examples([DynamicBatchSampler(lengths, 10, quadratic=5, too_long="drop")]) == [0, 1, 3]
 
 
 def test_too_long_examples_can_be_kept_alone_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:

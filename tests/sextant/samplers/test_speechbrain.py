@@ -113,6 +113,22 @@ def test_drop_last_leaves_out_less_than_a_step_and_not_the_end_of_each_bucket() 
     assert len(seen) > 0.97 * len(lengths)
 
 
+@pytest.mark.parametrize(("drop_last", "given"), [(True, 4), (False, 6)])
+def test_batches_that_do_not_divide_by_the_ranks_are_dropped_only_where_that_is_asked_for(
+    drop_last: bool, given: int
+) -> None:
+    """Three batches of two examples are too many for two ranks by one."""
+    seen = [
+        index
+        for rank in range(2)
+        for batch in SpeechBrainBatchSampler(
+            range(6), 2, 1, drop_last=drop_last, lengths_list=[1.0] * 6, rank=rank, world_size=2
+        )
+        for index in batch
+    ]
+    assert len(set(seen)) == len(seen) == given
+
+
 def test_boundaries_of_ones_own_take_the_place_of_a_number() -> None:
     lengths = [1.0, 2.0, 3.0, 4.0, 9.0]
     sampler = SpeechBrainBatchSampler(range(5), 20, 60, bucket_boundaries=[2.5, 5], lengths_list=lengths)

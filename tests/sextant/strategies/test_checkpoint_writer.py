@@ -1,5 +1,6 @@
 """Checkpoints of sharded runs are whole whatever happens: written at once or in the background, disk full, killed."""
 
+import contextlib
 import os
 import random
 import signal
@@ -14,7 +15,7 @@ import torch
 
 from sextant.checkpoint_files import main_file, restore_interrupted
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
-from tests.ranks import start_ranks
+from tests.ranks import Ranks, start_ranks
 from tests.sextant.strategies.generated_clicks import TABLES
 from tests.sextant.strategies.sharded_runs import DIM, LAST, Case, Runs, assert_same, saved, saved_steps, train
 
@@ -55,7 +56,7 @@ def test_checkpoint_in_the_background_holds_what_was_there_when_it_was_asked_for
 def test_checkpoint_holds_each_table_once_and_leaves_nothing_beside_it(runs: Runs, case: Case) -> None:
     path = runs.checkpoint(case)
     assert [file.name for file in path.parent.iterdir()] == [LAST]
-    main = torch.load(main_file(path), weights_only=True)
+    main = torch.load(str(main_file(path)), weights_only=True)
     assert not [key for key in main["state_dict"] if key.startswith("tables.")]
     assert not [key for key in main["optimizer_states"][0]["state"] if key.startswith("tables.")]
     size = sum(file.stat().st_size for file in (path / "tables").iterdir())
@@ -73,6 +74,22 @@ def test_full_disk_is_named_and_leaves_the_checkpoint_of_before(runs: Runs, case
     assert f"{path}: the tables of the checkpoint could not be written" in error
     assert "The previous one of that name is as it was." in error
     assert load(path)["global_step"] == 3
+
+
+def train_apart(case: Case, folder: Path) -> None:
+    """Run a case in a folder that this process alone sees, as the nodes of a cluster that share none."""
+    own = folder / os.environ["LOCAL_RANK"]
+    own.mkdir(parents=True)
+    with contextlib.chdir(own):
+        train(case, Path())
+
+
+@pytest.mark.parametrize("in_background", [False, True], ids=["", "in_background"])
+def test_folder_that_only_some_processes_see_is_refused(two_ranks: Ranks, tmp_path: Path, in_background: bool) -> None:
+    two_ranks.run(train_apart, rows("apart", in_background, steps=2, save_at=(2,)), tmp_path)
+    error = torch.load(tmp_path / "0" / "apart.pt", weights_only=True)["error"]
+    assert f"apart/{LAST}: not every process sees this folder" in error
+    assert not (tmp_path / "0" / "apart" / LAST).exists()
 
 
 def kill(processes: Sequence[ForkProcess]) -> None:

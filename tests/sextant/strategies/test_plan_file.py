@@ -58,6 +58,9 @@ def change(written: Path, act: Callable[[dict[str, Any]], Any]) -> None:
         lambda p: p["tables"][0]["shards"][0].update(rank=2),
         lambda p: p["tables"][0]["shards"][0].update(rank=-1),
         lambda p: p["tables"][0]["shards"][0].update(rows=None),
+        lambda p: p["tables"][0]["shards"][0].update(row=-2048),  # before the start, beside no other one
+        lambda p: p["tables"][0]["shards"][0].update(column=-64),
+        lambda p: p["tables"][0]["shards"][0].update(rows=-2048, columns=-64),  # as many numbers
         lambda p: p["tables"][0]["shards"][1].update(row=0),  # twice the same
         lambda p: p["tables"][0]["shards"][1].update(row=2049),  # beyond the end
         lambda p: p["tables"][0]["shards"].pop(),
@@ -114,5 +117,6 @@ def test_plan_that_torchrec_would_take_for_another_one_is_refused(tmp_path: Path
         read_plan(file, model(), TWO)
 
 
+@pytest.mark.fuzz
 def test_plan_with_any_damage_is_read_or_refused(written: Path) -> None:
     require_only_input_errors(written, lambda: read_plan(written, model(), TWO))

@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from sextant.errors import InputError
-from sextant.strategies.planning import Planning, report_plan
+from sextant.strategies.planning import Planning, keep_plan
 from sextant.strategies.table_constraints import GB, TableConstraints
 from tests.sextant.strategies.planned_models import TWO, model, plan
 
@@ -47,10 +47,10 @@ def test_model_without_tables_is_refused(tmp_path: Path) -> None:
         Planning().plan(torch.nn.Linear(1, 1), TWO, None)
 
 
-def test_report_is_in_the_log_only_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_is_kept_only_where_there_is_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     made = plan("row_wise")
-    report_plan(Trainer(accelerator="cpu", logger=False), made)
+    keep_plan(Trainer(accelerator="cpu", logger=False), made)
     assert not list(tmp_path.iterdir())
-    report_plan(Trainer(accelerator="cpu", logger=CSVLogger(tmp_path, "log", 0)), made)
+    keep_plan(Trainer(accelerator="cpu", logger=CSVLogger(tmp_path, "log", 0)), made)
     assert (tmp_path / "log" / "version_0" / "table_plan.json").read_text() == made.to_json()

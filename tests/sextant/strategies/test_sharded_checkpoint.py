@@ -1,6 +1,7 @@
 """Folders of sharded tables, read whole."""
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sextant.checkpoint_files import MAIN_FILE
+from sextant.errors import InputError
 from sextant.resume.checkpoint_io import AtomicCheckpointIO
-from sextant.strategies.sharded_checkpoint import TABLES
+from sextant.strategies.sharded_checkpoint import TABLES, check_tables
 from sextant.strategies.tensor_files import DataWriter
 
 NAME = "tables.embedding_bags.t.weight"
@@ -62,3 +64,16 @@ def test_state_of_cells_and_none_is_read_as_it_is(tmp_path: Path) -> None:
     whole = load(write(tmp_path / "cells", kept, [0, 6], "cells"))
     assert torch.equal(whole["optimizer_states"][0]["state"][NAME]["sum"], kept)
     assert not load(write(tmp_path / "none", None, [0, 6], "none"))["optimizer_states"][0]["state"]
+
+
+@pytest.mark.parametrize(("kind", "size"), [("cells", (ROWS, DIM)), ("rows", (ROWS, 2))])
+@pytest.mark.parametrize("found", [None, (ROWS, 1), (ROWS - 1, DIM)], ids=["none", "narrow", "short"])
+def test_folder_without_the_optimizer_states_that_it_is_said_to_have_is_refused_before_it_is_read(
+    tmp_path: Path, kind: str, size: tuple[int, int], found: tuple[int, int] | None
+) -> None:
+    path = write(tmp_path / "a.ckpt", None if found is None else torch.rand(found), [0, 6], kind)
+    said = rf"a\.ckpt: .* {re.escape(NAME)}\.sum is {re.escape(str(size))}, by its files {re.escape(str(found))}"
+    with pytest.raises(InputError, match=said):
+        check_tables(path, load(path / MAIN_FILE))
+    with pytest.raises(InputError, match=said):
+        load(path)

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from typing_extensions import override
 
 from sextant.strategies.synced_batch_norm import SyncedBatchNorm
 from tests.ranks import Ranks
@@ -54,6 +55,26 @@ def test_layers_on_gpus_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> N
     assert any(isinstance(layer, nn.SyncBatchNorm) for layer in layers)
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in layers)
     assert network.state_dict().keys() == names
+
+
+class Doubled(nn.BatchNorm2d):
+    """Batch normalization of its own kind."""
+
+    @override
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)
+
+
+def test_layers_of_a_kind_of_their_own_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a subclass does beside the normalization would be lost."""
+    monkeypatch.setattr(dist, "get_backend", lambda: "gloo")
+    network = nn.Sequential(nn.BatchNorm2d(2), Doubled(2), nn.Sequential(Doubled(2)))
+    kinds = [type(layer) for layer in network.modules()]
+    SyncedBatchNorm().apply(network)
+    for layer, kind in zip(network.modules(), kinds, strict=True):
+        assert (type(layer) is kind) == (kind is not nn.BatchNorm2d), kind
+    SyncedBatchNorm().revert(network)
+    assert [type(layer) for layer in network.modules()] == kinds
 
 
 def test_statistics_and_gradients_are_those_of_all_images(two_ranks: Ranks, tmp_path: Path) -> None:

@@ -1,5 +1,9 @@
 """Plans: as TorchRec takes them, and as they are shown."""
 
+import json
+
+import pytest
+
 from sextant.strategies.table_plan import Plan
 from tests.sextant.strategies.planned_models import TUTORIAL, plan
 
@@ -29,3 +33,17 @@ def test_plan_is_shown_with_what_it_takes() -> None:
         weights = sum(4 * s.rows * s.columns for t in made.tables for s in t.shards if s.rank == rank)
         assert weights == 4 * 64 * sum(TUTORIAL.values()) // 2
         assert weights <= size < 10 * weights
+
+
+def test_plan_is_read_as_it_was_written() -> None:
+    made = plan("row_wise")
+    assert Plan.from_json(made.to_json()) == made
+
+
+@pytest.mark.parametrize("wrong", [-1, 0.5, "0", None])
+@pytest.mark.parametrize("name", ["rank", "row", "column", "rows", "columns"])
+def test_number_of_a_shard_that_is_no_count_is_refused(name: str, wrong: object) -> None:
+    made = json.loads(plan("row_wise").to_json())
+    made["tables"][0]["shards"][0][name] = wrong
+    with pytest.raises(ValueError, match=f"'{name}': {wrong!r}.* is no shard"):
+        Plan.from_json(json.dumps(made))

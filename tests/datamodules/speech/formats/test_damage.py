@@ -7,6 +7,7 @@ import pytest
 
 from datamodules.speech.audio_file import InvalidAudioError, read_audio
 from tests.datamodules.speech.formats.encoded import encode, noise
+from tests.mutations import tries
 
 KINDS = [
     *(("WAV", subtype) for subtype in ("PCM_16", "FLOAT", "IMA_ADPCM", "MS_ADPCM", "GSM610")),
@@ -37,12 +38,13 @@ def damage(content: bytes, draw: np.random.Generator) -> bytes:
 
 
 @pytest.mark.parametrize(("kind", "subtype"), KINDS)
+@pytest.mark.fuzz
 def test_damaged_file_is_invalid_or_is_read(kind: str, subtype: str) -> None:
     content = encode(kind, noise(seconds=0.4), subtype=subtype)
     whole, _ = read_audio(io.BytesIO(content))
     draw = np.random.default_rng(0)
     refused = 0
-    for _ in range(150):
+    for _ in tries(150):
         try:
             samples, rate = read_audio(io.BytesIO(damage(content, draw)))
         except InvalidAudioError:

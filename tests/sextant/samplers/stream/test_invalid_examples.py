@@ -26,6 +26,14 @@ def test_too_long_examples_are_kept_alone_or_left_out_with_a_warning(choice: Any
     assert all(len(batch) == 1 for batch in batches if {1, 3} & set(batch))
 
 
+def test_example_is_too_long_by_its_quadratic_cost() -> None:
+    lengths = [1.0, 5.0, 6.0, 2.0]  # costs of 1.2, 10, 13.2 and 2.8
+    with pytest.raises(InputError, match=r"^word 2: 6 long, longer than the budget of 10 \(as L \+ L\^2 / 5\)\. Raise"):
+        list(stream(lengths, 10, quadratic=5))
+    with pytest.warns(UserWarning, match=r"1 of 4 examples are .* of 10 \(as L \+ L\^2 / 5\): word 2 \(6\)\."):
+        assert examples([list(stream(lengths, 10, quadratic=5, too_long="drop"))]) == [0, 1, 3]
+
+
 def test_warning_names_a_few_and_counts_the_others() -> None:
     with pytest.warns(
         UserWarning, match=r"8 of 9 examples are longer .*: (word \d \(11\), ){4}word \d \(11\) and 3 more\."

@@ -1,0 +1,1 @@
+"""What runs were: a list of them, and one as a page."""

@@ -1,0 +1,1 @@
+"""What is written of a run: its folder, its loggers, and what is drawn for them."""
