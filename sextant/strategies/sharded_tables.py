@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal
 
+import torch
+from fbgemm_gpu.split_table_batched_embeddings_ops_training import SplitTableBatchedEmbeddingBagsCodegen
 from torch import Tensor, nn
 from torchrec.distributed.embeddingbag import ShardedEmbeddingBagCollection
 from torchrec.modules.embedding_configs import EmbeddingBagConfig
+from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from sextant.strategies.embedding_tables import find_collections
 from sextant.strategies.table_plan import Plan, TablePlan
@@ -117,6 +121,25 @@ def local_tables(model: nn.Module, plan: Plan, tables: Mapping[str, Table]) -> I
         yield LocalTable(table, planned, shards)
 
 
+def keep_empty_shards_apart(model: nn.Module) -> None:
+    """Let the backward pass tell empty shards from those beside them.
+
+    A table of fewer rows than processes leaves some of them a shard without rows. FBGEMM 1.9 knows a table on the CPU
+    by where its rows begin among all rows, ``hash_size_cumsum``: an empty shard begins where the next one does, so
+    the next one is updated with the dimension of the empty one, which skips rows and columns without a word; and for
+    an empty last shard it reads beyond the end of ``hash_size_cumsum``. Here an empty shard counts as one row, which
+    no id refers to.
+
+    Args:
+        model: whose tables are sharded. Those on a GPU, where an index tells tables apart, stay as they are.
+    """
+    for module in model.modules():
+        if isinstance(module, SplitTableBatchedEmbeddingBagsCodegen) and module.use_cpu:
+            begins = list(accumulate((max(rows, 1) for rows, *_ in module.embedding_specs), initial=0))
+            begins_of_features = [begins[table] for table in module.feature_table_map]
+            module.hash_size_cumsum = torch.tensor([*begins_of_features, begins[-1]], dtype=torch.int64)
+
+
 def set_learning_rate(model: nn.Module, rate: float) -> None:
     """Set the rate of the optimizers in the backward pass, from the next backward pass on."""
     for module in model.modules():
@@ -124,3 +147,10 @@ def set_learning_rate(model: nn.Module, rate: float) -> None:
             for group in module.fused_optimizer.param_groups:
                 group["lr"] = rate
             module.fused_optimizer.zero_grad()  # which hands the rate over; the gradients are not touched
+
+
+def with_small_ids(ids: KeyedJaggedTensor) -> KeyedJaggedTensor:
+    """The same ids as int32: with int64, row-wise tables look up other rows than those asked for (FBGEMM 1.9, CPU)."""
+    if ids.values().dtype == torch.int32 and ids.lengths().dtype == torch.int32:
+        return ids
+    return KeyedJaggedTensor(ids.keys(), ids.values().int(), ids.weights_or_none(), ids.lengths().int())

@@ -32,7 +32,15 @@ from sextant.strategies.embedding_tables import fill_table
 from sextant.strategies.planning import Planning, keep_plan, refuse_copies, require_memory_for_tables
 from sextant.strategies.prefetched_lookups import OneAhead, PrefetchedLookups, prefetched_lookups
 from sextant.strategies.sharded_checkpoint import adagrad_state
-from sextant.strategies.sharded_tables import LocalTable, Table, find_tables, local_tables, set_learning_rate
+from sextant.strategies.sharded_tables import (
+    LocalTable,
+    Table,
+    find_tables,
+    keep_empty_shards_apart,
+    local_tables,
+    set_learning_rate,
+    with_small_ids,
+)
 from sextant.strategies.table_constraints import ComputeKernel, ShardingType, TableConstraints
 from sextant.strategies.table_plan import Plan
 from sextant.strategies.table_planner import AnyTypeSharder
@@ -193,6 +201,7 @@ class TorchRecStrategy(DDPStrategy):
             # An id beyond its table is an error; FBGEMM's default is to take row 0 instead.
             sharders=[AnyTypeSharder({"bounds_check_mode": BoundsCheckMode.FATAL})],
         )
+        keep_empty_shards_apart(sharded)
         for table in self._local_tables():
             for shard in table.shards if table.whole.empty else ():
                 fill_table(shard.weight, table.whole.config, seed, shard.row, shard.column)
@@ -223,7 +232,7 @@ class TorchRecStrategy(DDPStrategy):
 
     @override
     def batch_to_device(self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0) -> Any:
-        batch = apply_to_collection(batch, KeyedJaggedTensor, _with_small_ids)
+        batch = apply_to_collection(batch, KeyedJaggedTensor, with_small_ids)
         return super().batch_to_device(batch, device, dataloader_idx)
 
     @override
@@ -279,7 +288,7 @@ class TorchRecStrategy(DDPStrategy):
         """Send the ids of a batch on their way."""
 
         def prefetch(ids: KeyedJaggedTensor) -> KeyedJaggedTensor:
-            ids = _with_small_ids(ids).to(self.root_device)
+            ids = with_small_ids(ids).to(self.root_device)
             for lookups in self._lookups:
                 lookups.prefetch(ids)
             return ids
@@ -389,10 +398,3 @@ class TorchRecStrategy(DDPStrategy):
                 state["state"][name] = adagrad_state(kept, checkpoint["global_step"])
         self._replicated_state = {}
         super().load_optimizer_state_dict(checkpoint)
-
-
-def _with_small_ids(ids: KeyedJaggedTensor) -> KeyedJaggedTensor:
-    """The same with int32: row-wise tables look up other rows than those asked for with int64 (FBGEMM 1.9, CPU)."""
-    if ids.values().dtype == torch.int32 and ids.lengths().dtype == torch.int32:
-        return ids
-    return KeyedJaggedTensor(ids.keys(), ids.values().int(), ids.weights_or_none(), ids.lengths().int())
