@@ -1,7 +1,7 @@
 """The layers of a model, with their parameters and their cost, in a table."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelSummary
@@ -15,6 +15,14 @@ from callbacks.terminal.text import say, short, wrapped
 
 #: Of the columns of names, types, parameters and FLOPs: together less than the 80 of a terminal.
 WIDTHS = (32, 24, 10, 10)
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """A strategy that keeps parts of parameters on each process."""
+
+    def whole_parameters(self) -> dict[str, int]:
+        """The size of each parameter that it splits, by its name."""
 
 
 class ModelTable(ModelSummary):
@@ -34,20 +42,30 @@ class ModelTable(ModelSummary):
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         layers = Layers(pl_module, self._max_depth + 1)  # on all processes, which may share a layer
-        say(model_table(pl_module, layers, self._max_depth))
+        strategy = trainer.strategy
+        whole = strategy.whole_parameters() if isinstance(strategy, Sharded) else {}
+        say(model_table(pl_module, layers, self._max_depth, whole))
 
 
-def model_table(module: LightningModule, layers: Layers, max_depth: int) -> Iterator[str]:
+def model_table(
+    module: LightningModule, layers: Layers, max_depth: int, whole: Mapping[str, int] | None = None
+) -> Iterator[str]:
     """The lines of the table.
 
     Args:
         module: whose layers they are.
         layers: Lightning's summary of them, one deeper than what is shown.
         max_depth: how deeply those are nested that are shown.
+        whole: the sizes of the parameters of which ``module`` has only parts, or none, by their names.
     """
+    beyond = dict(whole or {})  # what the summary does not count
+    for name, parameter in module.named_parameters():
+        if name in beyond:
+            beyond[name] -= parameter.numel()
     sample = next(_tensors(module.example_input_array), None)
     samples = 1 if sample is None else len(sample)
-    total, trained = layers.total_parameters, layers.trainable_parameters
+    more = sum(beyond.values())
+    total, trained = layers.total_parameters + more, layers.trainable_parameters + more
     whose = " of the first process" if _is_split(module.trainer) else ""
     about = f"{type(module).__name__}: {short(total)} parameters{whose}"
     if trained < total:
@@ -61,6 +79,7 @@ def model_table(module: LightningModule, layers: Layers, max_depth: int) -> Iter
     seen: dict[str, tuple[int, float]] = {}
     for name, kind, parameters in zip(layers.layer_names, layers.layer_types, layers.param_nums, strict=True):
         parent = name.rpartition(".")[0]
+        parameters += sum(size for parameter, size in beyond.items() if parameter.startswith(f"{name}."))
         # A list of layers computes nothing itself.
         cost = flops[name] or sum(each for child, each in flops.items() if child.rpartition(".")[0] == name)
         seen[name] = parameters, cost

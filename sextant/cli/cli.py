@@ -17,7 +17,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from typing_extensions import override
 
-import sextant.strategies  # noqa: F401 makes their names known
 from sextant.cli.checkpoint_search import find_checkpoint
 from sextant.cli.consolidate import consolidate
 from sextant.cli.monitored import MonitoredMetrics
@@ -67,6 +66,7 @@ from sextant.resume.settings import (
     settings_with_meaning,
 )
 from sextant.resume.shared_failure import SharedFailure
+from sextant.strategies import import_strategies
 
 #: Commands that say something with a trained model.
 EVALUATIONS = ("validate", "test", "predict")
@@ -116,6 +116,7 @@ class SextantCLI(LightningCLI):
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         check_files(self._arguments)  # the parser does not say which file is wrong, nor where
+        import_strategies(self._arguments)
         try:
             super().parse_arguments(parser, args)
         except RecursionError as error:

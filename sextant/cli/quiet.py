@@ -14,6 +14,7 @@ MESSAGES = (
     r"`Trainer\(\w+=.*\)` was configured so ",  # as the command or the configuration says
     "`Trainer.fit` stopped: `max_(epochs|steps)=",  # the report of a run says how far it came
     "Restoring states from the checkpoint path at|(Loaded model weights|Restored all states) from the checkpoint",
+    "Sharding spec not found for ",  # of a table that each process has a copy of
     "Initializing distributed: GLOBAL_RANK|distributed_backend=",
 )
 #: The same of warnings.
@@ -42,8 +43,10 @@ def quiet_libraries() -> None:
             handler.setFormatter(logging.Formatter("%(message)s"))
     # Lightning tells at each checkpoint what it would do with weights_only; AtomicCheckpointIO decides that.
     logging.getLogger("lightning.pytorch.trainer.connectors.checkpoint_connector").setLevel(logging.WARNING)
-    for name in ("torch.fx._symbolic_trace", "torch.utils._pytree"):  # of TorchRec's and torchao's use of torch
+    # TorchRec's and torchao's use of torch, and what TorchRec says of tables that each process has a copy of.
+    for name in ("torch.fx._symbolic_trace", "torch.utils._pytree", "torchrec.distributed.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger().addFilter(_matters)
 
 
 def _matters(record: logging.LogRecord) -> bool:

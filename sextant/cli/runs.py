@@ -27,7 +27,8 @@ def runs_folder(config: Namespace) -> Path:
     """The folder with those of all runs of a workload.
 
     It is ``<save_dir>/<name>``, by the first logger that says either, as TensorBoard's and the CSVLogger can; otherwise
-    by the Trainer's ``default_root_dir`` (or ``logs``) and the command's ``name``. Runs on generated data have a folder
+    by the Trainer's ``default_root_dir`` (or ``logs``) and the command's ``name``. A ``save_dir`` of ``logs``, which
+    every configuration has, says nothing. Runs on generated data have a folder
     of their own.
 
     Args:
@@ -45,9 +46,9 @@ def kept_runs_folder(config: Namespace) -> Location:
 
 
 def save_dir(config: Namespace) -> Path:
-    """The folder with the runs of all workloads."""
+    """The folder with the runs of all workloads: a logger's ``save_dir`` other than ``logs``, or the Trainer's root."""
     for given in _given(config, "save_dir"):
-        if Path(given).name != MLFLOW_STORE:
+        if given != SAVE_DIR and Path(given).name != MLFLOW_STORE:
             return _expanded(given)
     root = config.trainer.get("default_root_dir") or SAVE_DIR
     return _expanded(SAVE_DIR if is_url(root) else root)  # a log grows, which files at a URL do not

@@ -8,12 +8,13 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.callbacks import ModelCheckpoint, StochasticWeightAveraging, WeightAveraging
 from torch import nn
 
 from sextant.atomic_folder import whole_file
 from sextant.contracts import require_memory
 from sextant.errors import InputError
+from sextant.files.location import RemotePath, location
 from sextant.lightning_internals import callbacks_of, is_fitting
 from sextant.logs.drawing import draw_text
 from sextant.strategies.embedding_tables import find_collections
@@ -112,6 +113,36 @@ def refuse_copies(trainer: Trainer) -> None:
             raise InputError(
                 f"TorchRecStrategy: {type(callback).__name__} would copy the whole tables on each process. Take it out "
                 "of trainer.callbacks, or use --trainer.strategy=auto."
+            )
+
+
+def refuse_settings(trainer: Trainer, precision: str) -> None:
+    """Refuse settings with which sharded tables would go wrong silently.
+
+    Args:
+        trainer: of the run.
+        precision: of the run.
+
+    Raises:
+        InputError: there is one.
+    """
+    if precision not in ("32-true", "bf16-mixed"):
+        why = "scaled gradients would go straight into them" if precision == "16-mixed" else "they stay in float32"
+        raise InputError(
+            f"TorchRecStrategy: precision {precision} cannot be used with tables that are updated in the backward "
+            f"pass: {why}. Use --trainer.precision=32-true or bf16-mixed."
+        )
+    if trainer.accumulate_grad_batches != 1:
+        raise InputError(
+            f"TorchRecStrategy: accumulate_grad_batches is {trainer.accumulate_grad_batches}, but tables are "
+            "updated in every backward pass. Use 1, and a larger batch_size."
+        )
+    best = [c.dirpath for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+    for place in (trainer.log_dir, trainer.default_root_dir, *best):
+        if isinstance(location(place or ""), RemotePath):
+            raise InputError(
+                f"TorchRecStrategy: {place} is not on a file system of this machine, where all processes write a "
+                "checkpoint of sharded tables, a folder, together. Keep the run in a folder that all nodes see."
             )
 
 

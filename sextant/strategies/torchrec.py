@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from lightning_utilities.core.apply_func import apply_to_collection
@@ -25,11 +24,17 @@ from typing_extensions import override
 
 from sextant.checkpoint_files import main_file
 from sextant.errors import InputError, lost_process
-from sextant.files.location import RemotePath, location
+from sextant.files.location import location
 from sextant.lightning_internals import datamodule_of, is_fitting, move_state
 from sextant.strategies.checkpoint_writer import CheckpointWriter
 from sextant.strategies.embedding_tables import fill_table
-from sextant.strategies.planning import Planning, keep_plan, refuse_copies, require_memory_for_tables
+from sextant.strategies.planning import (
+    Planning,
+    keep_plan,
+    refuse_copies,
+    refuse_settings,
+    require_memory_for_tables,
+)
 from sextant.strategies.prefetched_lookups import OneAhead, PrefetchedLookups, prefetched_lookups
 from sextant.strategies.sharded_checkpoint import adagrad_state
 from sextant.strategies.sharded_tables import (
@@ -143,7 +148,7 @@ class TorchRecStrategy(DDPStrategy):
 
     @override
     def setup(self, trainer: Trainer) -> None:
-        self._refuse(trainer)
+        refuse_settings(trainer, self.precision_plugin.precision)
         assert self.accelerator is not None
         assert self.model is not None
         self.accelerator.setup(trainer)
@@ -161,28 +166,6 @@ class TorchRecStrategy(DDPStrategy):
         if self._reader is not None:
             self._replicated_state = self._reader.read(self._local_tables(), self._require_mesh(), fitting)
             self._reader = None
-
-    def _refuse(self, trainer: Trainer) -> None:
-        """Refuse what would go wrong silently."""
-        precision = self.precision_plugin.precision
-        if precision not in ("32-true", "bf16-mixed"):
-            why = "scaled gradients would go straight into them" if precision == "16-mixed" else "they stay in float32"
-            raise InputError(
-                f"TorchRecStrategy: precision {precision} cannot be used with tables that are updated in the backward "
-                f"pass: {why}. Use --trainer.precision=32-true or bf16-mixed."
-            )
-        if trainer.accumulate_grad_batches != 1:
-            raise InputError(
-                f"TorchRecStrategy: accumulate_grad_batches is {trainer.accumulate_grad_batches}, but tables are "
-                "updated in every backward pass. Use 1, and a larger batch_size."
-            )
-        best = [c.dirpath for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
-        for place in (trainer.log_dir, trainer.default_root_dir, *best):
-            if isinstance(location(place or ""), RemotePath):
-                raise InputError(
-                    f"TorchRecStrategy: {place} is not on a file system of this machine, where all processes write a "
-                    "checkpoint of sharded tables, a folder, together. Keep the run in a folder that all nodes see."
-                )
 
     def _shard(self, trainer: Trainer) -> DistributedModelParallel:
         module: Any = self.lightning_module
@@ -207,6 +190,10 @@ class TorchRecStrategy(DDPStrategy):
                 fill_table(shard.weight, table.whole.config, seed, shard.row, shard.column)
         self._lookups = prefetched_lookups(module) if self.pipelined else []
         return sharded
+
+    def whole_parameters(self) -> dict[str, int]:
+        """The number of cells of each table, of whose shards a process holds some, by the name of its parameter."""
+        return {n: table.config.num_embeddings * table.config.embedding_dim for n, table in self._tables.items()}
 
     def _make_plan(self) -> Plan:
         """Plan on the first process, so that all have the same plan, or the same error."""

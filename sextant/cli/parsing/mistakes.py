@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from sextant import strategies
 from sextant.cli.parsing.config_files import is_argument, place_of
 
 #: Lines that do not explain a mistake: what was tried as well, repeated values, types of Python's.
@@ -109,6 +110,8 @@ def _plain(reason: str) -> str:
 def _class_like(path: str) -> str:
     """Which class may be meant by a path or a name that is none."""
     module, _, name = path.rpartition(".")
+    if name == strategies.NAME:
+        return f"Did you mean {strategies.MODULE}.{name}?"
     names = dir(sys.modules[module]) if module in sys.modules else _known_classes()
     return did_you_mean(name, (each for each in names if each[:1].isupper()))
 

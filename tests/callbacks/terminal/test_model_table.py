@@ -2,9 +2,11 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import nn
 from torchmetrics import MeanMetric, MetricCollection
 
@@ -26,9 +28,9 @@ class Layered(Plain):
         return self.linear(image.flatten(1)) + self.body(image.flatten(1))[:, :10]
 
 
-def table(caplog: pytest.LogCaptureFixture, folder: Path, example: torch.Tensor | None) -> list[str]:
+def table(caplog: pytest.LogCaptureFixture, folder: Path, example: torch.Tensor | None, **settings: Any) -> list[str]:
     with caplog.at_level(logging.INFO, logger="lightning.pytorch"):
-        trainer(folder, ModelTable(), enable_model_summary=True).fit(Layered(example), loader())
+        trainer(folder, ModelTable(), enable_model_summary=True, **settings).fit(Layered(example), loader())
     (message,) = (record.getMessage() for record in caplog.records if "Layered" in record.getMessage())
     return message.splitlines()
 
@@ -49,3 +51,18 @@ def test_without_an_example_there_are_the_parameters(tmp_path: Path, caplog: pyt
     assert about == "Layered: 369 k parameters, 123 k of them trained"
     assert head.split() == ["layer", "type", "parameters"]
     assert [row.split()[0] for row in rows] == ["linear", "body"]
+
+
+class OfManyProcesses(SingleDeviceStrategy):
+    """It has a part of one parameter, and nothing of another."""
+
+    def whole_parameters(self) -> dict[str, int]:
+        return {"linear.weight": 1_000_000, "body.rows": 2_000_000}
+
+
+def test_parameters_that_are_split_over_the_processes_count_as_a_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    about, _, *rows = table(caplog, tmp_path, None, strategy=OfManyProcesses("cpu"))
+    assert about == "Layered: 3.25 M parameters, 3 M of them trained"
+    assert [row.split()[::2] for row in rows] == [["linear", "1"], ["body", "2.25"], ["body.0", "246"]]

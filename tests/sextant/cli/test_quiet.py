@@ -29,6 +29,15 @@ def test_only_what_matters_is_written_and_without_a_level(monkeypatch: pytest.Mo
     assert written.getvalue() == "Embedding tables: 26 row_wise\n"
 
 
+def test_what_torchrec_says_of_copied_tables_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings():
+        quiet_libraries()
+    logging.warning("Sharding spec not found for tables.C9")
+    logging.getLogger("torchrec.distributed.utils").warning("Sharding Type is data_parallel")
+    logging.warning("something else")
+    assert caplog.messages == ["something else"]
+
+
 def test_warnings_are_left_out_by_what_they_say(recwarn: pytest.WarningsRecorder) -> None:
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")

@@ -37,6 +37,9 @@ def logger(kind: str, **settings: Any) -> dict[str, Any]:
         ([], {}, "logs/work"),
         (False, {}, "logs/work"),
         (None, {"default_root_dir": "root"}, "root/work"),
+        (logger("TensorBoardLogger", save_dir="logs"), {"default_root_dir": "root"}, "root/work"),
+        (logger("TensorBoardLogger", save_dir="logs"), {"default_root_dir": "s3://runs"}, "logs/work"),
+        (logger("TensorBoardLogger", save_dir="a"), {"default_root_dir": "root"}, "a/work"),
         (True, {"default_root_dir": "root"}, "root/work"),
     ],
 )

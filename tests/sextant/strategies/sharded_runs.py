@@ -256,6 +256,7 @@ def run(case: Case, folder: Path, record: Record) -> dict[str, Any]:
         "tables": whole_tables(module, trainer),
         "network": {name: value.clone() for name, value in module.network.state_dict().items()},
         "plan": strategy.plan.to_json() if strategy and strategy.plan else None,
+        "sizes": strategy.whole_parameters() if strategy else {},
     }
 
 

@@ -63,6 +63,7 @@ def test_model_starts_the_same_under_every_plan(runs: Runs, kind: str) -> None:
     assert found.keys() == expected.keys()
     for name, table in found.items():
         assert torch.equal(table, expected[name])
+    assert run["sizes"] == {f"tables.{name}": table.numel() for name, table in expected.items()}
     shards = [
         found[f"embedding_bags.{table.name}.weight"][s.row : s.row + s.rows, s.column : s.column + s.columns]
         for table in Plan.from_json(run["plan"]).tables

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sextant.cli.parsing.mistakes import message_of
 from sextant.errors import InputError
 from tests.sextant.tiny import ARGUMENTS
 from train import main
@@ -76,6 +77,16 @@ def test_setting_of_an_argument_or_of_a_file_is_named_with_what_it_can_be(
 ) -> None:
 
     assert complaint(f"--{key}={value}").startswith(f"--{key}: {expected}")
+
+
+def test_strategy_that_is_not_imported_yet_is_named_with_its_module() -> None:
+    word = "--trainer.strategy=TorchRecStrategy"
+    said = message_of(
+        'Parser key "trainer.strategy": Expected a dot import path string: TorchRecStrategy', ["fit", word]
+    )
+    assert said.endswith(
+        "there is no class TorchRecStrategy. Did you mean sextant.strategies.torchrec.TorchRecStrategy?"
+    )
 
 
 STOPPING = "--trainer.callbacks+=EarlyStopping"
