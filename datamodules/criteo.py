@@ -111,8 +111,8 @@ class Criteo(ClickLog):
             for split in self._sets.keys() & {"val", "test"}:
                 rows = self._sets[split].portion.rows(np.arange(len(self._sets[split])))
                 rank_zero_info(
-                    "The click probabilities of the synthetic set are known: no model can have a higher AUC on the "
-                    f"{split} rows than about {synthetic_set.best_auc(self.root, rows):.4f}."
+                    f"The synthetic clicks allow an AUC of about {synthetic_set.best_auc(self.root, rows):.4f} on the "
+                    f"{split} rows."
                 )
 
     @override

@@ -125,8 +125,7 @@ class WikiText2(BaseDataModule):
         self._names = dict(streams.splits)
         if self.synthetic and stage == "fit":
             rank_zero_info(
-                f"The source of the synthetic text has a perplexity of {synthetic_set.perplexity():.2f}: no model can "
-                "do better on text that is long enough."
+                f"The source of the synthetic text has a perplexity of {synthetic_set.perplexity():.2f}; none is lower."
             )
         if stage == "fit":
             self._sets["train"] = self._training_set(streams.open("train"))

@@ -99,10 +99,8 @@ class Plan:
         ways = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         most, cost = (max(each) for each in zip(*self.loads(), strict=True))
         size, milliseconds = _estimates(most, cost)
-        return (
-            f"{ways} over {self.devices} {self.kind} devices; the fullest has about {size} MB and takes "
-            f"{milliseconds} ms a step"
-        )
+        where = f"{self.devices} {self.kind} device{'s' if self.devices > 1 else ''}"
+        return f"{ways} over {where}; at most {size} MB and {milliseconds} ms a step each"
 
     def loads(self) -> list[tuple[int, float]]:
         """Estimated bytes and milliseconds of a step for each rank."""

@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import torch
@@ -173,7 +174,7 @@ class TorchRecStrategy(DDPStrategy):
         self.plan = plan
         self._tables = find_tables(module)
         require_memory_for_tables(trainer, plan, self._tables, self.root_device)
-        rank_zero_info(f"Embedding tables: {plan.summary()}")
+        rank_zero_info(fill(f"Embedding tables: {plan.summary()}", 80, subsequent_indent="  "))
         seed = self.broadcast(torch.initial_seed())  # replicas must be the same, also in a run without seed
         environment = ShardingEnv(self.world_size, self.global_rank, dist.group.WORLD, output_dtensor=True)
         sharded = DistributedModelParallel(
