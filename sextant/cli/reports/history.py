@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sextant.errors import InputError
+from sextant.files.text_file import sized_lines
+
 Points = list[tuple[float, float]]
 #: As TensorBoard's Custom Scalars keep their layout.
 LAYOUT = "custom_scalars__config__"
@@ -43,6 +46,9 @@ def read_history(folder: Path) -> History:
 
     Args:
         folder: of the run. Without such files, nothing was logged here.
+
+    Raises:
+        InputError: a file is damaged.
     """
     if any(folder.glob("events.out.tfevents.*")):
         return _of_tensorboard(folder)
@@ -77,9 +83,15 @@ def _charts(layout: bytes) -> dict[str, dict[str, list[str]]]:
 
 def _of_csv(file: Path) -> History:
     scalars: dict[str, Points] = {}
-    with file.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
+    rows = csv.DictReader(line for line, _ in sized_lines(file))
+    try:
+        for row in rows:
             for tag, value in row.items():
                 if tag not in COUNTERS and value:
                     scalars.setdefault(tag, []).append((float(row["step"]), float(value)))
+    except (ValueError, TypeError, KeyError, csv.Error) as error:  # no number, too many or too few columns, no step
+        raise InputError(
+            f"{file}:{rows.line_num}: it is no row of a log ({error}); it may be damaged. Delete the line, or the file "
+            "to have a page without curves."
+        ) from error
     return History(scalars)

@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import json
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -13,6 +12,8 @@ from sextant.atomic_folder import whole_file
 from sextant.cli.reports.history import History, Points, read_history
 from sextant.cli.reports.run_list import CONFIGURATION, RECORD, find_run
 from sextant.errors import InputError
+from sextant.files.json_file import read_json
+from sextant.files.text_file import read_text
 
 STYLE = """
 :root { color-scheme: light dark }
@@ -81,21 +82,15 @@ def _page(folder: Path) -> Iterator[str]:
         yield f"<h2>Command {number} of {len(commands)}</h2>{_pre(str(command.pop('command', '-')))}"
         yield from _table(command)
     if (folder / CONFIGURATION).exists():
-        text = (folder / CONFIGURATION).read_text(encoding="utf-8")
+        text = read_text(folder / CONFIGURATION)
         yield f"<h2>Settings</h2><details><summary>{CONFIGURATION}</summary>{_pre(text)}</details>"
     yield "</body></html>\n"
 
 
 def _record(file: Path) -> dict[str, Any]:
-    if not file.exists():
-        return {}
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(
-            f"{file}: it is no JSON ({error}); it may be damaged. Delete it to have a page without."
-        ) from error
-    if not isinstance(record, dict):
+    record = read_json(file) if file.exists() else {}
+    parts = [record, record.get("data", {}), *record.get("commands", [])] if isinstance(record, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
         raise InputError(f"{file}: it is no record of a run; it may be damaged. Delete it to have a page without.")
     return record
 

@@ -115,10 +115,30 @@ def test_run_without_a_log_of_its_own_has_a_page_without_curves(run: Path) -> No
 def test_what_is_no_run_or_damaged_is_an_error(run: Path) -> None:
     with pytest.raises(InputError, match=re.escape("tiny/version_1: there is no config.yaml")):
         main(["report", "tiny/version_1"])
-    (run / "run.json").write_text("{")
-    with pytest.raises(InputError, match=r"run\.json: it is no JSON"):
-        main(["report", "tiny/version_0"])
+    for record, wrong in (("{", "no JSON"), ("[]", "it is no record"), ('{"commands": ["fit"]}', "it is no record")):
+        (run / "run.json").write_text(record)
+        with pytest.raises(InputError, match=rf"run\.json: {wrong}"):
+            main(["report", "tiny/version_0"])
     assert not (run / "report.html").exists()
     (run / "run.json").write_text("{}")
     with pytest.raises(InputError, match=r"report\.html: it cannot be written"):
         main(["report", "tiny/version_0", "--output=logs/tiny/version_0/run.json/report.html"])
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("metrics.csv", b"epoch,step,train/loss\n0,4,0.5\n0,5,much\n", r"metrics\.csv:3: it is no row of a log"),
+        ("metrics.csv", b"epoch,step,train/loss\n0,4,0.5,0.5\n", r"metrics\.csv:2: it is no row of a log"),
+        ("metrics.csv", b"epoch,train/loss\n0,0.5\n", r"metrics\.csv:2: it is no row of a log"),
+        ("metrics.csv", b"epoch,step\n\xff,4\n", r"metrics\.csv:2: "),
+        ("config.yaml", b"name: \xff\n", r"config\.yaml:1: "),
+    ],
+)
+def test_damaged_file_of_a_run_is_named(run: Path, file: str, content: bytes, message: str) -> None:
+    for events in run.glob("events*"):
+        events.unlink()
+    (run / file).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        main(["report", "tiny/version_0"])
+    assert not (run / "report.html").exists()
