@@ -99,6 +99,10 @@ def _plain(reason: str) -> str:
     reason = re.sub(r"Not of type \w+: (.*) does not conform to restriction v", r"it is \1, and must be ", reason)
     reason = re.sub(r"the following arguments are required: (.*)", r"\1 must be given.", reason)
     reason = re.sub(r"Problem with given class_path '([\w.]+)':", r"\1:", reason)
+    if library := re.search(r"No module named '([\w.]+)'", reason):
+        what = library[1].partition(".")[0]
+        linux = " It is for Linux only." if what in ("torchrec", "fbgemm_gpu") else ""
+        reason = re.sub(r"No module named '.*?'", f"it needs {what}, which is not installed here.{linux}", reason)
     if missing := re.search(
         r"module '([\w.]+)' has no attribute '(\w+)'|Expected a dot import path string: (\w+)", reason
     ):

@@ -47,11 +47,14 @@ class OneErrorParser(LightningArgumentParser):
 
     @override
     def parse_path(self, path: str | os.PathLike[str], *args: Any, **options: Any) -> Namespace:
+        given, self.arguments = self.arguments, [f"--config={path}"]  # what is wrong is in this file
         try:
             config: Namespace = super().parse_path(path, *args, **options)
             return config
         except (InputError, UnicodeDecodeError, RecursionError) as error:
             raise InputError(str(error) if str(error).startswith(f"{path}") else f"{path}: {error}") from error
+        finally:
+            self.arguments = given
 
     @override
     def validate(self, *args: Any, **options: Any) -> None:

@@ -108,7 +108,10 @@ STOPPING = "--trainer.callbacks+=EarlyStopping"
             ["--model=collections.OrderedDict"],
             "--model: Import path does not correspond to a subclass of LightningModule",
         ),
-        (["--model=broken_module.Model"], "--model: broken_module.Model: No module named 'nothing_there'"),
+        (
+            ["--model=broken_module.Model"],
+            "--model: broken_module.Model: it needs nothing_there, which is not installed here.",
+        ),
     ],
 )
 def test_mistake_in_a_class_is_named_by_its_setting_or_by_what_cannot_be_imported(
