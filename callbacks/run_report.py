@@ -16,7 +16,7 @@ from sextant.lightning_internals import (
     batches_of_epoch,
     datamodule_of,
     is_fast_dev_run,
-    is_last_batch,
+    whole_epochs,
 )
 from sextant.logs.best_value import best_value
 from sextant.logs.drawing import draw_text
@@ -104,11 +104,11 @@ def _about_device(trainer: Trainer) -> str:
 
 def _how_far(trainer: Trainer) -> str:
     """How many steps and whole epochs were made, and how much of the epoch in which the run has stopped."""
-    steps, epochs = f"Steps done: {trainer.global_step:,}", trainer.current_epoch
-    batches = batches_of_epoch(trainer).processed
-    if is_last_batch(trainer) or not batches:
-        return f"{steps}, epochs: {epochs:,}"
-    return f"{steps}, epochs: {epochs - 1:,} and {batches:,} of {trainer.num_training_batches:,} batches of the next"
+    epochs, batches = whole_epochs(trainer), batches_of_epoch(trainer).processed
+    done = f"Steps done: {trainer.global_step:,}, epochs: {epochs:,}"
+    if epochs == trainer.current_epoch:
+        return done
+    return f"{done} and {batches:,} of {trainer.num_training_batches:,} batches of the next"
 
 
 def _on_synthetic_data(trainer: Trainer) -> bool:

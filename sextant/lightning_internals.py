@@ -102,6 +102,13 @@ def epochs_of_run(trainer: Trainer) -> Counts:
     return cast(Counts, counts)
 
 
+def whole_epochs(trainer: Trainer) -> int:
+    """The training epochs that a run has ended. Lightning counts the one in which it has stopped, too."""
+    epochs, batches = epochs_of_run(trainer), batches_of_epoch(trainer).processed
+    stopped_within = epochs.completed == epochs.ready and batches > 0 and not is_last_batch(trainer)
+    return trainer.current_epoch - stopped_within
+
+
 def batches_in_checkpoint(checkpoint: dict[str, Any]) -> dict[str, int]:
     """The training batches of a checkpoint's epoch, by stage as in :class:`Counts`; changes hold for a resumed run."""
     counts: dict[str, int] = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]

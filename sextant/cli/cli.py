@@ -44,7 +44,7 @@ from sextant.files.location import Location
 from sextant.lightning_internals import callbacks_of
 from sextant.logs.position import KEY as LOG
 from sextant.logs.run_folder import RunFolder
-from sextant.logs.run_record import RunRecord
+from sextant.logs.run_record import EvaluationRecord, RunRecord
 from sextant.resume.agreement import (
     check_agreement,
     check_classes,
@@ -312,9 +312,10 @@ class SextantCLI(LightningCLI):
             self.config_dump[key] = None  # whoever uses the configuration starts a new run
         require_libraries(self.config[command])
         keep_mlflow_store_apart(self.config[command])
+        data = self.config_dump["data"]
         self.trainer_defaults["callbacks"] = [
             MonitoredMetrics(),
-            RunRecord(self.config_dump["name"], self.config_dump["data"]),
+            RunRecord(self.config_dump["name"], data) if command == "fit" else EvaluationRecord(data),
             RunConfiguration(
                 self.config_dump,
                 "config.yaml" if command == "fit" else f"config_{command}.yaml",

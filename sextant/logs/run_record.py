@@ -1,4 +1,4 @@
-"""What a run was, in a file of its folder: command, commit, machine, data, times, how far it came and how well."""
+"""What a run was, in a file of its folder: commands, commit, machine, data, times, how far it came and how well."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from sextant.atomic_folder import whole_file
 from sextant.contracts import Observer
-from sextant.lightning_internals import is_fast_dev_run
+from sextant.lightning_internals import is_fast_dev_run, whole_epochs
 from sextant.logs.best_value import best_value
 from sextant.logs.drawing import show_run_file
 from sextant.logs.machine import commit, machine
@@ -48,79 +48,135 @@ class RunRecord(Observer):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder = trainer.log_dir
-        if folder is None or is_fast_dev_run(trainer) or not trainer.is_global_zero:
+        file = _file(trainer)
+        if file is None:
             return
         self._began = time.monotonic()
-        name, clean = commit()
-        settings = json.dumps(self.data, sort_keys=True, default=str).encode()
-        self._record = {
-            "name": self.name,
-            "data": {
-                "class": self.data.get("class_path"),
-                "synthetic": bool((self.data.get("init_args") or {}).get("synthetic")),
-                "fingerprint": hashlib.sha256(settings).hexdigest()[:12],
-            },
-            "commands": self._earlier(Path(folder) / FILE),
-        }
-        self._record["commands"].append(
-            {
-                "command": shlex.join(["python", *sys.argv]),
-                "commit": name,
-                "clean": clean,
-                "versions": {package: version(package) for package in VERSIONS} | {"python": platform.python_version()},
-                "machine": machine(),
-                "processes": trainer.world_size,
-                "host": platform.node(),
-                "pid": os.getpid(),
-                "began": datetime.now(UTC).isoformat(timespec="seconds"),
-                "state": "running",
-            }
-        )
-        self._write(trainer)
-        show_run_file(trainer, FILE, self._text())
-
-    @staticmethod
-    def _earlier(file: Path) -> list[dict[str, Any]]:
-        """The commands that trained the run before; none where the file is damaged, which is no reason to stop."""
-        try:
-            return list(json.loads(file.read_text(encoding="utf-8"))["commands"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
+        earlier = _read(file)
+        self._record = {"name": self.name, "data": _about(self.data), "commands": earlier.get("commands", [])}
+        if "evaluations" in earlier:
+            self._record["evaluations"] = earlier["evaluations"]
+        process = {"host": platform.node(), "pid": os.getpid(), "state": "running"}
+        self._record["commands"].append(_command(trainer) | process)
+        self._keep(trainer)
+        show_run_file(trainer, FILE, _text(self._record))
 
     @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._write(trainer)
+        self._keep(trainer)
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._write(trainer, "finished")
+        self._keep(trainer, "finished")
         if self._record:
-            show_run_file(trainer, FILE, self._text())
+            show_run_file(trainer, FILE, _text(self._record))
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._write(trainer, "stopped" if isinstance(exception, Stopped | KeyboardInterrupt) else "failed")
+        self._keep(trainer, "stopped" if isinstance(exception, Stopped | KeyboardInterrupt) else "failed")
 
-    def _write(self, trainer: Trainer, state: str = "running") -> None:
-        if not self._record or trainer.log_dir is None:
+    def _keep(self, trainer: Trainer, state: str = "running") -> None:
+        file = _file(trainer)
+        if not self._record or file is None:
             return
         best = best_value(trainer)
-        peaks = {"memory_mb": round(peak_memory())} if STATUS.exists() else {}
-        if trainer.strategy.root_device.type == "cuda":
-            peaks["gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(trainer.strategy.root_device) / 2**20)
-        self._record["commands"][-1] |= {
-            "state": state,
-            "seconds": round(time.monotonic() - self._began, 1),
-            "peak": peaks,
-        }
+        self._record["commands"][-1] |= {"state": state, **_spent(trainer, self._began)}
         self._record |= {
-            "epochs": trainer.current_epoch,
+            "epochs": whole_epochs(trainer),
             "steps": trainer.global_step,
             "best": None if best is None else {"metric": best[0], "value": best[1]},
         }
-        with whole_file(Path(trainer.log_dir) / FILE) as part:
-            part.write_text(self._text(), encoding="utf-8")
+        _write(file, self._record)
 
-    def _text(self) -> str:
-        return json.dumps(self._record, indent=1, default=str) + "\n"
+
+class EvaluationRecord(Observer):
+    """Keep in a run's ``run.json`` how good its model was, with an entry for each ``validate`` and ``test``.
+
+    Args:
+        data: the settings of the data, as plain values.
+    """
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.data = data
+        self._began = 0.0
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = time.monotonic()
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._keep(trainer)
+
+    @override
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._began = time.monotonic()
+
+    @override
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._keep(trainer)
+
+    def _keep(self, trainer: Trainer) -> None:
+        file = _file(trainer)
+        if file is None or not (record := _read(file)):
+            return
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        entry = _command(trainer) | {"data": _about(self.data), **_spent(trainer, self._began), "metrics": metrics}
+        _write(file, record | {"evaluations": [*record.get("evaluations", []), entry]})
+
+
+def _file(trainer: Trainer) -> Path | None:
+    """Where a run's record is; None where there is none, or another process writes it."""
+    folder = trainer.log_dir
+    return None if folder is None or is_fast_dev_run(trainer) or not trainer.is_global_zero else Path(folder) / FILE
+
+
+def _about(data: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of the data's settings."""
+    settings = json.dumps(data, sort_keys=True, default=str).encode()
+    return {
+        "class": data.get("class_path"),
+        "synthetic": bool((data.get("init_args") or {}).get("synthetic")),
+        "fingerprint": hashlib.sha256(settings).hexdigest()[:12],
+    }
+
+
+def _command(trainer: Trainer) -> dict[str, Any]:
+    """What is kept of a command, as far as it is known at its beginning."""
+    name, clean = commit()
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "commit": name,
+        "clean": clean,
+        "versions": {package: version(package) for package in VERSIONS} | {"python": platform.python_version()},
+        "machine": machine(),
+        "processes": trainer.world_size,
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _spent(trainer: Trainer, began: float) -> dict[str, Any]:
+    """The time and the memory that a command has taken so far."""
+    peaks = {"memory_mb": round(peak_memory())} if STATUS.exists() else {}
+    if trainer.strategy.root_device.type == "cuda":
+        peaks["gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(trainer.strategy.root_device) / 2**20)
+    return {"seconds": round(time.monotonic() - began, 1), "peak": peaks}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The record of a run so far; nothing where it is damaged, which is no reason to stop."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    lists = [record.get(key, []) for key in ("commands", "evaluations")] if isinstance(record, dict) else [None]
+    return record if all(isinstance(each, list) for each in lists) else {}
+
+
+def _write(file: Path, record: dict[str, Any]) -> None:
+    with whole_file(file) as part:
+        part.write_text(_text(record), encoding="utf-8")
+
+
+def _text(record: dict[str, Any]) -> str:
+    return json.dumps(record, indent=1, default=str) + "\n"

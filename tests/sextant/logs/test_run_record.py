@@ -76,3 +76,41 @@ def test_board_shows_the_configuration_and_the_record_at_the_beginning_and_at_th
     states = [(step, [command["state"] for command in found["commands"]]) for step, found in records]
     assert states == [(0, ["running"]), (5, ["stopped", "running"]), (8, ["stopped", "finished"])]
     assert records[-1][1] == record(run)
+
+
+def test_epoch_in_which_a_run_stops_is_not_counted(tmp_path: Path) -> None:
+    run = Folder(tmp_path / "run", "--trainer.max_epochs=3", "--trainer.max_steps=6")
+    run.fit()
+    assert (record(run)["epochs"], record(run)["steps"]) == (1, 6)
+    run.fit("--ckpt_path=last", "--settings_from=command", "--trainer.max_steps=8")
+    assert (record(run)["epochs"], record(run)["steps"]) == (2, 8)
+
+
+def test_what_a_model_was_measured_to_be_stands_beside_how_it_was_trained(tmp_path: Path) -> None:
+    run = Folder(tmp_path / "run")
+    run.fit()
+    trained = record(run)
+    metrics = [
+        {
+            name: float(value)
+            for name, value in run.command(command, "--ckpt_path=best").trainer.callback_metrics.items()
+        }
+        for command in ("validate", "test")
+    ]
+    kept = record(run)
+    evaluations = kept.pop("evaluations")
+    assert kept == trained
+    assert [evaluation["metrics"] for evaluation in evaluations] == metrics
+    assert {name.partition("/")[0] for name in metrics[1]} == {"test"}
+    assert all(evaluation["data"] == trained["data"] for evaluation in evaluations)
+    assert all({"command", "commit", "clean", "machine", "seconds"} <= evaluation.keys() for evaluation in evaluations)
+    run.fit("--ckpt_path=last", "--settings_from=command", "--trainer.max_epochs=4")
+    assert record(run)["evaluations"] == evaluations
+
+
+def test_evaluation_without_a_record_leaves_none(tmp_path: Path) -> None:
+    run = Folder(tmp_path / "run")
+    run.fit()
+    (run.run / "run.json").unlink()
+    run.command("validate", "--ckpt_path=best")
+    assert not (run.run / "run.json").exists()

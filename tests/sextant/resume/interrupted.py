@@ -58,10 +58,13 @@ class Folder:
         self.arguments = [*ARGUMENTS, "--data.batch_size=2", "--trainer.log_every_n_steps=1", *arguments]
 
     def fit(self, *more: str) -> SextantCLI:
+        return self.command("fit", *more)
+
+    def command(self, name: str, *more: str) -> SextantCLI:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.path)
             patch.setattr(sys, "argv", ["train.py"])
-            return main(["fit", *self.arguments, *more])
+            return main([name, *self.arguments, *more])
 
     @staticmethod
     def ending(moment: str, step: int, number: int = 0) -> list[str]:
