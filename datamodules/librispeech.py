@@ -301,3 +301,9 @@ class LibriSpeech(BaseDataModule):
         self.max_batch_length = budgets["used"] if used else given
         if used:
             rank_zero_info(f"max_batch_length is {self.max_batch_length}, as was found at the start of the run.")
+
+    @override
+    def prediction_example(self) -> list[str]:
+        utterances = self._sets["val"]
+        assert isinstance(utterances, Utterances)
+        return [f"--data.prediction.audio={utterances.path(0)}"]

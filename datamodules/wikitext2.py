@@ -210,3 +210,7 @@ class WikiText2(BaseDataModule):
             assert self._prompts is not None
             return [self._prompts.names[index] for index in indices]
         return [f"{self._names[split]}, from word {self._sets[split].start(index) + 1}" for index in indices]
+
+    @override
+    def prediction_example(self) -> list[str]:
+        return [f"--data.prompt={' '.join([word for word in self.vocabulary if word.isalnum()][:3])}"]

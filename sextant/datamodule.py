@@ -195,6 +195,13 @@ class BaseDataModule(LightningDataModule):
         """Names by which a person finds a batch's samples, such as their files; here their indices."""
         return [str(index) for index in batch["index"].tolist()]
 
+    def prediction_example(self) -> list[str]:
+        """Arguments that give ``predict`` something to work on, where the data has no samples for it; here none.
+
+        It is asked for after ``setup`` for training.
+        """
+        return []
+
     @override
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Make what is drawn in a training step a pure function of (seed, epoch, batch, rank)."""

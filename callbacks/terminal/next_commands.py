@@ -9,7 +9,9 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
+from sextant.datamodule import BaseDataModule
 from sextant.files.location import Location
+from sextant.lightning_internals import datamodule_of
 
 
 def next_commands(trainer: Trainer, run: Location, checkpoint: Location) -> Iterator[str]:
@@ -20,10 +22,12 @@ def next_commands(trainer: Trainer, run: Location, checkpoint: Location) -> Iter
         run: the folder with its configuration.
         checkpoint: of the model.
     """
-    program = Path(sys.argv[0]).name
-    for command in ("validate", "predict"):
-        words = [program, command, f"--config={run / 'config.yaml'}", f"--ckpt_path={checkpoint}"]
-        yield _line("python", words)
+    program, data = Path(sys.argv[0]).name, datamodule_of(trainer)
+    example = data.prediction_example() if isinstance(data, BaseDataModule) else []
+    more = {"validate": [], "predict": [*example, f"--predictions.output={run / 'predictions.csv'}"]}
+    for command, words in more.items():
+        model = [f"--config={run / 'config.yaml'}", f"--ckpt_path={checkpoint}"]
+        yield _line("python", [program, command, *model, *words])
     for logger in trainer.loggers:
         yield from _of_logger(trainer, logger)
 

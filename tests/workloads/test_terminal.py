@@ -1,8 +1,13 @@
 """What every workload writes to the terminal, or into a file, where nothing goes wrong."""
 
 import re
+import shlex
+import sys
+
+import pytest
 
 from tests.workloads.runs import Run
+from train import main
 
 
 def lines(whole: Run) -> list[str]:
@@ -45,6 +50,14 @@ def test_each_epoch_has_a_line_that_stays(whole: Run) -> None:
 def test_end_says_how_long_it_took_and_what_may_come_next(whole: Run) -> None:
     assert re.search(rf"^Steps done: \d+, epochs: {whole.epochs}, in \d+:\d\d$", whole.log, re.M)
     run = whole.log_folder.relative_to(whole.folder)
-    for command in ("validate", "predict"):
-        assert f" {command} --config={run}/config.yaml --ckpt_path={run}/checkpoints/best.ckpt\n" in whole.log
+    assert f" validate --config={run}/config.yaml --ckpt_path={run}/checkpoints/best.ckpt\n" in whole.log
     assert f"tensorboard --logdir {run}\n" in whole.log
+
+
+def test_prediction_that_is_proposed_needs_nothing_more(whole: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = (line for line in whole.log.splitlines() if " predict " in line)
+    _, _, *words = shlex.split(line)
+    monkeypatch.chdir(whole.folder)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    main([*words, "--trainer.enable_progress_bar=false"])
+    assert (whole.log_folder / "predictions.csv").read_text().count("\n") > 1

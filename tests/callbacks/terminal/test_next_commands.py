@@ -21,7 +21,8 @@ def test_commands_can_be_pasted(
     words = "'--config=a run/config.yaml' '--ckpt_path=a run/best.ckpt'"
     folder = f"{tmp_path}/tiny/version_0"
     assert found == [
-        *(f"{python} train.py {command} {words}" for command in ("validate", "predict")),
+        f"{python} train.py validate {words}",
+        f"{python} train.py predict {words} '--predictions.output=a run/predictions.csv'",
         f"{before}tensorboard --logdir {folder}",
         f"less {folder}/metrics.csv",
     ]
