@@ -18,7 +18,7 @@ help: ## explain the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: demo
-demo: $(UV) ## train ResNet on generated synthetic images: about a minute on two cores
+demo: $(UV) ## train ResNet on generated synthetic images: two to three minutes on two cores
 	@[ -d .venv ] || echo "Installing about 6 GB into .venv, most of it torch with its CUDA libraries."
 	$(UV) sync --inexact
 	$(UV_RUN) train.py fit --config configs/resnet_tiny_imagenet.yaml --config configs/synthetic/resnet_tiny_imagenet.yaml

@@ -10,7 +10,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from typing_extensions import override
 
 from callbacks.terminal.next_commands import next_commands
-from callbacks.terminal.text import clock, say, wrapped
+from callbacks.terminal.text import clock, epoch_of_run, say, wrapped
 from sextant.contracts import Observer
 from sextant.lightning_internals import (
     batches_of_epoch,
@@ -51,7 +51,10 @@ class RunReport(Observer):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        say([_about_data(trainer, pl_module), _about_device(trainer), f"Run: {trainer.log_dir or 'not logged'}"])
+        lines = [_about_data(trainer, pl_module), _about_device(trainer), f"Run: {trainer.log_dir or 'not logged'}"]
+        if trainer.ckpt_path:
+            lines.append(f"Goes on after {trainer.global_step:,} steps, in epoch {epoch_of_run(trainer)}")
+        say(lines)
         if _on_synthetic_data(trainer):
             draw_text(trainer, "run/data", SYNTHETIC_NOTICE)
 

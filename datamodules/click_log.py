@@ -157,7 +157,8 @@ class ClickLog(BaseDataModule):
             InputError: a file is missing or damaged, a line is invalid, or a split has no rows.
         """
         if stage == "predict" and self.files.predict is not None:
-            self._sets["predict"] = self._open_predicted(Path(self.files.predict))
+            within = self.root / self.files.predict
+            self._sets["predict"] = self._open_predicted(within if within.is_file() else Path(self.files.predict))
             _report_unknown(self._sets["predict"].columns, "predict")
             return
         columns = self.open()
@@ -165,13 +166,22 @@ class ClickLog(BaseDataModule):
             if stage in stages:
                 portion = columns.portions.get(split)
                 if portion is None or not portion.size:
+                    file = "data.files.predict, which is one file" if stage == "predict" else f"data.files.{split}"
                     raise InputError(
-                        f"{self.root}: there are no rows for {split!r}. Name files in data.files.{split}, or "
-                        "give a larger fraction in data.files.fractions."
+                        f"{self.root}: there are no rows for {split!r}. Name {file}, or give a larger fraction in "
+                        "data.files.fractions."
                     )
                 self._sets["predict" if stage == "predict" else split] = Clicks(columns, portion)
                 if stage != "fit":
                     _report_unknown(columns, split)
+
+    @override
+    def prediction_example(self) -> list[str]:
+        columns = self._sets["val"].columns
+        test = columns.portions.get("test")
+        if test is not None and test.size:
+            return []
+        return [f"--data.files.predict={self._found(self.files.val or self.files.train)[0]}"]
 
     def open(self) -> ClickColumns:
         """Open the rows of the training, validation and test files."""
@@ -182,7 +192,7 @@ class ClickLog(BaseDataModule):
 
     def _open_predicted(self, file: Path) -> Clicks:
         if not file.is_file():
-            raise InputError(f"{file}: there is no such file (data.files.predict).")
+            raise InputError(f"{file}: there is no such file, neither here nor in {self.root} (data.files.predict).")
         counted = self._preparation.layout.mapping == "vocabulary"
         preparation = Preparation(
             self._preparation.layout,

@@ -11,7 +11,7 @@ from torchvision.transforms.v2.functional import normalize
 from typing_extensions import override
 
 from datamodules.synthetic import text_vqa as synthetic_set
-from datamodules.vqa.annotations import load_set, no_split, read_set, read_split
+from datamodules.vqa.annotations import find_split, load_set, no_split, read_set, read_split
 from datamodules.vqa.answer_vocabulary import AnswerVocabulary
 from datamodules.vqa.dataset import VisualQuestions, unpack_images
 from datamodules.vqa.prediction import Prediction
@@ -230,3 +230,9 @@ class TextVQA(BaseDataModule):
     def to_images(self, image: Tensor) -> Tensor:
         """Undo the normalization: float (B, 3, H, W) to uint8 (B, 3, H, W)."""
         return denormalize(image, MEAN, STD)
+
+    @override
+    def prediction_example(self) -> list[str]:
+        if self.dataset is not None or find_split(self.root, "test") is not None:
+            return []
+        return [f"--data.prediction.questions={find_split(self.root, 'val')}"]

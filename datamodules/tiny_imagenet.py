@@ -161,6 +161,11 @@ class TinyImageNet(BaseDataModule):
         return LabeledImages(images, labels)
 
     @override
+    def prediction_example(self) -> list[str]:
+        has_test_images = (self.root / "test" / "images").is_dir()
+        return [] if has_test_images else [f"--data.images={self.root / 'val' / 'images'}"]
+
+    @override
     def data_spec(self) -> DataSpec:
         """The classes and their WordNet ids; nothing for images without a data set."""
         return DataSpec(labels=tuple(self._classes.values()), label_ids=tuple(self._classes))

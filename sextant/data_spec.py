@@ -110,10 +110,10 @@ class DataSpec:
             InputError: there are more or fewer labels.
         """
         if self.labels and len(self.labels) != count:
+            first = [*self.labels[:2], *(["..."] if len(self.labels) > 2 else [])]
             raise InputError(
-                f"model.{setting} is {count:,}, but the data has {len(self.labels):,} labels "
-                f"({', '.join(self.labels[:2])}, ...). Run with --model.{setting}={len(self.labels)}, or give other "
-                "data with --data.root."
+                f"model.{setting} is {count:,}, but the data has {len(self.labels):,} labels ({', '.join(first)}). Run "
+                f"with --model.{setting}={len(self.labels)}, or give other data with --data.root."
             )
 
 

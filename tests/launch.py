@@ -31,7 +31,7 @@ def _command(args: list[str], environment: dict[str, str], folder: str, log: str
         for logger in [logging.getLogger(name) for name in logging.root.manager.loggerDict]:
             for handler in logger.handlers:
                 if type(handler) is logging.StreamHandler:
-                    handler.setStream(sys.stderr)
+                    handler.stream = sys.stderr  # what it was before may be closed
     sys.argv = ["train.py"]
     from sextant.cli.command import run_command
     from train import main

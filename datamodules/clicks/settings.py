@@ -17,7 +17,8 @@ class LogFiles:
         train: training files in the order of the log.
         val: validation files. Without these and ``test``, the training files are split.
         test: test files.
-        predict: a file for ``predict``, which may lack the labels; without it, the test rows are predicted.
+        predict: a file for ``predict``, in the root or anywhere, which may lack the labels; without it, the test rows
+            are predicted.
         split: how training files are split. ``chronological``: the first rows are for training, the last for tests;
             ``random``: at random, the same for every seed.
         fractions: fractions of the rows for training, validation and tests, which sum to 1.

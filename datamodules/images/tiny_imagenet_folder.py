@@ -13,9 +13,9 @@ def _require(file: Path) -> Path:
     """A text file of the data set, which must be there."""
     if not file.is_file():
         raise InputError(
-            f"{file}: there is no such file, so {file.parent} is not a whole Tiny-ImageNet folder (data.root)."
-            f"{near_root(file.parent, 'wnids.txt')} Delete the folder and run again with --data.download=true, or give "
-            "another one."
+            f"{file}: there is no such file, so {file.parent} is no folder in Tiny-ImageNet's layout (data.root)."
+            f"{near_root(file.parent, 'wnids.txt')} docs/own-data.md says how to make one of a folder for each class. "
+            "Tiny-ImageNet itself is downloaded with --data.download=true, into a folder that is not there yet."
         )
     return file
 

@@ -32,13 +32,23 @@ def read_split(root: Path, split: str, labeled: bool) -> QuestionSet:
     Raises:
         InputError: there is no such file, or it is malformed.
     """
+    file = find_split(root, split)
+    if file is None:
+        raise no_split(root, split)
+    return read_published(file, split, labeled) if file.suffix == ".json" else read_rows(file, labeled)
+
+
+def find_split(root: Path, split: str) -> Path | None:
+    """The file of a split in a folder; None if there is none.
+
+    Args:
+        root: the folder.
+        split: ``train``, ``val`` or ``test``.
+    """
     published = sorted(file for file in root.glob(f"TextVQA_*_{split}.json") if "OCR" not in file.name)
     if published:
-        return read_published(max(published, key=_version), split, labeled)
-    for suffix in (".jsonl", ".csv"):
-        if (root / f"{split}{suffix}").is_file():
-            return read_rows(root / f"{split}{suffix}", labeled)
-    raise no_split(root, split)
+        return max(published, key=_version)
+    return next((file for suffix in (".jsonl", ".csv") if (file := root / f"{split}{suffix}").is_file()), None)
 
 
 def no_split(root: Path, split: str) -> InputError:

@@ -53,6 +53,7 @@ from sextant.resume.agreement import (
     check_partial_epoch,
     configuration_of,
     report_taken,
+    with_other_data,
 )
 from sextant.resume.no_imports import no_imports
 from sextant.resume.recovery_checkpoint import RecoveryCheckpoint
@@ -259,7 +260,10 @@ class SextantCLI(LightningCLI):
             check_options(path, old_part, new_part, self._arguments)
             report_taken(path, old_part, new_part)
         check_classes(path, old_part, new_part)
-        self._take(path, settings_to_take(old_part, new))
+        try:
+            self._take(path, settings_to_take(old_part, new))
+        except InputError as error:
+            raise with_other_data(path, old, new, error) from error
         check_classes(path, part(self._plain_config()), new_part)  # what was a text may have been parsed
 
     def _take(self, path: Location, settings: dict[str, Any]) -> None:

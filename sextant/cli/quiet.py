@@ -15,6 +15,7 @@ MESSAGES = (
     "`Trainer.fit` stopped: `max_(epochs|steps)=",  # the report of a run says how far it came
     "Restoring states from the checkpoint path at|(Loaded model weights|Restored all states) from the checkpoint",
     "Sharding spec not found for ",  # of a table that each process has a copy of
+    "Found current_model_state in the checkpoint",  # which averaged weights always have
     "Initializing distributed: GLOBAL_RANK|distributed_backend=",
 )
 #: The same of warnings.
@@ -25,6 +26,7 @@ WARNINGS = (
     "The number of training batches .* is smaller than the logging interval",  # the last one of an epoch is shown
     ".*your dataloader is not resumable.*",  # the order of samples and the position in it are the DataModule's
     ".*does not have many workers",  # how long training waits for data is measured
+    "Checkpoint directory .* exists and is not empty",  # as that of a run that goes on
     ".*sync_dist=True.*",  # epoch metrics are torchmetrics', which reduce over the processes themselves
     ".*`broadcast_buffers` is deprecated",
     ".*(reduce_scatter_tensor|all_gather_into_tensor).*",  # TorchRec's own use of torch

@@ -46,12 +46,11 @@ def kept_runs_folder(config: Namespace) -> Location:
 
 
 def save_dir(config: Namespace) -> Path:
-    """The folder with the runs of all workloads: a logger's ``save_dir`` other than ``logs``, or the Trainer's root."""
-    for given in _given(config, "save_dir"):
-        if given != SAVE_DIR and Path(given).name != MLFLOW_STORE:
-            return _expanded(given)
+    """The folder with the runs of all workloads."""
     root = config.trainer.get("default_root_dir") or SAVE_DIR
-    return _expanded(SAVE_DIR if is_url(root) else root)  # a log grows, which files at a URL do not
+    root = SAVE_DIR if is_url(root) else root  # a log grows, which files at a URL do not
+    given = next((each for each in _given(config, "save_dir") if Path(each).name != MLFLOW_STORE), SAVE_DIR)
+    return _expanded(root if given == SAVE_DIR else given)
 
 
 def run_name(config: Namespace) -> str | None:

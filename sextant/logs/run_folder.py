@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -20,6 +20,7 @@ from sextant.lightning_internals import (
     profile_into,
 )
 from sextant.logs.drawing import HasRunFolder
+from sextant.logs.folder_lock import lock_folder
 from sextant.logs.lightning_loggers import (
     append_to_csv,
     log_hyperparams,
@@ -99,6 +100,7 @@ class RunFolder(Callback):
         self._loggers: list[Logger] = []
         self._checkpoints: list[ModelCheckpoint] = []  # which have no folder of their own
         self._before_validation: dict[str, Any] | None = None  # how far the log was, while there is one
+        self._lock: IO[str] | None = None  # on the folder, while this process trains
 
     def prepare(self, trainer: Trainer) -> None:
         """Let a Trainer that is just made have its run in this folder."""
@@ -118,23 +120,38 @@ class RunFolder(Callback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder = self.continued or self._make(trainer)
+        folder = self._claim(trainer)
         self._enter(trainer, folder)
         profile_into(trainer, folder)
         self._open_log(trainer, folder)
 
-    def _make(self, trainer: Trainer) -> Path:
-        """Make the folder on the first process, so that all have the same one, or the same error."""
+    def _claim(self, trainer: Trainer) -> Path:
+        """Make and lock the folder on the first process, so that all have the same one, or the same error."""
         found: list[str | None] = [None, None]
         if trainer.is_global_zero:
             try:
-                found[0] = str(new_folder(self.runs, self.name, self.kept))
+                folder = self.continued or new_folder(self.runs, self.name, self.kept)
+                self._lock = lock_folder(folder)
+                found[0] = str(folder)
             except InputError as error:
                 found[1] = str(error)
-        folder, why_not = trainer.strategy.broadcast(found)
-        if folder is None:
+        path, why_not = trainer.strategy.broadcast(found)
+        if path is None:
             raise InputError(why_not)
-        return Path(folder)
+        return Path(path)
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._unlock()
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -160,7 +160,7 @@ def _spent(trainer: Trainer, began: float) -> dict[str, Any]:
     peaks = {"memory_mb": round(peak_memory())} if STATUS.exists() else {}
     if trainer.strategy.root_device.type == "cuda":
         peaks["gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(trainer.strategy.root_device) / 2**20)
-    return {"seconds": round(time.monotonic() - began, 1), "peak": peaks}
+    return {"seconds": round(time.monotonic() - began, 2), "peak": peaks}
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -137,6 +137,28 @@ def check_classes(path: Location, old: Mapping[str, Any], new: Mapping[str, Any]
         )
 
 
+def with_other_data(path: Location, old: Mapping[str, Any], new: Mapping[str, Any], error: InputError) -> InputError:
+    """What to say where the settings of a checkpoint's data mean nothing to the data of a command.
+
+    Args:
+        path: the checkpoint, for the message.
+        old: the checkpoint's configuration.
+        new: the command's.
+        error: what was said of a setting.
+
+    Returns:
+        An error that names the other class; ``error`` itself if it is the same.
+    """
+    trained, given = (each.get("data", {}).get("class_path") for each in (old, new))
+    if trained == given or not isinstance(trained, str):
+        return error
+    return InputError(
+        f"{path}: the model was trained with --data={trained}, and this command has {given}, which lacks settings that "
+        f"say what the model reads. Give --config={path.parent.parent / 'config.yaml'}, the run's own configuration, "
+        f"or --data={trained} with its settings."
+    )
+
+
 def check_partial_epoch(
     path: Location, checkpoint: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> None:

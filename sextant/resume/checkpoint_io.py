@@ -72,7 +72,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             if place.is_dir():
                 return self._load_folder(place, map_location)
             if not place.is_file():
-                raise InputError(f"{place}: there is no such checkpoint. Give the path of a .ckpt file, or 'last'.")
+                raise InputError(
+                    f"{place}: there is no such checkpoint. Give the path of a .ckpt file, or 'last', 'best' or 'auto'."
+                )
             with local_copy(place) as file:
                 return self._load_file(place, file, map_location)
         except OSError as error:

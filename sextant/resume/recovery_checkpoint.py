@@ -187,7 +187,9 @@ class RecoveryCheckpoint(Checkpoint):
     def _save_and_stop(self, trainer: Trainer, number: int) -> None:
         self._save(trainer, LAST)
         folder = self.folder(trainer)
-        saved = f"Saved {folder / LAST}" if folder and self.writes else "Nothing is saved: the run has no checkpoints"
+        saved = "Nothing is saved: the run has no checkpoints"
+        if folder and self.writes:
+            saved = f"Saved {folder / LAST}\nTo go on, give the same command with --ckpt_path=last"
         self._stop(trainer, number, f"Stopped by {_name(number)} after {trainer.global_step:,} steps.\n{saved}")
 
     def _stop(self, trainer: Trainer, number: int, message: str) -> None:

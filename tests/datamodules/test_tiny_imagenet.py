@@ -340,3 +340,18 @@ def test_shift_of_more_pixels_than_the_images_have_is_an_input_error() -> None:
 def test_settings_that_may_change_are_settings() -> None:
     assert TinyImageNet.free_settings <= inspect.signature(TinyImageNet).parameters.keys()
     assert not {"augmentation", "batch_size"} & TinyImageNet.free_settings
+
+
+def test_prediction_is_proposed_on_validation_images_where_there_are_none_for_tests(root: Path, tmp_path: Path) -> None:
+    data = TinyImageNet(root=str(root), cache=str(tmp_path / "cache"))
+    assert data.prediction_example() == []
+    shutil.rmtree(root / "test")
+    assert data.prediction_example() == [f"--data.images={root / 'val' / 'images'}"]
+
+
+def test_folder_for_each_class_is_told_how_it_becomes_a_data_set(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "cats").mkdir(parents=True)
+    data = TinyImageNet(root=str(tmp_path / "photos"), cache=str(tmp_path / "cache"))
+    with pytest.raises(InputError, match=r"wnids\.txt: there is no .* docs/own-data\.md says how to make one"):
+        data.setup("fit")
+    assert (tmp_path / "photos" / "cats").is_dir()

@@ -1,12 +1,14 @@
 """The YAML files that a command is given: which ones go together, and where a setting stands in them."""
 
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from sextant.errors import InputError
+from sextant.files.location import is_url
 from sextant.files.text_file import read_text
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -18,13 +20,16 @@ def config_files(arguments: Sequence[str]) -> list[Path]:
     Args:
         arguments: of a command.
     """
+    return [Path(word) for word in _given(arguments) if Path(word).is_file()]
+
+
+def _given(arguments: Sequence[str]) -> list[str]:
     words = [str(word) for word in arguments]
-    given = [
+    return [
         after if word == "--config" else word.partition("=")[2]
         for word, after in zip(words, [*words[1:], ""], strict=True)
         if word == "--config" or word.startswith("--config=")
     ]
-    return [Path(word) for word in given if Path(word).is_file()]
 
 
 def check_files(arguments: Sequence[str]) -> None:
@@ -34,8 +39,12 @@ def check_files(arguments: Sequence[str]) -> None:
         arguments: of a command.
 
     Raises:
-        InputError: one is no text or no YAML, no file names a model, or several name workloads.
+        InputError: there is none of a name, one is no text or no YAML, no file names a model, or several name
+            workloads.
     """
+    for word in _given(arguments):
+        if Path(word).suffix in SUFFIXES and not is_url(word) and not Path(word).exists():
+            raise InputError(f"--config={word}: there is no such file.{_near(Path(word))}")
     together = config_files(arguments)
     named = [Path(str(word).rpartition("=")[2]) for word in arguments]
     others = [file for file in named if file.suffix in SUFFIXES and file.is_file()]
@@ -58,6 +67,14 @@ def _require_one_workload(files: dict[Path, dict[str, Any]], arguments: Sequence
             f"{last} changes settings of a workload, and none is given. Give it before that: --config "
             f"configs/{last.name} --config {last}"
         )
+
+
+def _near(file: Path) -> str:
+    """A sentence with the file of the nearest name beside one that is not there, and the names there are."""
+    beside = {each.name: each for each in sorted(file.parent.glob("*.yaml"))}
+    names = [name for name in beside if name.startswith(file.stem)] or get_close_matches(file.name, beside, 1)
+    near = [f" Did you mean {beside[name]}?" for name in names[:1]]
+    return "".join([*near, f" In {file.parent} are {', '.join(beside)}." if beside else ""])
 
 
 def _names_class(part: object) -> bool:

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from sextant.cli.overview import COMMANDS, workload_files
 from sextant.cli.parsing.command_help import command_help
+from sextant.cli.parsing.config_files import config_files
 from sextant.cli.parsing.mistakes import did_you_mean, message_of, unknown_arguments
 from sextant.errors import InputError
 
@@ -98,6 +99,9 @@ class OneErrorParser(LightningArgumentParser):
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if self.shared_config is None:  # of a class: who parses the command says the rest
+            if unknown := re.match(r"unrecognized arguments: --([\w.+-]+)", message):
+                near = did_you_mean(unknown[1], self.settings(), listed=True)
+                message = f"Option '{unknown[1]}' is not accepted {near}"
             raise InputError(message) from ex
         if unknown := re.match("unrecognized arguments: (.*)", message):
             message = unknown_arguments(unknown[1].split(), self.settings())
@@ -108,13 +112,13 @@ class OneErrorParser(LightningArgumentParser):
                 workloads = " or ".join(file.stem for file in workload_files(self.shared_config))
                 message += f" Name a workload with --config configs/NAME.yaml, where NAME is {workloads}."
         elif re.match('expected "subcommand"|argument subcommand: invalid choice', message):
-            choices = [str(choice) for choice in self.commands.choices or ()]
             wrong = re.search("invalid choice: '(.*?)'", message)
-            begin = f"there is no command {wrong[1]}. {did_you_mean(wrong[1], choices)}" if wrong else "Name a command."
-            message = f"{begin.strip()} The commands are {', '.join(choices)}."
+            begin = f"there is no command {wrong[1]}. {did_you_mean(wrong[1], COMMANDS)}" if wrong else ""
+            message = f"{begin.strip() or 'Name a command.'} The commands are {', '.join(COMMANDS)}."
         else:
             message = message_of(message, self.arguments)
-        raise InputError(f"{message}\nSee: python {self._program()} --help") from ex
+        workload = "".join(f" --config {file}" for file in config_files(self.arguments)[:1])
+        raise InputError(f"{message}\nSee: python {self._program()}{workload} --help") from ex
 
     def _as_given(self, name: str) -> str:
         """How a command is given what the parser calls by the command's name and its own, such as ``fit.data``."""

@@ -76,6 +76,9 @@ def _state(command: dict[str, Any]) -> str:
     state: str = command["state"]
     if state != "running" or command.get("host") != platform.node():
         return state
+    stat = Path(f"/proc/{command['pid']}/stat")
+    if stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z":  # it has ended, and nobody has looked
+        return "killed"
     try:
         os.kill(command["pid"], 0)
     except PermissionError:

@@ -54,17 +54,18 @@ def test_random_split_is_the_same_for_every_seed(root: Path) -> None:
     assert found[0] != rows_of(chronological, "test")
 
 
-@pytest.mark.parametrize("mapping", ["hash", "vocabulary"])
+@pytest.mark.parametrize(("mapping", "place"), [("hash", None), ("vocabulary", None), ("hash", "new.parquet")])
 def test_predicted_file_may_lack_labels_and_uses_the_tables_of_training(
-    mapping: Any, root: Path, rows: list[Row]
+    mapping: Any, place: str | None, root: Path, rows: list[Row]
 ) -> None:
+    """It is given by its path, or by that within the root."""
     data = log(root, mapping=mapping, fractions=(0.5, 0.5, 0))
     data.setup("validate")
     expected = rows_of(data, "val")
     write_parquet(root / "new.parquet", rows[30:])
     table = pq.read_table(root / "new.parquet").drop_columns(["click"])
     pq.write_table(table, root / "new.parquet")
-    predicting = log(root, mapping=mapping, fractions=(0.5, 0.5, 0), predict=str(root / "new.parquet"))
+    predicting = log(root, mapping=mapping, fractions=(0.5, 0.5, 0), predict=place or str(root / "new.parquet"))
     predicting.setup("predict")
     found = rows_of(predicting, "predict")
     assert [row[1:] for row in found] == [row[1:] for row in expected]
@@ -74,7 +75,7 @@ def test_predicted_file_may_lack_labels_and_uses_the_tables_of_training(
         f"{root / 'new.parquet'}, row 1",
         f"{root / 'new.parquet'}, row 30",
     ]
-    with pytest.raises(InputError, match=r"nowhere: there is no such file \(data.files.predict\)"):
+    with pytest.raises(InputError, match=r"nowhere: there is no such file, neither .* \(data.files.predict\)"):
         log(root, predict="nowhere").setup("predict")
 
 
@@ -83,3 +84,13 @@ def test_without_a_file_the_rows_for_tests_are_predicted(root: Path) -> None:
     data.setup("test")
     data.setup("predict")
     assert rows_of(data, "predict") == rows_of(data, "test")
+
+
+def test_prediction_is_proposed_on_a_file_where_there_are_no_rows_for_it(root: Path) -> None:
+    whole, without = log(root), log(root, fractions=(0.5, 0.5, 0))
+    whole.setup("fit")
+    without.setup("fit")
+    assert whole.prediction_example() == []
+    assert without.prediction_example() == [f"--data.files.predict={root / 'rows.csv'}"]
+    with pytest.raises(InputError, match=r"no rows for 'test'\. Name data\.files\.predict, which is one file, or give"):
+        without.setup("predict")

@@ -101,3 +101,11 @@ def test_samples_without_a_file_are_named_by_their_rows(prepared: Callable[..., 
     assert data.sample_names({"index": torch.tensor([12, 0])}) == [
         f"{text_vqa / 'data'} (test), row {k}" for k in (12, 0)
     ]
+
+
+def test_prediction_is_proposed_on_the_validation_questions_where_there_are_none_for_tests(folder: Path) -> None:
+    data = data_in(folder, "fit")
+    with_test = (folder / "test.jsonl").exists()
+    assert data.prediction_example() == ([] if with_test else [f"--data.prediction.questions={folder / 'val.jsonl'}"])
+    (folder / "test.jsonl").unlink(missing_ok=True)
+    assert data.prediction_example() == [f"--data.prediction.questions={folder / 'val.jsonl'}"]

@@ -81,12 +81,12 @@ def test_run_without_a_logger_has_no_log_and_its_checkpoints_as_ever(run: Folder
     trainer = run.fit("--trainer.logger=false").trainer
     assert not any(isinstance(callback, LearningRateMonitor) for callback in callbacks_of(trainer))
     (folder,) = run.path.glob("logs/*/version_0")
-    assert files(folder) == {"config.yaml", "run.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+    assert files(folder) == {".lock", "config.yaml", "run.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
 
 
 def test_bare_run_has_neither_log_nor_checkpoints(run: Folder) -> None:
     run.fit("--trainer.barebones=true")
-    assert {Path(file).name for file in files(run.path)} <= {"config.yaml", "run.json"}
+    assert {Path(file).name for file in files(run.path)} <= {".lock", "config.yaml", "run.json"}
 
 
 def test_what_exact_resume_takes_stays_where_callbacks_and_plugins_are_replaced(run: Folder) -> None:

@@ -101,7 +101,7 @@ def test_run_without_a_logger_has_its_folder_too(run: Any, tmp_path: Path) -> No
     alone = ("--name=tiny", "--trainer.callbacks=null", "--trainer.logger=false")
     run("fit", *alone, "--trainer.max_steps=3")
     folder = tmp_path / "logs" / "tiny" / "version_0"
-    assert {"config.yaml", "run.json", "checkpoints"} == {entry.name for entry in folder.iterdir()}
+    assert {".lock", "config.yaml", "run.json", "checkpoints"} == {entry.name for entry in folder.iterdir()}
     cli = run("fit", *alone, "--ckpt_path=last", "--settings_from=command", "--trainer.max_epochs=2")
     assert cli.trainer.global_step == 8
     assert cli.trainer.log_dir == "logs/tiny/version_0"

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from sextant.errors import InputError
-from sextant.resume.agreement import check_agreement, check_classes, check_model_class, configuration_of
+from sextant.resume.agreement import (
+    check_agreement,
+    check_classes,
+    check_model_class,
+    configuration_of,
+    with_other_data,
+)
 from sextant.resume.run_configuration import KEY
 
 PATH = Path("a.ckpt")
@@ -62,3 +68,13 @@ def test_data_part_is_looked_at_only_where_it_is_asked_for() -> None:
     assert configuration_of(PATH, checkpoint, ["model"]) == configuration
     with pytest.raises(InputError):
         configuration_of(PATH, checkpoint, ["model", "data"])
+
+
+def test_settings_of_other_data_are_explained_by_its_class() -> None:
+    error, path = InputError("data.columns: there is no such setting."), Path("logs/a/version_0/checkpoints/best.ckpt")
+    old, new = ({"data": {"class_path": name}} for name in ("datamodules.ClickLog", "datamodules.Criteo"))
+    assert with_other_data(path, old, old, error) is error
+    assert with_other_data(path, {}, new, error) is error
+    said = str(with_other_data(path, old, new, error))
+    assert "trained with --data=datamodules.ClickLog, and this command has datamodules.Criteo" in said
+    assert "--config=logs/a/version_0/config.yaml" in said

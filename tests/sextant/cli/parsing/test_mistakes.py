@@ -63,6 +63,7 @@ def test_argument_that_is_not_known_is_named_with_the_nearest_one(argument: str,
             "3",
             "there is no such setting. Did you mean model.slope? There are: note, optimizer, scheduler, slope, width.",
         ),
+        ("model.optimiser.lr", "3", "there is no such setting. Did you mean model.optimizer? There are: note, optim"),
         ("model.optimizer.learning_rate", "3", "there is no such setting. There are: dampening, "),
         ("data.batch_size", "many", "it must be of type int. It is many."),
         ("trainer.max_epochs", "three", "it must be of type int."),
@@ -77,6 +78,26 @@ def test_setting_of_an_argument_or_of_a_file_is_named_with_what_it_can_be(
 ) -> None:
 
     assert complaint(f"--{key}={value}").startswith(f"--{key}: {expected}")
+
+
+def test_file_that_is_not_there_is_named_with_those_beside_it(tmp_path: Path) -> None:
+    for name in ("resnet_tiny_imagenet", "trainer"):
+        (tmp_path / f"{name}.yaml").touch()
+    asked, meant = tmp_path / "resnet.yaml", tmp_path / "resnet_tiny_imagenet.yaml"
+    assert complaint(f"--config={asked}") == (
+        f"--config={asked}: there is no such file. Did you mean {meant}? In {tmp_path} are {meant.name}, trainer.yaml."
+    )
+
+
+def test_workload_is_in_the_command_that_shows_its_settings() -> None:
+    Path("mine.yaml").write_text("trainer: {max_epochs: 1}\n")
+    with pytest.raises(InputError, match=r"\nSee: python train\.py fit --config mine\.yaml --help$"):
+        main(["fit", *ARGUMENTS, "--config=mine.yaml", "--trainer.max_epoch=3"])
+
+
+def test_command_that_there_is_not_is_named_with_all_there_are() -> None:
+    with pytest.raises(InputError, match=r"there is no command train\. .* fit, .*, runs, report, plan, consolidate\."):
+        main(["train"])
 
 
 def test_strategy_that_is_not_imported_yet_is_named_with_its_module() -> None:

@@ -56,8 +56,14 @@ def test_run_whose_process_is_gone_was_killed(capsys: pytest.CaptureFixture[str]
     write("a/alive", state="running")
     write("a/gone", state="running", pid=2**22 + 1)
     write("a/elsewhere", state="running", pid=2**22 + 1, host="another")
+    ended = os.fork()
+    if not ended:
+        os._exit(0)
+    os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)  # it is still there, as a zombie
+    write("a/zombie", state="running", pid=ended)
     states = {row.split()[0]: row.split()[-3] for row in listed(capsys)[1:]}
-    assert states == {"alive": "running", "gone": "killed", "elsewhere": "running"}
+    os.waitpid(ended, 0)
+    assert states == {"alive": "running", "gone": "killed", "elsewhere": "running", "zombie": "killed"}
 
 
 def test_run_of_which_nothing_is_known_is_listed_too(capsys: pytest.CaptureFixture[str]) -> None:
