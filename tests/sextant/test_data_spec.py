@@ -58,9 +58,7 @@ def test_description_is_completed_from_the_same_data_only() -> None:
 def test_model_needs_an_output_for_each_label() -> None:
     ANIMALS.require_label_count(2, "num_classes")
     DataSpec().require_label_count(3, "num_classes")
-    message = (
-        r"model\.num_classes is 3, but the data has 2 labels \(cat, dog\)\. Run with --model\.num_classes=2"
-    )
+    message = r"model\.num_classes is 3, but the data has 2 labels \(cat, dog\)\. Run with --model\.num_classes=2"
     with pytest.raises(InputError, match=message):
         ANIMALS.require_label_count(3, "num_classes")
     with pytest.raises(InputError, match=r"3 labels \(a, b, \.\.\.\)\."):
