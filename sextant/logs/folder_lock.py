@@ -28,6 +28,9 @@ def lock_folder(folder: Path) -> IO[str] | None:
     """
     try:
         file = (folder / FILE).open("a+", encoding="utf-8")
+    except OSError:  # of which what is written next tells
+        return None
+    try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EAGAIN):
