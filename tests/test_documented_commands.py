@@ -128,5 +128,5 @@ def test_commands_on_own_data_run(tmp_path: Path) -> None:
         run_few(arguments, tmp_path)
         proposed = [line for line in log.read_text().splitlines() if " predict --config=" in line]
         assert bool(proposed) == (arguments[0] == "fit")
-        for line in proposed:
-            run_few(shlex.split(line)[2:], tmp_path)
+        for words in map(shlex.split, proposed):
+            run_few(words[words.index("train.py") + 1 :], tmp_path)

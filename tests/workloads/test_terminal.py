@@ -56,8 +56,8 @@ def test_end_says_how_long_it_took_and_what_may_come_next(whole: Run) -> None:
 
 def test_prediction_that_is_proposed_needs_nothing_more(whole: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (line,) = (line for line in whole.log.splitlines() if " predict " in line)
-    _, _, *words = shlex.split(line)
+    words = shlex.split(line)
     monkeypatch.chdir(whole.folder)
     monkeypatch.setattr(sys, "argv", ["train.py"])
-    main([*words, "--trainer.enable_progress_bar=false"])
+    main([*words[words.index("train.py") + 1 :], "--trainer.enable_progress_bar=false"])
     assert (whole.log_folder / "predictions.csv").read_text().count("\n") > 1
