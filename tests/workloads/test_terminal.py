@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import sys
 
 import pytest
@@ -59,5 +60,6 @@ def test_prediction_that_is_proposed_needs_nothing_more(whole: Run, monkeypatch:
     words = shlex.split(line)
     monkeypatch.chdir(whole.folder)
     monkeypatch.setattr(sys, "argv", ["train.py"])
+    shutil.rmtree("segmentations", ignore_errors=True)  # of another test, which would not be written over
     main([*words[words.index("train.py") + 1 :], "--trainer.enable_progress_bar=false"])
     assert (whole.log_folder / "predictions.csv").read_text().count("\n") > 1
