@@ -8,7 +8,6 @@ import torchrec
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
 from torch import Tensor, nn
 from torch.distributed.optim import _apply_optimizer_in_backward
-from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MetricCollection
 from torchrec.modules.embedding_configs import PoolingType
 from torchrec.modules.embedding_modules import EmbeddingBagCollection
@@ -16,7 +15,7 @@ from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 from typing_extensions import override
 
 from modules.metrics.click_metrics import ClickMetrics
-from modules.networks.dlrm import DenseNetwork, DLRMArchitecture, PaddedDLRM
+from modules.networks.dlrm import DenseNetwork, DLRMArchitecture, PaddedDLRM, WithoutDense
 from modules.row_wise_adagrad import RowWiseAdagrad
 from modules.sparse_and_dense import SparseAndDense, SparseAndDenseSchedule
 from sextant.data_spec import DataSpec
@@ -27,6 +26,8 @@ from sextant.module import BaseModule
 from sextant.optimization import Optimization
 from sextant.strategies.embedding_tables import fill_table, table_configs
 
+#: The optimizers of tables that FBGEMM has in the backward pass, with a state that checkpoints of sharded tables hold.
+IN_BACKWARD = (RowWiseAdagrad, torch.optim.Adagrad, torch.optim.SGD)
 SMALLER_TABLES = (
     "Give the tables fewer rows (--data.table_sizes; with --data.encoding.mapping=hash any number will do) or columns "
     "(--model.architecture.embedding_dim), or shard them over the memory of several devices or nodes "
@@ -45,15 +46,17 @@ class ClickPredictor(BaseModule):
     puts their optimizer into the backward pass. ``ddp`` replicates them, on CPUs: NCCL cannot reduce sparse gradients.
 
     Args:
-        num_dense: dense features.
+        num_dense: dense features; 0 for none.
         num_sparse: categorical features.
         architecture: sizes and form of the network.
         sparse_optimizer: makes the optimizer of the tables: ``modules.row_wise_adagrad.RowWiseAdagrad``,
-            ``torch.optim.Adagrad`` or ``torch.optim.SGD``, without momentum or weight decay.
+            ``torch.optim.Adagrad`` or ``torch.optim.SGD``, without momentum or weight decay; or, without sharding,
+            ``torch.optim.SparseAdam``, whose averages are those of the rows of the batches, or ``torch.optim.Adam`` for
+            small tables: it moves all rows at each step, and its ``weight_decay`` is an L2 penalty on them.
         sparse_scheduler: makes its schedule, stepped after every step; ``sextant.optimization.WarmupCosine`` spans the
             run.
         optimizer: makes the optimizer of everything else.
-        scheduler: makes its schedule, as ``sparse_scheduler``.
+        scheduler: makes its schedule, as ``sparse_scheduler``; or a ``ReduceLROnPlateau``, which cuts both rates.
 
     Batch: ``dense`` float (B, num_dense); ``sparse``, a ``KeyedJaggedTensor`` with the categorical features as keys;
     ``label`` float (B,), 1 for a click and 0 for none, absent in ``predict``; ``weight`` float (B,), 0 for rows that
@@ -77,13 +80,13 @@ class ClickPredictor(BaseModule):
         scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__(optimizer, scheduler)
-        for key, value in (("num_dense", num_dense), ("num_sparse", num_sparse)):
-            if value < 1:
-                raise InputError(f"model.{key} is {value}; it must be 1 or more.")
+        for key, value, least in (("num_dense", num_dense, 0), ("num_sparse", num_sparse, 1)):
+            if value < least:
+                raise InputError(f"model.{key} is {value}; it must be {least} or more.")
         self.architecture = architecture or DLRMArchitecture()
         self.pooling = PoolingType(self.architecture.pooling.upper())
         self.sparse_optimization = Optimization(sparse_optimizer, sparse_scheduler)
-        self._in_backward = in_backward_settings(sparse_optimizer)
+        self._all_rows = table_optimizer(sparse_optimizer) is torch.optim.Adam
         self.tables: nn.Module | None = None
         self.network = DenseNetwork(num_dense, num_sparse, self.architecture)
         self.add_metrics({"clicks": ClickMetrics(auc=False)}, ("train",))
@@ -119,12 +122,12 @@ class ClickPredictor(BaseModule):
             self.require_memory_to_make("the tables", shapes, self.sparse_optimization, SMALLER_TABLES)
         tables = EmbeddingBagCollection(configs, device=device)
         if tables.device.type == "meta":
-            optimizer, settings = self._in_backward
+            optimizer, settings = in_backward_settings(self.sparse_optimization.optimizer)
             _apply_optimizer_in_backward(optimizer, tables.parameters(), settings, register_hook=False)
         else:
             for config in configs:
                 bag = tables.embedding_bags[config.name]
-                bag.sparse = True  # a gradient has the rows of the batch only
+                bag.sparse = not self._all_rows  # otherwise a gradient has the rows of the batch only
                 fill_table(bag.weight, config, torch.initial_seed())
         self.tables = tables
         values = torch.zeros(len(configs), dtype=torch.int64, device="cpu")  # one of each feature
@@ -164,29 +167,33 @@ class ClickPredictor(BaseModule):
     def export_graph(self) -> ExportGraph:
         """Plain tensors instead of a ``KeyedJaggedTensor``.
 
-        ``dense`` float (B, num_dense); ``categories`` int64 (B, num_sparse, L), rows of the tables, padded; ``counts``
-        int64 (B, num_sparse), how many there are without the padding; to ``logits`` (B,).
+        ``dense`` float (B, num_dense), if there are dense features; ``categories`` int64 (B, num_sparse, L), rows of
+        the tables, padded; ``counts`` int64 (B, num_sparse), how many there are without the padding; to ``logits``
+        (B,).
         """
         assert self.tables is not None
         bags: Any = self.tables.embedding_bags
         features = self.network.num_sparse
         values = Axis("values", example=2, planned=Axis.of_at_most("values", 32))
+        network = PaddedDLRM(
+            [bags[feature].weight.detach() for feature in self.data_spec.table_sizes],
+            self.pooling is PoolingType.MEAN,
+            self.network,
+        )
+        dense = [GraphInput("dense", (BATCH, self.network.num_dense))] if self.network.num_dense else []
+        about = {"dense": "numerical features, transformed"} if dense else {}
         return ExportGraph(
-            network=PaddedDLRM(
-                [bags[feature].weight.detach() for feature in self.data_spec.table_sizes],
-                self.pooling is PoolingType.MEAN,
-                self.network,
-            ),
+            network=network if dense else WithoutDense(network),
             inputs=(
-                GraphInput("dense", (BATCH, self.network.num_dense)),
+                *dense,
                 GraphInput("categories", (BATCH, features, values), torch.int64),
                 GraphInput("counts", (BATCH, features), torch.int64),
             ),
             outputs=("logits",),
-            read=lambda batch: (batch["dense"], *self._padded(batch["sparse"])),
+            read=lambda batch: (*([batch["dense"]] if dense else []), *self._padded(batch["sparse"])),
             decide=AboveZero(),
-            about={
-                "dense": "numerical features, transformed",
+            about=about
+            | {
                 "categories": "rows of each feature's table, padded at the end with any rows",
                 "counts": "rows of each feature without the padding",
                 "logits": "1 / (1 + exp(-logit)) is the probability of a click",
@@ -231,37 +238,66 @@ class ClickPredictor(BaseModule):
         optimizers = [part["optimizer"] if isinstance(part, dict) else part for part in parts]
         names = {parameter: name for name, parameter in self.named_parameters()}
         optimizer = SparseAndDense(optimizers[0], optimizers[1], names)
-        schedules = [part["lr_scheduler"]["scheduler"] for part in parts if isinstance(part, dict)]
+        configs = [part["lr_scheduler"] for part in parts if isinstance(part, dict)]
+        schedules = [config["scheduler"] for config in configs]
         if any(isinstance(schedule, ReduceLROnPlateau) for schedule in schedules):
-            raise InputError(
-                "model.scheduler is ReduceLROnPlateau, but rates of click prediction follow steps, not validations. "
-                "Use sextant.optimization.WarmupCosine, or a schedule of torch.optim.lr_scheduler that counts steps."
-            )
+            if self.sparse_optimization.scheduler is not None:
+                raise InputError(
+                    "A ReduceLROnPlateau of click prediction cuts the rates of the tables and of everything else "
+                    "together: give it as model.scheduler, and leave model.sparse_scheduler out."
+                )
+            assert self.optimization.scheduler is not None
+            both = configs[0] | {"scheduler": self.optimization.scheduler(optimizer)}
+            return {"optimizer": optimizer, "lr_scheduler": both}
         if not schedules:
             return optimizer
         schedule = SparseAndDenseSchedule(optimizer, schedules)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @override
-    def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
-        scheduler.step()
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(metric)
+        else:
+            scheduler.step()
+
+
+def table_optimizer(make: OptimizerCallable) -> type[torch.optim.Optimizer]:
+    """The class of an optimizer of tables.
+
+    Raises:
+        InputError: it is none for tables, or has settings that do not go with sparse gradients.
+    """
+    optimizer = make([nn.Parameter(torch.empty(0, 1))])
+    kind = type(optimizer)
+    if kind not in (*IN_BACKWARD, torch.optim.SparseAdam, torch.optim.Adam):
+        raise InputError(
+            f"model.sparse_optimizer is {kind.__name__}; tables are optimized by modules.row_wise_adagrad."
+            "RowWiseAdagrad, or torch.optim.Adagrad, SGD, SparseAdam or Adam."
+        )
+    for key in ("momentum", "weight_decay", "lr_decay", "dampening", "initial_accumulator_value", "maximize"):
+        if optimizer.defaults.get(key) and kind is not torch.optim.Adam:
+            raise InputError(f"model.sparse_optimizer.{key} is {optimizer.defaults[key]}; for tables it must be 0.")
+    return kind
 
 
 def in_backward_settings(make: OptimizerCallable) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
     """The class and the settings of an optimizer of tables, to put it into the backward pass.
 
     Raises:
-        InputError: it is none that FBGEMM has, or has settings that FBGEMM does not know.
+        InputError: it cannot be put there.
     """
     optimizer = make([nn.Parameter(torch.empty(0, 1))])
     kind = type(optimizer)
-    if kind not in (RowWiseAdagrad, torch.optim.Adagrad, torch.optim.SGD):
-        raise InputError(
-            f"model.sparse_optimizer is {kind.__name__}; tables are optimized by modules.row_wise_adagrad."
-            "RowWiseAdagrad, torch.optim.Adagrad or torch.optim.SGD."
+    if kind not in IN_BACKWARD:
+        why = (
+            "moves all rows of a table at each step, and a backward pass those of its batch"
+            if kind is torch.optim.Adam
+            else "keeps two averages, and checkpoints of sharded tables hold one"
         )
-    for key in ("momentum", "weight_decay", "lr_decay", "dampening", "initial_accumulator_value", "maximize"):
-        if optimizer.defaults.get(key):
-            raise InputError(f"model.sparse_optimizer.{key} is {optimizer.defaults[key]}; for tables it must be 0.")
+        raise InputError(
+            f"model.sparse_optimizer is {kind.__name__}, which {why}. With TorchRecStrategy use modules."
+            "row_wise_adagrad.RowWiseAdagrad, torch.optim.Adagrad or torch.optim.SGD."
+        )
     in_backward = torchrec.optim.RowWiseAdagrad if kind is RowWiseAdagrad else kind  # TorchRec knows its own only
     return in_backward, {key: optimizer.defaults[key] for key in ("lr", "eps") if key in optimizer.defaults}

@@ -62,6 +62,19 @@ def criteo(folder: Path) -> Path:
     return root
 
 
+def click_log(folder: Path) -> Path:
+    """Frappe's layout: 40, 12 and 12 rows with a label and ten categories, and no numbers."""
+    draw = random.Random(0)
+    columns = ["user", "item", "daytime", "weekday", "isweekend", "homework", "cost", "weather", "country", "city"]
+    for split, rows in {"train": 40, "valid": 12, "test": 12}.items():
+        lines = [
+            ["label", *columns],
+            *([draw.choice("01"), *(draw.choice("1234") for _ in columns)] for _ in range(rows)),
+        ]
+        (folder / f"{split}.csv").write_text("".join(f"{','.join(line)}\n" for line in lines))
+    return folder
+
+
 def text_vqa(folder: Path) -> Path:
     """Questions about images: 156 training, 91 validation, 13 test questions, 13 answers.
 
@@ -86,5 +99,5 @@ def pascal_voc(folder: Path) -> Path:
 #: What makes each set in an empty folder and returns its root, by the name of its fixture.
 MAKERS: dict[str, Callable[[Path], Path]] = {
     make.__name__: make
-    for make in (tiny_imagenet, few_images, cache, wikitext2, librispeech, criteo, text_vqa, pascal_voc)
+    for make in (tiny_imagenet, few_images, cache, wikitext2, librispeech, criteo, click_log, text_vqa, pascal_voc)
 }

@@ -71,7 +71,8 @@ def model_table(
     if trained < total:
         about += f", {short(trained)} of them trained"
     if sample is not None:
-        about += f", {short(layers.total_flops / samples)} FLOPs for an input of shape {tuple(sample.shape[1:])}"
+        shape = f" for an input of shape {tuple(sample.shape[1:])}" if sample.numel() else ""
+        about += f", {short(layers.total_flops / samples)} FLOPs{shape}"
     yield wrapped(about)
     yield _row("layer", "type", "parameters", "FLOPs" if sample is not None else "")
     metrics = {name for name, child in module.named_children() if isinstance(child, MetricCollection)}

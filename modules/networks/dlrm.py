@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torchrec.modules.crossnet import LowRankCrossNet
-from torchrec.modules.mlp import MLP
 from typing_extensions import override
 
 from sextant.errors import InputError
@@ -19,9 +19,14 @@ class DLRMArchitecture:
 
     Args:
         embedding_dim: features of an embedding.
-        bottom_mlp: hidden layers of the MLP over the dense features; one of ``embedding_dim`` features follows them.
+        bottom_mlp: hidden layers of the MLP over the dense features, if there are any; one of ``embedding_dim``
+            features follows them.
         top_mlp: hidden layers of the MLP over the interaction; one of a single feature follows them.
-        interaction: how features are combined: ``dot`` products of all pairs, or ``cross`` layers of low rank (DCN V2).
+        batch_norm: normalize the outputs of each layer of the MLPs over the batch, before the activation. Over the
+            batches of several processes together with ``trainer.sync_batchnorm``.
+        dropout: probability with which an output of a layer of the top MLP is zeroed in training, in [0, 1).
+        interaction: how features are combined: ``dot`` products of all pairs, ``cross`` layers of low rank (DCN V2), or
+            ``concatenation``, which leaves the combining to the top MLP.
         cross_layers: how many, for ``cross``.
         cross_rank: of their matrices, for ``cross``.
         pooling: how the embeddings of several values of a feature become one.
@@ -33,7 +38,9 @@ class DLRMArchitecture:
     embedding_dim: int = 16
     bottom_mlp: tuple[int, ...] = (512, 256)
     top_mlp: tuple[int, ...] = (512, 256)
-    interaction: Literal["dot", "cross"] = "dot"
+    batch_norm: bool = False
+    dropout: float = 0.0
+    interaction: Literal["dot", "cross", "concatenation"] = "dot"
     cross_layers: int = 3
     cross_rank: int = 512
     pooling: Literal["sum", "mean"] = "sum"
@@ -48,30 +55,54 @@ class DLRMArchitecture:
         ):
             if least < 1:
                 raise InputError(f"model.architecture.{key} is {getattr(self, key)}; it must be 1 or more.")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"model.architecture.dropout is {self.dropout}; it must be 0 or more and below 1.")
+
+
+def mlp(in_features: int, sizes: Sequence[int], batch_norm: bool, dropout: float = 0.0) -> nn.Sequential:
+    """An MLP whose layers are linear, normalized if that is asked for, rectified, and thinned out in training.
+
+    Args:
+        in_features: features of its input.
+        sizes: features of each layer's output.
+        batch_norm: whether layers are normalized over the batch.
+        dropout: probability with which an output is zeroed in training.
+    """
+    layers: list[nn.Module] = []
+    for before, after in pairwise([in_features, *sizes]):
+        layers.append(nn.Linear(before, after))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(after))
+        layers.append(nn.ReLU())
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)
 
 
 class DotInteraction(nn.Module):
-    """The dot products of all pairs of vectors, after the first vector itself.
+    """The dot products of all pairs of vectors, after the vector of the dense features itself.
 
     Source: Naumov et al. 2019 (https://arxiv.org/abs/1906.00091), section 2.1.3.
 
     Args:
         vectors: how many vectors a sample has.
         dim: their features.
+        has_dense: whether the first vector is that of the dense features; without it there are only products.
     """
 
     pairs: Tensor
 
-    def __init__(self, vectors: int, dim: int) -> None:
+    def __init__(self, vectors: int, dim: int, has_dense: bool = True) -> None:
         super().__init__()
-        self.out_features = dim + vectors * (vectors - 1) // 2
+        self.has_dense = has_dense
+        self.out_features = dim * has_dense + vectors * (vectors - 1) // 2
         self.register_buffer("pairs", torch.triu_indices(vectors, vectors, offset=1), persistent=False)
 
     @override
     def forward(self, vectors: Tensor) -> Tensor:
-        """Vectors (B, V, D) to (B, D + V (V - 1) / 2)."""
-        products = vectors @ vectors.transpose(1, 2)
-        return torch.cat([vectors[:, 0], products[:, self.pairs[0], self.pairs[1]]], 1)
+        """Vectors (B, V, D) to (B, D + V (V - 1) / 2), or without D."""
+        products = (vectors @ vectors.transpose(1, 2))[:, self.pairs[0], self.pairs[1]]
+        return torch.cat([vectors[:, 0], products], 1) if self.has_dense else products
 
 
 class CrossInteraction(nn.Module):
@@ -97,11 +128,47 @@ class CrossInteraction(nn.Module):
         return self.cross(vectors.flatten(1))
 
 
+class Concatenation(nn.Module):
+    """All vectors side by side.
+
+    Args:
+        vectors: how many vectors a sample has.
+        dim: their features.
+    """
+
+    def __init__(self, vectors: int, dim: int) -> None:
+        super().__init__()
+        self.out_features = vectors * dim
+
+    @override
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Vectors (B, V, D) to (B, V D)."""
+        return vectors.flatten(1)
+
+
+def make_interaction(
+    architecture: DLRMArchitecture, vectors: int, has_dense: bool
+) -> DotInteraction | CrossInteraction | Concatenation:
+    """How features are combined.
+
+    Args:
+        architecture: of the network.
+        vectors: how many vectors a sample has.
+        has_dense: whether the first one is that of the dense features.
+    """
+    dim = architecture.embedding_dim
+    if architecture.interaction == "dot":
+        return DotInteraction(vectors, dim, has_dense)
+    if architecture.interaction == "cross":
+        return CrossInteraction(vectors, dim, architecture.cross_layers, architecture.cross_rank)
+    return Concatenation(vectors, dim)
+
+
 class DenseNetwork(nn.Module):
     """Bottom MLP, interaction and top MLP (Naumov et al. 2019, https://arxiv.org/abs/1906.00091).
 
     Args:
-        num_dense: dense features.
+        num_dense: dense features; without any there is no bottom MLP.
         num_sparse: sparse features.
         architecture: sizes and form.
     """
@@ -110,22 +177,20 @@ class DenseNetwork(nn.Module):
         super().__init__()
         self.num_dense = num_dense
         self.num_sparse = num_sparse
-        vectors, dim, top = 1 + num_sparse, architecture.embedding_dim, list(architecture.top_mlp)
-        self.bottom = MLP(num_dense, [*architecture.bottom_mlp, dim])
-        self.interaction: DotInteraction | CrossInteraction = (
-            DotInteraction(vectors, dim)
-            if architecture.interaction == "dot"
-            else CrossInteraction(vectors, dim, architecture.cross_layers, architecture.cross_rank)
-        )
+        has_dense, vectors, top = num_dense > 0, num_sparse + (num_dense > 0), architecture.top_mlp
+        bottom = [*architecture.bottom_mlp, architecture.embedding_dim]
+        self.bottom = mlp(num_dense, bottom, architecture.batch_norm) if has_dense else None
+        self.interaction = make_interaction(architecture, vectors, has_dense)
         width = self.interaction.out_features
-        self.top = MLP(width, top) if top else nn.Identity()
+        self.top = mlp(width, top, architecture.batch_norm, architecture.dropout)
         self.output = nn.Linear(top[-1] if top else width, 1)
 
     @override
     def forward(self, dense: Tensor, embeddings: Tensor) -> Tensor:
         """Dense features (B, N) and embeddings (B, F, D) to the logit of a click (B,)."""
-        vectors = torch.cat([self.bottom(dense).unsqueeze(1), embeddings], 1)
-        return self.output(self.top(self.interaction(vectors))).squeeze(1)
+        if self.bottom is not None:
+            embeddings = torch.cat([self.bottom(dense).unsqueeze(1), embeddings], 1)
+        return self.output(self.top(self.interaction(embeddings))).squeeze(1)
 
 
 class PaddedDLRM(nn.Module):
@@ -163,3 +228,20 @@ class PaddedDLRM(nn.Module):
         if self.mean:
             embeddings = embeddings / counts.clamp(min=1)[:, :, None]
         return self.network(dense, embeddings)
+
+
+class WithoutDense(nn.Module):
+    """A DLRM without dense features, whose inputs are the categories alone.
+
+    Args:
+        network: the whole of it.
+    """
+
+    def __init__(self, network: PaddedDLRM) -> None:
+        super().__init__()
+        self.network = network
+
+    @override
+    def forward(self, categories: Tensor, counts: Tensor) -> Tensor:
+        """Categories and their numbers as in :class:`PaddedDLRM` to logits (B,)."""
+        return self.network(torch.zeros(categories.shape[0], 0, device=counts.device), categories, counts)

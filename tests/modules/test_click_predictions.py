@@ -145,10 +145,13 @@ def test_run_of_sharded_processes_goes_on_in_one_and_is_made_one_file(
         (["--model.num_dense=3"], r"model\.num_dense is 3, but the data has 13"),
         (["--model.architecture.embedding_dim=0"], r"model\.architecture\.embedding_dim is 0; it must be 1 or more"),
         (
-            ["--model.scheduler=lightning.pytorch.cli.ReduceLROnPlateau", "--model.scheduler.monitor=val/loss"],
-            "ReduceLROnPlateau, but rates of click prediction follow steps",
+            [
+                "--model.sparse_scheduler=lightning.pytorch.cli.ReduceLROnPlateau",
+                "--model.sparse_scheduler.monitor=val/loss",
+            ],
+            r"give it as model\.scheduler, and leave model\.sparse_scheduler out",
         ),
-        (["--model.sparse_optimizer=torch.optim.Adam"], "Adam; tables are optimized by .*RowWiseAdagrad"),
+        (["--model.sparse_optimizer=torch.optim.RMSprop"], "RMSprop; tables are optimized by .*RowWiseAdagrad"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -1,5 +1,6 @@
 """The click predictor by itself, without a Trainer."""
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,8 @@ import torch
 import torchrec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import ReduceLROnPlateau
 from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
 from modules.dlrm import ClickPredictor, in_backward_settings
@@ -160,7 +163,8 @@ def test_settings_in_the_backward_pass_are_those_of_the_optimizer(make_optimizer
 @pytest.mark.parametrize(
     ("make_optimizer", "message"),
     [
-        (lambda p: torch.optim.Adam(p), r"model\.sparse_optimizer is Adam; tables are optimized by"),
+        (lambda p: torch.optim.RMSprop(p), r"model\.sparse_optimizer is RMSprop; tables are optimized by"),
+        (lambda p: torch.optim.SparseAdam(p, maximize=True), r"sparse_optimizer\.maximize is True"),
         (lambda p: torch.optim.SGD(p, lr=1, momentum=0.9), r"model\.sparse_optimizer\.momentum is 0\.9"),
         (lambda p: torch.optim.SGD(p, lr=1, weight_decay=0.1), r"sparse_optimizer\.weight_decay is 0\.1"),
         (lambda p: torch.optim.SGD(p, lr=1, maximize=True), r"sparse_optimizer\.maximize is True"),
@@ -176,7 +180,7 @@ def test_optimizers_that_tables_cannot_have_are_refused(make_optimizer: Any, mes
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_dense": 0}, r"model\.num_dense is 0"),
+        ({"num_dense": -1}, r"model\.num_dense is -1"),
         ({"num_sparse": 0}, r"model\.num_sparse is 0"),
     ],
 )
@@ -192,6 +196,7 @@ def test_settings_that_make_no_sense_are_named(settings: dict[str, Any], message
         ({"bottom_mlp": (4, 0)}, r"model\.architecture\.bottom_mlp is \(4, 0\)"),
         ({"top_mlp": (-1,)}, r"model\.architecture\.top_mlp is \(-1,\)"),
         ({"cross_rank": 0}, r"model\.architecture\.cross_rank is 0"),
+        ({"dropout": 1.0}, r"model\.architecture\.dropout is 1\.0"),
     ],
 )
 def test_sizes_that_make_no_sense_are_named(settings: dict[str, Any], message: str) -> None:
@@ -254,6 +259,79 @@ def test_each_parameter_is_optimized_once_by_its_own_optimizer() -> None:
     table = before["tables.embedding_bags.b.weight"]
     rows = (dict(model.named_parameters())["tables.embedding_bags.b.weight"] != table).any(1)
     assert rows.tolist() == [True, True, False, False, False, False, True]
+
+
+def test_adam_moves_all_rows_with_its_penalty_and_lazy_adam_those_of_the_batch() -> None:
+    adam: Any = lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1)  # noqa: E731
+    for make_optimizer, expected in ((adam, [True] * 7), (torch.optim.SparseAdam, [True, True, *[False] * 4, True])):
+        model, data = make(sparse_optimizer=make_optimizer), batch()
+        table: Any = dict(model.named_parameters())["tables.embedding_bags.b.weight"]
+        before = table.detach().clone()
+        optimizer = model.configure_optimizers()
+        for _ in range(3):
+            optimizer.zero_grad()
+            model.step(data, model.train_metrics)["loss"].backward()
+            optimizer.step()
+        assert (table != before).any(1).tolist() == expected
+
+
+def test_adam_of_tables_is_torch_s_on_their_whole_gradient() -> None:
+    model, data = make(sparse_optimizer=lambda p: torch.optim.Adam(p, lr=0.1, weight_decay=0.1)), batch()
+    copy = deepcopy(model)
+    model.step(data, model.train_metrics)["loss"].backward()
+    copy.step(data, copy.train_metrics)["loss"].backward()
+    model.configure_optimizers().step()
+    assert copy.tables is not None
+    torch.optim.Adam(copy.tables.parameters(), lr=0.1, weight_decay=0.1).step()
+    assert model.tables is not None
+    for ours, theirs in zip(model.tables.parameters(), copy.tables.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("make_optimizer", "why"),
+    [
+        (torch.optim.Adam, r"Adam, which moves all rows of a table at each step"),
+        (torch.optim.SparseAdam, r"SparseAdam, which keeps two averages"),
+    ],
+)
+def test_optimizers_that_cannot_be_in_the_backward_pass_are_refused_there(make_optimizer: Any, why: str) -> None:
+    model = ClickPredictor(**TINY, sparse_optimizer=make_optimizer)
+    model.data_spec = SPEC
+    with torch.device("meta"), pytest.raises(InputError, match=rf"{why}.*With TorchRecStrategy use"):
+        model.configure_model()
+
+
+def test_plateau_cuts_the_rates_of_tables_and_of_everything_else() -> None:
+    plateau: Any = lambda o: ReduceLROnPlateau(o, monitor="val/auc", mode="max", factor=0.1, patience=0)  # noqa: E731
+    model = make(sparse_optimizer=lambda p: torch.optim.SGD(p, lr=0.5), scheduler=plateau)
+    model.trainer = Trainer(accelerator="cpu", logger=False)
+    found = model.configure_optimizers()
+    assert found["lr_scheduler"]["monitor"] == "val/auc"
+    assert found["lr_scheduler"]["interval"] == "epoch"
+    for value in (0.6, 0.7, 0.7):
+        model.lr_scheduler_step(found["lr_scheduler"]["scheduler"], value)
+    assert [group["lr"] for group in found["optimizer"].param_groups] == pytest.approx([0.05, 0.0001])
+    assert [group["lr"] for group in found["optimizer"].sparse.param_groups] == pytest.approx([0.05])
+
+
+def test_plateau_beside_a_schedule_of_the_tables_is_refused() -> None:
+    plateau: Any = lambda o: ReduceLROnPlateau(o, monitor="val/auc")  # noqa: E731
+    for scheduler in (plateau, None):
+        model = make(scheduler=scheduler, sparse_scheduler=plateau)
+        model.trainer = Trainer(accelerator="cpu", logger=False)
+        with pytest.raises(InputError, match=r"give it as model\.scheduler, and leave model\.sparse_scheduler out"):
+            model.configure_optimizers()
+
+
+def test_model_needs_no_dense_features() -> None:
+    torch.manual_seed(0)
+    model = ClickPredictor(0, 2, architecture=DLRMArchitecture(**SIZES, interaction="concatenation"))
+    model.data_spec = replace(SPEC, dense_features=())
+    model.check_data(model.data_spec)
+    model.configure_model()
+    data = batch() | {"dense": torch.zeros(4, 0)}
+    assert model(data["dense"], data["sparse"]).shape == (4,)
 
 
 def test_table_summary_counts_the_parameters_of_each_table_and_of_the_rest() -> None:

@@ -4,8 +4,17 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from modules.networks.dlrm import CrossInteraction, DenseNetwork, DLRMArchitecture, DotInteraction, PaddedDLRM
+from modules.networks.dlrm import (
+    Concatenation,
+    CrossInteraction,
+    DenseNetwork,
+    DLRMArchitecture,
+    DotInteraction,
+    PaddedDLRM,
+    mlp,
+)
 
 SIZES: dict[str, Any] = {"embedding_dim": 4, "bottom_mlp": (5,), "top_mlp": (6,), "cross_layers": 2, "cross_rank": 3}
 
@@ -17,6 +26,44 @@ def test_dot_interaction_is_the_first_vector_and_the_products_of_all_pairs() -> 
         products = [sample[i] @ sample[j] for i in range(4) for j in range(i + 1, 4)]
         assert torch.allclose(row, torch.cat([sample[0], torch.stack(products)]), atol=1e-6)
     assert found.shape == (3, DotInteraction(4, 5).out_features)
+
+
+def test_products_alone_are_left_without_dense_features() -> None:
+    vectors = torch.randn(3, 4, 5)
+    found = DotInteraction(4, 5, has_dense=False)
+    assert torch.equal(found(vectors), DotInteraction(4, 5)(vectors)[:, 5:])
+    assert found(vectors).shape == (3, found.out_features)
+
+
+def test_concatenation_leaves_the_vectors_as_they_are() -> None:
+    vectors = torch.randn(3, 4, 5)
+    assert torch.equal(Concatenation(4, 5)(vectors), vectors.reshape(3, 20))
+    assert Concatenation(4, 5).out_features == 20
+
+
+def test_layers_are_normalized_before_the_activation_and_thinned_out_after_it() -> None:
+    torch.manual_seed(0)
+    layers, values = mlp(4, [6, 5], batch_norm=True, dropout=0.25), torch.randn(64, 4)
+    first, norm, _, _, second, *_ = layers
+    linear = first(values)
+    expected = ((linear - linear.mean(0)) / (linear.var(0, unbiased=False) + norm.eps).sqrt()).relu()
+    thinned = layers[:4](values)
+    kept = thinned != 0
+    assert torch.allclose(thinned[kept], expected[kept] / 0.75, atol=1e-5)
+    assert 0.6 < float(kept.sum() / (expected > 0).sum()) < 0.9
+    layers.eval()
+    assert torch.equal(layers(values), layers[6](layers[5](second(layers[:4](values)))))
+    plain = mlp(4, [6, 5], batch_norm=False)
+    assert [type(layer) for layer in plain] == [nn.Linear, nn.ReLU] * 2
+
+
+@pytest.mark.parametrize("interaction", ["dot", "cross", "concatenation"])
+def test_network_without_dense_features_has_no_bottom(interaction: Any) -> None:
+    network = DenseNetwork(0, 3, DLRMArchitecture(**SIZES, interaction=interaction))
+    embeddings = torch.randn(8, 3, 4)
+    expected = network.output(network.top(network.interaction(embeddings)))[:, 0]
+    assert torch.equal(network(torch.zeros(8, 0), embeddings), expected)
+    assert not [name for name, _ in network.named_parameters() if name.startswith("bottom")]
 
 
 def test_dot_interaction_has_nothing_to_save() -> None:
@@ -41,10 +88,10 @@ def test_cross_layers_are_those_of_the_paper() -> None:
     assert interaction.out_features == 12
 
 
-@pytest.mark.parametrize("interaction", ["dot", "cross"])
+@pytest.mark.parametrize("interaction", ["dot", "cross", "concatenation"])
 @pytest.mark.parametrize("top", [[6], []])
 def test_logit_depends_on_every_feature_of_its_own_sample_only(interaction: Any, top: list[int]) -> None:
-    torch.manual_seed(0)
+    torch.manual_seed(2)  # of which sample 1 is not rectified away
     network = DenseNetwork(3, 2, DLRMArchitecture(**{**SIZES, "top_mlp": top}, interaction=interaction))
     dense, embeddings = torch.randn(8, 3, requires_grad=True), torch.randn(8, 2, 4, requires_grad=True)
     logits = network(dense, embeddings)
@@ -61,6 +108,7 @@ def test_logit_depends_on_every_feature_of_its_own_sample_only(interaction: Any,
 def test_dense_features_go_through_the_bottom_alone() -> None:
     network = DenseNetwork(3, 2, DLRMArchitecture(**SIZES))
     dense, embeddings = torch.randn(8, 3), torch.randn(8, 2, 4)
+    assert network.bottom is not None
     vectors = torch.cat([network.bottom(dense)[:, None], embeddings], 1)
     expected = network.output(network.top(network.interaction(vectors)))[:, 0]
     assert torch.equal(network(dense, embeddings), expected)
