@@ -51,9 +51,10 @@ class Workload:
         return self.settings["name"] + "-synthetic" * generated
 
     def callbacks(self) -> set[str]:
-        """The classes of the callbacks that it adds to the shared Trainer's."""
+        """The classes of the callbacks that it adds to the shared Trainer's, by the modules that define them."""
         given = self.settings["trainer"].get("callbacks+", [])
-        return {callback if isinstance(callback, str) else callback["class_path"] for callback in given}
+        paths = [callback if isinstance(callback, str) else callback["class_path"] for callback in given]
+        return {f"{(kind := resolve_name(path)).__module__}.{kind.__qualname__}" for path in paths}
 
     def small(self, place: Callable[[str], Path]) -> list[str]:
         """The configuration that makes the workload small, to be put on top of its own, and what predicting adds to it.
