@@ -53,7 +53,7 @@ def row(record: dict[str, Any], metric: str | None = None) -> dict[str, Any]:
         "hardware": trained[-1]["machine"],
         "data": "synthetic" if record["data"]["synthetic"] else "real",
         "metric": metric,
-        "value": f"{values[metric]:.6g}",
+        "value": f"{values[metric]:.4g}",
         "seconds": round(sum(command["seconds"] for command in trained)),
         "peak_memory_mb": max(command["peak"].get("memory_mb", 0) for command in trained) or "",
     }
