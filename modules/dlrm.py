@@ -254,13 +254,6 @@ class ClickPredictor(BaseModule):
         schedule = SparseAndDenseSchedule(optimizer, schedules)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    @override
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step(metric)
-        else:
-            scheduler.step()
-
 
 def table_optimizer(make: OptimizerCallable) -> type[torch.optim.Optimizer]:
     """The class of an optimizer of tables.
